@@ -1,0 +1,146 @@
+"""Initialisers: how each parameter's numbers are drawn before training.
+
+An initialiser is written as text, in configurations, on the command line and in Python alike:
+
+    normal(std, mean)   normal; std defaults to 1, mean to 0
+    uniform(a)          uniform in (-a, a); a defaults to 1
+    glorot_uniform      uniform in (-a, a), a = sqrt(6 / (fan_in + fan_out))   Glorot & Bengio,
+    glorot_normal       normal, std = sqrt(2 / (fan_in + fan_out))             AISTATS 2010, eq. 16, 12
+    lecun_normal        normal, std = 1 / sqrt(fan_in)                         LeCun et al. 1998, 4.6
+    he_normal           normal, std = sqrt(2 / fan_in)                         He et al., ICCV 2015, eq. 10
+    orthogonal(gain)    a random matrix with orthonormal rows or columns       Saxe et al., ICLR 2014
+    constant(value)     every number the same; zeros is constant(0)
+
+("Xavier normal" is `glorot_normal` in most libraries, `lecun_normal` in some course reports, so
+the name is left out.) Every gate's block is drawn on its own: for U fan_in is D, for W and V it
+is H; fan_out is H, for V it is O.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.errors import BpttError, quoted_list
+from bptt.parameters import Array
+from bptt.structure import Structure
+
+Block = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, tuple[int, int], tuple[float, ...]], Block]
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, int], std: float) -> Block:
+    return std * rng.standard_normal(shape)
+
+
+def _orthogonal(rng: np.random.Generator, shape: tuple[int, int], gain: float) -> Block:
+    rows, columns = shape
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q = q * np.sign(np.diag(r))  # makes the distribution uniform (Mezzadri, Notices AMS 54, 2007)
+    return gain * (q if rows >= columns else q.T)
+
+
+# For each name: default arguments, and the draw of a (fan_in, fan_out) block.
+KINDS: dict[str, tuple[tuple[float, ...], Draw]] = {
+    "normal": ((1.0, 0.0), lambda rng, s, a: a[1] + _normal(rng, s, a[0])),
+    "uniform": ((1.0,), lambda rng, s, a: rng.uniform(-a[0], a[0], s)),
+    "glorot_uniform": ((), lambda rng, s, a: rng.uniform(-1, 1, s) * math.sqrt(6 / sum(s))),
+    "glorot_normal": ((), lambda rng, s, a: _normal(rng, s, math.sqrt(2 / sum(s)))),
+    "lecun_normal": ((), lambda rng, s, a: _normal(rng, s, math.sqrt(1 / s[0]))),
+    "he_normal": ((), lambda rng, s, a: _normal(rng, s, math.sqrt(2 / s[0]))),
+    "orthogonal": ((1.0,), lambda rng, s, a: _orthogonal(rng, s, a[0])),
+    "constant": ((0.0,), lambda rng, s, a: np.full(s, a[0])),
+    "zeros": ((), lambda rng, s, a: np.zeros(s)),
+}
+
+DEFAULTS = {"U": "glorot_uniform", "W": "orthogonal", "V": "glorot_uniform"}
+
+
+def parse(text: str) -> tuple[str, tuple[float, ...]]:
+    """'normal(0.1, 0.5)' as ('normal', (0.1, 0.5)). Raises BpttError if it cannot be read."""
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", text)
+    name = match[1] if match else text
+    if not match or name not in KINDS:
+        raise BpttError(f"initialiser '{text}' is not known: choose one of {quoted_list(KINDS)}")
+    defaults = KINDS[name][0]
+    given = [part for part in (match[2] or "").split(",") if part.strip()]
+    try:
+        values = tuple(float(part) for part in given)
+    except ValueError:
+        values = (math.nan,)
+    if len(values) > len(defaults) or not all(map(math.isfinite, values)):
+        raise BpttError(
+            f"initialiser '{text}' cannot be read: '{name}' takes "
+            f"{len(defaults) or 'no'} finite number{'' if len(defaults) == 1 else 's'}"
+        )
+    return name, values + defaults[len(values) :]
+
+
+def _choice(settings: Mapping[str, str], letter: str, gate: str) -> str:
+    """The most particular setting there is: 'W.f', then 'W', then the default."""
+    fallback = DEFAULTS.get(letter, "zeros")
+    return settings.get(f"{letter}.{gate}", settings.get(letter, fallback))
+
+
+def check(structure: Structure, settings: Mapping[str, str]) -> None:
+    """Raises BpttError if a setting names no parameter or gate, or an initialiser is not known."""
+    cell = structure.equations
+    letters = {"U", "W", "b", "V", "c", *(f"{state}0" for state in cell.states)}
+    for key, text in settings.items():
+        letter, _, gate = key.partition(".")
+        gates = cell.preactivations if letter == "b" else cell.gate_names
+        if letter not in letters or (gate and (letter not in "UWb" or gate not in gates)):
+            raise BpttError(
+                f"initialiser for '{key}': there is no such parameter; choose of "
+                f"{quoted_list(sorted(letters))}; U, W and b may name a gate, as 'U.{gates[-1]}'"
+            )
+        parse(text)
+
+
+def initialize(
+    structure: Structure,
+    seed: int | np.random.Generator,
+    settings: Mapping[str, str] | None = None,
+    forget_bias: float = 0.0,
+) -> Array:
+    """A new flat parameter vector.
+
+    settings: an initialiser by parameter letter ('W'), or by letter and gate ('W.f'); U and V
+    default to glorot_uniform, W to orthogonal, biases and initial states to zeros. forget_bias:
+    added to the LSTM's forget-gate bias (Gers et al. 2000 take 1).
+    The numbers are drawn in float64, in the order of the flat vector, layer by layer, set by set,
+    gate by gate, so that float32 networks are the rounded float64 ones.
+
+    Raises BpttError for a setting that cannot be read.
+    """
+    settings = dict(settings or {})
+    check(structure, settings)
+    if forget_bias and (structure.cell != "lstm" or not structure.bias):
+        raise BpttError(f"forget_bias {forget_bias} needs an LSTM with biases: leave it out")
+    rng = np.random.default_rng(seed)
+    layout = structure.layout()
+    flat = np.zeros(layout.size, structure.dtype)
+    for name, view in layout.views(flat).items():
+        letter = name.partition(".")[0]
+        gates = _gates(structure, letter)
+        rows = view.shape[-2] if letter in "UWV" else 1
+        for block in view.reshape(-1, rows, view.shape[-1]):
+            width = block.shape[1] // len(gates)
+            for column, gate in enumerate(gates):
+                kind, arguments = parse(_choice(settings, letter, gate))
+                drawn = KINDS[kind][1](rng, (block.shape[0], width), arguments)
+                if letter == "b" and gate == "f" and structure.cell == "lstm":
+                    drawn = drawn + forget_bias
+                block[:, column * width : (column + 1) * width] = drawn
+    if not np.isfinite(flat).all():
+        raise BpttError(f"the initial weights do not fit {structure.dtype}: use smaller ones")
+    return flat
+
+
+def _gates(structure: Structure, letter: str) -> tuple[str, ...]:
+    """The gates whose blocks stand side by side in a parameter ('' for one without gates)."""
+    if letter in ("U", "W"):
+        return structure.equations.gate_names
+    return structure.equations.preactivations if letter == "b" else ("",)

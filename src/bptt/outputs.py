@@ -1,0 +1,128 @@
+"""Output functions and losses: from the output preactivation o to a loss and its derivative.
+
+    o_t = h_t V + c                          V (H, O), c (O)                               (22)
+
+The three elementwise outputs are pointwise equations `(o, y) -> p, loss, do`, with p the output,
+y the target and do the derivative of the loss by o. Softmax couples the O outputs of a row and
+has two forms of its own: rows of an array here, lanes in `bptt.kernels`.
+
+Losses are computed from o, before the nonlinearity, so that they cannot become log(0).
+Losses are in nats; squared errors are halved.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.errors import BpttError, quoted_list
+from bptt.functions import Value, sigmoid, sigmoid_backward, softplus
+
+Equation = Callable[[Value, Value], tuple[Value, Value, Value]]
+
+
+def linear_squared(o: Value, y: Value) -> tuple[Value, Value, Value]:
+    """p = o,  loss = (p - y)^2 / 2,  do = p - y  (23)."""
+    error = o - y
+    return o, 0.5 * error * error, error
+
+
+def sigmoid_cross_entropy(o: Value, y: Value) -> tuple[Value, Value, Value]:
+    """Binary cross-entropy of p = sigmoid(o).
+
+    loss = -y ln p - (1 - y) ln(1 - p) = ln(1 + e^o) - o y,  do = p - y  (24)
+    """
+    p = sigmoid(o)
+    return p, softplus(o) - o * y, p - y
+
+
+def sigmoid_squared(o: Value, y: Value) -> tuple[Value, Value, Value]:
+    """p = sigmoid(o),  loss = (p - y)^2 / 2,  do = (p - y) p (1 - p)  (25)."""
+    p = sigmoid(o)
+    error = p - y
+    return p, 0.5 * error * error, sigmoid_backward(p, error)
+
+
+def softmax_cross_entropy(
+    o: NDArray[np.floating], y: NDArray[np.integer]
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """Cross-entropy of p = softmax(o) with the class y, by log-sum-exp.
+
+    m = max_k o_k,  s = sum_k e^(o_k - m),  p_k = e^(o_k - m) / s
+    loss = m + ln s - o_y,  do_k = p_k - [k = y]                         (26)
+
+    o is (..., O), y (...) class numbers; the loss has y's shape.
+    """
+    m = o.max(axis=-1, keepdims=True)
+    e = np.exp(o - m)
+    s = e.sum(axis=-1, keepdims=True)
+    p = e / s
+    at_target = np.take_along_axis(o, y[..., None], axis=-1)
+    loss = (m + np.log(s) - at_target)[..., 0]
+    do = p.copy()
+    np.put_along_axis(do, y[..., None], np.take_along_axis(p, y[..., None], -1) - 1, axis=-1)
+    return p, loss, do
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output function with its loss.
+
+    `threshold` is the value of o above which an output counts as 1 (p > 0.5); softmax has none,
+    its answer is the class of the largest o. `code` is how compiled kernels know it.
+    """
+
+    function: str
+    loss: str
+    code: int
+    threshold: float
+    equation: Equation
+
+    @property
+    def classes(self) -> bool:
+        """Whether targets are class numbers (..., T) instead of values (..., T, O)."""
+        return self.function == "softmax"
+
+
+OUTPUTS: dict[tuple[str, str], Output] = {
+    (output.function, output.loss): output
+    for output in (
+        Output("linear", "squared", 0, 0.5, linear_squared),
+        Output("sigmoid", "cross_entropy", 1, 0.0, sigmoid_cross_entropy),
+        Output("sigmoid", "squared", 2, 0.0, sigmoid_squared),
+        Output("softmax", "cross_entropy", 3, 0.0, softmax_cross_entropy),
+    )
+}
+
+REDUCTIONS = ("sum", "sequence", "mean")
+
+
+def output_of(function: str, loss: str) -> Output:
+    """The output of that function and loss. Raises BpttError for one that is not there."""
+    functions = list(dict.fromkeys(name for name, _ in OUTPUTS))
+    if function not in functions:
+        raise BpttError(
+            f"output '{function}' is not known: choose one of {quoted_list(functions)}"
+        )
+    losses = [name for each, name in OUTPUTS if each == function]
+    if loss not in losses:
+        raise BpttError(
+            f"loss '{loss}' does not go with output '{function}': "
+            f"choose one of {quoted_list(losses)}"
+        )
+    return OUTPUTS[function, loss]
+
+
+def row_weight(reduction: str, samples: int, rows: int) -> float:
+    """What one counted step's loss weighs in the loss of a batch.
+
+    'sum': 1, summed over steps and samples; 'sequence': 1 / samples, summed over steps and
+    averaged over samples; 'mean': 1 / rows, averaged over all counted steps of all samples. The
+    losses of a step's O outputs are always summed.
+    """
+    if reduction not in REDUCTIONS:
+        raise BpttError(
+            f"reduction '{reduction}' is not known: choose one of {quoted_list(REDUCTIONS)}"
+        )
+    return {"sum": 1.0, "sequence": 1.0 / samples, "mean": 1.0 / max(rows, 1)}[reduction]

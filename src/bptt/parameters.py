@@ -1,0 +1,50 @@
+"""All parameters of a network as one flat vector with named views.
+
+Initialisers fill the views; optimizers, clipping, gradient checks, checkpoints and the comparison
+of two networks see one vector.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of parameters, in the order in which they lie in the flat vector."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are in all."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def slices(self) -> Iterator[tuple[str, slice]]:
+        """Name and place in the flat vector of each parameter."""
+        start = 0
+        for name, shape in self.shapes.items():
+            stop = start + prod(shape)
+            yield name, slice(start, stop)
+            start = stop
+
+    def offset(self, name: str) -> int:
+        """Where a parameter starts in the flat vector; -1 for one that the network has not."""
+        return next((place.start for each, place in self.slices() if each == name), -1)
+
+    def views(self, flat: Array) -> dict[str, Array]:
+        """The parameters as views of the flat vector: writing to one writes to the other."""
+        return {name: flat[place].reshape(self.shapes[name]) for name, place in self.slices()}
+
+    def name_of(self, index: int) -> tuple[str, tuple[int, ...]]:
+        """The parameter that holds flat position `index`, and the index within it."""
+        for name, place in self.slices():
+            if index < place.stop:
+                inside = np.unravel_index(index - place.start, self.shapes[name])
+                return name, tuple(int(i) for i in inside)
+        raise IndexError(index)

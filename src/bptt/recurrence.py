@@ -1,0 +1,220 @@
+"""Forward and backward through time in NumPy: the specification of every compiled kernel.
+
+Written to be read beside docs/derivation.md; equation numbers are those of `bptt.cells` and
+`bptt.outputs`. Any float type. Arrays here are time first: (T, B, features).
+
+Variable lengths: sample b takes part in steps t < lengths[b]. From there on its state stays as it
+is, and it adds nothing to loss or gradient.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.cells import Cell
+from bptt.outputs import row_weight, softmax_cross_entropy
+from bptt.structure import Structure
+
+Array = NDArray[np.floating]
+Weights = Mapping[str, Array]
+
+
+@dataclass
+class LayerTrace:
+    """What a layer's backward pass needs of its forward pass."""
+
+    x: NDArray[np.generic]  # (T, B, D) values, or (T, B) numbers of one-hot inputs
+    gates: list[tuple[Array, ...]]  # T times K of (B, H)
+    states: list[tuple[Array, ...]]  # T + 1 times S of (B, H); states[0] is the initial state
+
+
+@dataclass
+class Trace:
+    """The forward pass of a batch: every layer's, and the output preactivations o."""
+
+    layers: list[LayerTrace]
+    alive: NDArray[np.bool_]  # (T, B): sample b takes part in step t
+    o: Array  # (T, B, O), or (1, B, O) with readout 'last'
+
+
+def at_step(parameter: Array, structure: Structure, t: int) -> Array:
+    """The set of weights that step t uses."""
+    return parameter if structure.tied else parameter[t]
+
+
+def input_product(x: NDArray[np.generic], U: Array) -> Array:
+    """x U, (B, D) by (D, G*H); for numbers of one-hot inputs (B,) the rows of U themselves."""
+    rows: Array = U[x] if x.ndim == 1 else x @ U
+    return rows
+
+
+def preactivations(
+    cell: Cell, xu: Array, hw: Array, bias: Array | None
+) -> tuple[Array, ...]:
+    """a[k] of equation (1): input part xu and recurrent part hw (B, G*H), bias (K*H) or None."""
+    h = hw.shape[1] // cell.gates
+    parts = [np.zeros_like(hw[:, :h]) for _ in cell.preactivations]
+    for gate, k in enumerate(cell.recurrent):
+        parts[gate] = parts[gate] + xu[:, gate * h : (gate + 1) * h]
+        parts[k] = parts[k] + hw[:, gate * h : (gate + 1) * h]
+    if bias is not None:
+        parts = [part + bias[k * h : (k + 1) * h] for k, part in enumerate(parts)]
+    return tuple(parts)
+
+
+def forward(
+    structure: Structure,
+    weights: Weights,
+    x: NDArray[np.generic],
+    alive: NDArray[np.bool_],
+    initial: list[tuple[Array, ...]],
+) -> Trace:
+    """Walk a batch through time.
+
+    x (T, B, D), or (T, B) for one-hot inputs; alive (T, B); initial: for each layer its S states
+    (B, H). Every layer's states after each step are in the trace.
+    """
+    cell = structure.equations
+    layers = []
+    for layer in range(structure.layers):
+        U, W = weights[structure.name("U", layer)], weights[structure.name("W", layer)]
+        b = weights.get(structure.name("b", layer))
+        trace = LayerTrace(x, [], [initial[layer]])
+        for t in range(len(x)):
+            s = trace.states[-1]
+            bias = None if b is None else at_step(b, structure, t)
+            xu = input_product(x[t], at_step(U, structure, t))
+            hw = s[0] @ at_step(W, structure, t)
+            gates, s_new = cell.forward(preactivations(cell, xu, hw, bias), s)
+            keep = alive[t][:, None]  # (B, 1)
+            trace.gates.append(gates)
+            trace.states.append(
+                tuple(np.where(keep, new, old) for new, old in zip(s_new, s, strict=True))
+            )
+        layers.append(trace)
+        x = np.stack([s[0] for s in trace.states[1:]])  # (T, B, H), the next layer's input
+    o = _output_preactivations(structure, weights, x)
+    return Trace(layers, alive, o)
+
+
+def _output_preactivations(structure: Structure, weights: Weights, h: Array) -> Array:
+    """o of equation (22), from the top layer's h (T, B, H)."""
+    V, c = weights["V"], weights.get("c")
+    if structure.readout == "last":
+        h = h[-1:]
+    # (T, B, H) by (H, O), or by (T, H, O) untied: a product a step in either case
+    o: Array = h @ V
+    if c is not None:
+        o = o + (c if c.ndim == 1 else c[:, None, :])
+    return o
+
+
+@dataclass
+class Judged:
+    """A batch's outputs set against its targets."""
+
+    loss: float
+    p: Array  # outputs, shape of o
+    do: Array  # derivative of the loss by o
+    wrong: int  # outputs (softmax: steps) on the wrong side of the threshold, of those counted
+    exact: int  # samples without a wrong output
+
+
+def judge(structure: Structure, trace: Trace, y: NDArray[np.generic]) -> Judged:
+    """Loss, its derivative and the number of wrong outputs; y (T, B, O), classes (T, B)."""
+    head, o = structure.head, trace.o
+    counted = trace.alive if structure.readout == "steps" else np.ones(o.shape[:2], np.bool_)
+    weight = row_weight(structure.reduction, o.shape[1], int(counted.sum()))
+    if head.classes:
+        p, losses, do = softmax_cross_entropy(o, y.astype(np.intp))
+        wrong = (o.argmax(axis=-1) != y) & counted  # (T, B)
+    else:
+        p, losses, do = head.equation(o, y)
+        losses = losses.sum(axis=-1)
+        wrong = ((o > head.threshold) != (y > 0.5)) & counted[..., None]
+        wrong = wrong.sum(axis=-1)
+    # Where, not a product: a step that does not count may hold NaN.
+    loss = float(np.where(counted, losses, 0).sum(dtype=np.float64)) * weight
+    do = np.where(counted[..., None], do, 0) * o.dtype.type(weight)
+    return Judged(loss, p, do, int(wrong.sum()), int((wrong.sum(axis=0) == 0).sum()))
+
+
+def backward(
+    structure: Structure, weights: Weights, trace: Trace, do: Array
+) -> tuple[dict[str, Array], Array | None, list[tuple[Array, ...]]]:
+    """Backpropagation through time.
+
+    Returns the gradient of every parameter, of the input x (None for one-hot inputs), and of each
+    layer's initial states (B, H), before any sum over the batch.
+    """
+    gradients = {name: np.zeros_like(value) for name, value in weights.items()}
+    dh = _output_gradients(structure, weights, gradients, trace, do)  # (T, B, H)
+    initial = []
+    for layer in reversed(range(structure.layers)):
+        dx, ds = _layer_backward(structure, weights, gradients, trace, layer, dh)
+        initial.insert(0, ds)
+        if structure.initial_state == "trainable":
+            for state, value in zip(structure.equations.states, ds, strict=True):
+                gradients[structure.name(f"{state}0", layer)] += value.sum(axis=0)
+        if dx is not None:
+            dh = dx
+    return gradients, dx, initial
+
+
+def _output_gradients(
+    structure: Structure, weights: Weights, gradients: dict[str, Array], trace: Trace, do: Array
+) -> Array:
+    """dV, dc, and dh (T, B, H) of the top layer from do, by equation (22)."""
+    states = [s[0] for s in trace.layers[-1].states[1:]]
+    V = weights["V"]
+    dh = np.zeros((len(states), *states[0].shape), do.dtype)
+    first = len(states) - len(do)  # readout 'last': only the last step has an output
+    for t, do_t in enumerate(do):  # (B, O)
+        untied = V.ndim == 3
+        (gradients["V"][t] if untied else gradients["V"])[...] += states[first + t].T @ do_t
+        if "c" in gradients:
+            (gradients["c"][t] if untied else gradients["c"])[...] += do_t.sum(axis=0)
+        dh[first + t] = do_t @ (V[t] if untied else V).T
+    return dh
+
+
+def _layer_backward(
+    structure: Structure,
+    weights: Weights,
+    gradients: dict[str, Array],
+    trace: Trace,
+    layer: int,
+    dh: Array,
+) -> tuple[Array | None, tuple[Array, ...]]:
+    """One layer back through time, from dh (T, B, H) of its outputs: dx and its ds_0."""
+    cell = structure.equations
+    names = {letter: structure.name(letter, layer) for letter in ("U", "W", "b")}
+    U, W = weights[names["U"]], weights[names["W"]]
+    steps = trace.layers[layer]
+    one_hot = steps.x.ndim == 2
+    dx = None if one_hot else np.zeros(steps.x.shape, dh.dtype)
+    ds = tuple(np.zeros_like(state) for state in steps.states[0])
+    for t in reversed(range(len(dh))):
+        keep = trace.alive[t][:, None]
+        ds = (ds[0] + dh[t], *ds[1:])
+        s, s_new = steps.states[t], steps.states[t + 1]
+        da, ds_direct = cell.backward(steps.gates[t], s, s_new, ds)
+        da = tuple(np.where(keep, each, 0) for each in da)  # K of (B, H)
+        da_x = np.concatenate(da[: cell.gates], axis=1)  # (B, G*H)
+        da_h = np.concatenate([da[k] for k in cell.recurrent], axis=1)  # (B, G*H)
+        dU = at_step(gradients[names["U"]], structure, t)
+        if one_hot:
+            np.add.at(dU, steps.x[t], da_x)
+        else:
+            dU += steps.x[t].T @ da_x
+            dx[t] = da_x @ at_step(U, structure, t).T
+        dW = at_step(gradients[names["W"]], structure, t)
+        dW += s[0].T @ da_h  # (3)
+        if names["b"] in gradients:
+            db = at_step(gradients[names["b"]], structure, t)
+            db += np.concatenate(da, axis=1).sum(axis=0)
+        ds_cell = (ds_direct[0] + da_h @ at_step(W, structure, t).T, *ds_direct[1:])  # (2)
+        ds = tuple(np.where(keep, new, old) for new, old in zip(ds_cell, ds, strict=True))
+    return dx, ds

@@ -1,0 +1,108 @@
+"""What a network consists of: its structure, and from it the shapes of all parameters."""
+
+import msgspec
+
+from bptt.cells import Cell, cell_of
+from bptt.errors import BpttError, quoted_list
+from bptt.outputs import REDUCTIONS, Output, output_of
+from bptt.parameters import Layout
+
+READOUTS = ("steps", "last")
+INITIAL_STATES = ("zeros", "trainable")
+DTYPES = ("float32", "float64")
+
+
+class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The structure of a network.
+
+    inputs D, hidden H, outputs O; `layers` recurrent layers on top of each other, each of `cell`.
+    activation: of the Elman cell ('tanh', 'sigmoid', 'relu').
+    output, loss: see `bptt.outputs.OUTPUTS`; reduction: see `bptt.outputs.row_weight`.
+    readout: 'steps' (an output at every step) or 'last' (one, from each sample's final state).
+    bias: with b and c, or without. tied: the same weights at every step, or, if not, a set of
+    weights U, W, b, V, c for each of `steps` steps. initial_state: 'zeros', or 'trainable'.
+    dtype: 'float32' or 'float64'.
+    """
+
+    inputs: int
+    outputs: int
+    hidden: int = 16
+    layers: int = 1
+    cell: str = "elman"
+    activation: str = "tanh"
+    output: str = "sigmoid"
+    loss: str = "cross_entropy"
+    reduction: str = "sum"
+    readout: str = "steps"
+    bias: bool = True
+    tied: bool = True
+    steps: int = 0
+    initial_state: str = "zeros"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs", "hidden", "layers"):
+            if getattr(self, name) < 1:
+                raise BpttError(f"{name} {getattr(self, name)} must be at least 1")
+        cell_of(self.cell, self.activation)
+        output_of(self.output, self.loss)
+        for name, allowed in (
+            ("reduction", REDUCTIONS),
+            ("readout", READOUTS),
+            ("initial_state", INITIAL_STATES),
+            ("dtype", DTYPES),
+        ):
+            if getattr(self, name) not in allowed:
+                raise BpttError(
+                    f"{name} '{getattr(self, name)}' is not known: "
+                    f"choose one of {quoted_list(allowed)}"
+                )
+        if not self.tied and self.steps < 1:
+            raise BpttError("an untied network needs `steps`, the number of steps it is made for")
+
+    @property
+    def equations(self) -> Cell:
+        """The cell's equations."""
+        return cell_of(self.cell, self.activation)
+
+    @property
+    def head(self) -> Output:
+        """The output function and loss."""
+        return output_of(self.output, self.loss)
+
+    @property
+    def sets(self) -> int:
+        """How many sets of weights there are: 1 if tied, else one a step."""
+        return 1 if self.tied else self.steps
+
+    def layer_inputs(self, layer: int) -> int:
+        """How many inputs a layer has: D for the first, H for the others."""
+        return self.inputs if layer == 0 else self.hidden
+
+    def name(self, letter: str, layer: int) -> str:
+        """A layer's parameter: 'U', or with several layers 'U.1', 'U.2', ..."""
+        return letter if self.layers == 1 else f"{letter}.{layer + 1}"
+
+    def layout(self) -> Layout:
+        """Names and shapes of all parameters, in their order in the flat vector.
+
+        Per layer U (D, G*H), W (H, G*H), b (K*H), and h0 (H) (and c0 (H) for the LSTM) where the
+        initial state is trainable; then V (H, O) and c (O). Untied, U, W, b, V and c have a
+        leading axis of `steps`; with readout 'last' there is one V and c all the same.
+        """
+        cell, h = self.equations, self.hidden
+        lead = () if self.tied else (self.steps,)
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(self.layers):
+            shapes[self.name("U", layer)] = (*lead, self.layer_inputs(layer), cell.gates * h)
+            shapes[self.name("W", layer)] = (*lead, h, cell.gates * h)
+            if self.bias:
+                shapes[self.name("b", layer)] = (*lead, len(cell.preactivations) * h)
+            if self.initial_state == "trainable":
+                for state in cell.states:
+                    shapes[self.name(f"{state}0", layer)] = (h,)
+        head = lead if self.readout == "steps" else ()
+        shapes["V"] = (*head, h, self.outputs)
+        if self.bias:
+            shapes["c"] = (*head, self.outputs)
+        return Layout(shapes)
