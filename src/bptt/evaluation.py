@@ -1,0 +1,139 @@
+"""Verdicts: whether a network does what its task asks, tested to the end."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.errors import BpttError
+from bptt.network import Network
+from bptt.tasks import Addition, Text
+
+FRESH_SUMS = 1000
+FRESH_SEED = 20_000_003
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A task's own test. right of total: sums that are exact, or characters written back before
+    the first slip. `what` says what was counted."""
+
+    right: int
+    total: int
+    what: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was right."""
+        return self.right == self.total
+
+    def __str__(self) -> str:
+        return f"{'exact on' if self.passed else 'right on'} {self.right:,} of {self.total:,} {self.what}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "passed": self.passed, "right": self.right, "total": self.total, "what": self.what
+        }  # fmt: skip
+
+
+def evaluate(network: Network, task: Addition | Text) -> Verdict:
+    """Addition: every pair of operands up to 8 bits, else 1,000 random sums that are the same at
+    every call. Text: how much the network writes back, started from the first character."""
+    if isinstance(task, Text):
+        return recall(network, task)
+    if task.bits <= 8:
+        parts = [exact_sums(network, x, y) for x, y in task.all_pairs()]
+        flags = np.concatenate(parts)
+        return Verdict(int(flags.sum()), flags.size, "pairs")
+    flags = exact_sums(network, *task.long_pairs(task.bits, FRESH_SUMS, FRESH_SEED))
+    return Verdict(int(flags.sum()), flags.size, "random sums")
+
+
+def predicted_bits(network: Network, x: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """The bits (B, T, 1) that a network gives for inputs (B, T, 2)."""
+    if network.structure.inputs != 2 or network.structure.outputs != 1:
+        raise BpttError(
+            f"this network has {network.structure.inputs} inputs and "
+            f"{network.structure.outputs} outputs; an adder has 2 and 1: give an adder's run"
+        )
+    return (network.forward(x).o > network.structure.head.threshold).astype(np.uint8)
+
+
+def exact_sums(
+    network: Network, x: NDArray[np.generic], y: NDArray[np.generic]
+) -> NDArray[np.bool_]:
+    """For each sum whether every bit is right."""
+    right: NDArray[np.bool_] = (predicted_bits(network, x) == y).all(axis=(1, 2))
+    return right
+
+
+def recall(network: Network, task: Text) -> Verdict:
+    """How many characters the network, started from the first, writes back before the first slip.
+
+    As long as every character written is right, writing freely (always the most likely character)
+    is the same as being shown the text, so one walk over the text tells.
+    """
+    ids = task.encode(task.text)
+    o = network.forward(ids[None, :-1]).o[0]
+    right = o.argmax(axis=-1) == ids[1:]
+    until = right.size if right.all() else int(np.argmin(right))
+    return Verdict(until, right.size, "characters, written from the first")
+
+
+@dataclass(frozen=True)
+class LengthResult:
+    """Sums of `bits` bits: how many of `total` are exact, and the first bit that is ever wrong
+    (None if there is none)."""
+
+    bits: int
+    right: int
+    total: int
+    first_wrong_bit: int | None
+
+
+def length_generalisation(
+    network: Network, task: Addition, lengths: list[int], count: int = 100, seed: int = 1
+) -> list[LengthResult]:
+    """How an adder does on sums longer than it was trained on."""
+    results = []
+    for bits in lengths:
+        x, y = task.long_pairs(bits, count, seed)
+        wrong = (predicted_bits(network, x) != y)[..., 0]
+        ever = np.flatnonzero(wrong.any(axis=0))
+        right = int((~wrong.any(axis=1)).sum())
+        results.append(LengthResult(bits, right, count, int(ever[0]) if ever.size else None))
+    return results
+
+
+def write(
+    network: Network, task: Text, start: str, length: int, temperature: float = 1.0, seed: int = 0
+) -> str:
+    """`length` characters that continue `start`.
+
+    Each is drawn from softmax(o / temperature); temperature 0 takes the most likely one. The same
+    seed writes the same text. Raises BpttError for a start that is empty or has a character
+    outside the vocabulary, or a negative temperature.
+    """
+    if not start:
+        raise BpttError("the start text is empty: give at least one character")
+    if not 0 <= temperature < float("inf"):
+        raise BpttError(f"temperature {temperature} must be 0 or more")
+    if length < 0:
+        raise BpttError(f"length {length} must not be negative")
+    rng = np.random.default_rng(seed)
+    found = network.forward(task.encode(start)[None])
+    o, state = found.o[0, -1].astype(np.float64), found.state
+    written: list[int] = []
+    for _ in range(length):
+        if temperature == 0:
+            choice = int(o.argmax())
+        else:
+            p = np.exp((o - o.max()) / temperature)
+            choice = int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right"))
+            choice = min(choice, o.size - 1)
+        written.append(choice)
+        found = network.forward(np.array([[choice]]), state=state)
+        o, state = found.o[0, -1].astype(np.float64), found.state
+    return task.decode(written)

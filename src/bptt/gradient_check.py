@@ -1,0 +1,241 @@
+"""Gradient checks: central differences against a claimed gradient.
+
+    numerical_i = (loss(theta + eps e_i) - loss(theta - eps e_i)) / (2 eps)
+
+An entry passes if |numerical - claimed| <= absolute + relative * max(|numerical|, |claimed|): the
+two errors are judged together, because near zero a relative error means nothing and for large
+entries an absolute one does not. The difference quotient itself is off by about eps^2 times the
+third derivative, and by rounding of about 1e-16 * |loss| / eps; eps = 1e-5 balances the two for
+losses near 1 and leaves errors near 1e-10, well under the tolerances.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.errors import BpttError
+from bptt.network import Network
+
+EPSILON = 1e-5
+RELATIVE = 1e-6
+ABSOLUTE = 1e-9
+
+Loss = Callable[[Mapping[str, NDArray[Any]]], float]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry that was compared."""
+
+    parameter: str
+    index: tuple[int, ...]
+    claimed: float
+    numerical: float
+
+    @property
+    def difference(self) -> float:
+        """|numerical - claimed|."""
+        return abs(self.numerical - self.claimed)
+
+    def __str__(self) -> str:
+        place = f"{self.parameter}[{', '.join(map(str, self.index))}]"
+        return f"{place}: claimed {self.claimed:.6g}, central difference {self.numerical:.6g}"
+
+
+@dataclass(frozen=True)
+class ParameterCheck:
+    """A parameter's entries: how many were compared, how many failed, and the worst.
+
+    error: the worst entry's difference in units of max(|numerical|, |claimed|, scale), where
+    scale = absolute / relative is the size below which errors are taken as absolute.
+    """
+
+    name: str
+    entries: int
+    failed: tuple[Entry, ...]
+    worst: Entry
+    error: float
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The result of a check, parameter by parameter; print it for a table."""
+
+    parameters: tuple[ParameterCheck, ...]
+    first_wrong_step: int | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every entry passed."""
+        return not any(parameter.failed for parameter in self.parameters)
+
+    @property
+    def worst(self) -> ParameterCheck:
+        """The parameter with the largest error."""
+        return max(self.parameters, key=lambda each: (len(each.failed) > 0, each.error))
+
+    def __str__(self) -> str:
+        lines = []
+        for each in self.parameters:
+            state = "ok  " if not each.failed else "FAIL"
+            lines.append(
+                f"{state} {each.name:8s} {each.entries:5d} entries  "
+                f"{len(each.failed):5d} failed  worst error {each.error:.1e} at {each.worst}"
+            )
+        if self.first_wrong_step is not None:
+            lines.append(
+                f"going back through time, the first step whose gradient is wrong is step "
+                f"{self.first_wrong_step}: look at what comes into it from step "
+                f"{self.first_wrong_step + 1} or at its own equations"
+            )
+        return "\n".join(lines)
+
+
+def check_gradients(
+    loss: Loss,
+    parameters: Mapping[str, NDArray[Any]],
+    gradients: Mapping[str, NDArray[Any]],
+    *,
+    epsilon: float = EPSILON,
+    relative: float = RELATIVE,
+    absolute: float = ABSOLUTE,
+    entries: int | None = None,
+    seed: int = 0,
+    time_axis: Mapping[str, int] | None = None,
+) -> GradientCheck:
+    """Compare anyone's gradients with central differences.
+
+    loss(parameters) gives the loss as a number; it is called with copies, two calls an entry.
+    parameters, gradients: arrays by name, of the same shapes; float64 is needed for the tolerances.
+    entries: how many randomly chosen entries of each parameter, all by default.
+    time_axis: for a sequence, the axis of a parameter that counts the time steps (an input sequence
+    x of shape (B, T, D): {"x": 1}); the result then says from which step on, walking back through
+    time, the gradient is wrong.
+
+    >>> w = np.array([1.0, 2.0])
+    >>> check_gradients(lambda p: float((p["w"] ** 2).sum()), {"w": w}, {"w": 2 * w}).passed
+    True
+
+    Raises BpttError if names or shapes do not agree, a parameter is not float64, or the loss is
+    not a finite number.
+    """
+    arrays = _checked(parameters, gradients)
+    rng = np.random.default_rng(seed)
+    first = loss(arrays)
+    if not np.ndim(first) == 0 or not np.isfinite(first):
+        raise BpttError(f"the loss is {first}: a finite number is needed")
+    checks, wrong_steps = [], []
+    for name, values in arrays.items():
+        claimed = np.asarray(gradients[name], np.float64).reshape(-1)
+        chosen = np.arange(values.size)
+        if entries is not None and entries < values.size:
+            chosen = np.sort(rng.choice(values.size, entries, replace=False))
+        found = [
+            Entry(
+                name,
+                tuple(int(i) for i in np.unravel_index(place, values.shape)),
+                float(claimed[place]),
+                _difference(loss, arrays, values.reshape(-1), place, epsilon),
+            )
+            for place in chosen
+        ]
+        check = _judge(name, found, relative, absolute)
+        checks.append(check)
+        if time_axis and name in time_axis:
+            wrong_steps += [entry.index[time_axis[name]] for entry in check.failed]
+    return GradientCheck(tuple(checks), max(wrong_steps, default=None))
+
+
+def _checked(
+    parameters: Mapping[str, NDArray[Any]], gradients: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.float64]]:
+    """Copies of the parameters, once everything fits."""
+    if not parameters:
+        raise BpttError("there are no parameters to check: give at least one")
+    arrays = {}
+    for name, value in parameters.items():
+        if name not in gradients:
+            raise BpttError(f"there is no gradient of parameter '{name}': give one of its shape")
+        array = np.asarray(value)
+        if array.dtype != np.float64:
+            raise BpttError(f"parameter '{name}' is {array.dtype}: convert it to float64")
+        if np.shape(gradients[name]) != array.shape:
+            raise BpttError(
+                f"the gradient of '{name}' has shape {np.shape(gradients[name])}: "
+                f"{array.shape} is needed, as the parameter"
+            )
+        arrays[name] = array.copy()
+    return arrays
+
+
+def _difference(
+    loss: Loss,
+    arrays: Mapping[str, NDArray[np.float64]],
+    flat: NDArray[np.float64],
+    place: int,
+    epsilon: float,
+) -> float:
+    """The central difference at one entry; `flat` is a view of one of `arrays`."""
+    kept = flat[place]
+    flat[place] = kept + epsilon
+    above = float(loss(arrays))
+    flat[place] = kept - epsilon
+    below = float(loss(arrays))
+    flat[place] = kept
+    return (above - below) / (2 * epsilon)
+
+
+def _judge(name: str, found: list[Entry], relative: float, absolute: float) -> ParameterCheck:
+    scale = absolute / relative
+
+    def error(entry: Entry) -> float:
+        # NaN must come out as the worst, not vanish in a comparison.
+        size = max(abs(entry.claimed), abs(entry.numerical), scale)
+        value = entry.difference / size
+        return value if np.isfinite(value) else np.inf
+
+    failed = tuple(entry for entry in found if not error(entry) <= relative)
+    worst = max(found, key=error)
+    return ParameterCheck(name, len(found), failed, worst, error(worst))
+
+
+def check_network(
+    network: Network,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    lengths: NDArray[Any] | None = None,
+    state: NDArray[Any] | None = None,
+    **options: Any,
+) -> GradientCheck:
+    """Check a network's own gradients: of every parameter, the inputs and the initial state.
+
+    The state is checked where one is handed in. Options as of `check_gradients`. Raises BpttError
+    for a float32 network: differences need float64.
+    """
+    if network.structure.dtype != "float64":
+        raise BpttError("gradient checks need a float64 network: make it with dtype='float64'")
+    found = network.gradient(x, y, lengths, state)
+    values: dict[str, NDArray[Any]] = {**network.parameters}
+    gradients: dict[str, NDArray[Any]] = {**found.parameters}
+    if state is not None:
+        for name in ("h0", "c0"):  # a state handed in stands in for them
+            for each in [each for each in values if each.partition(".")[0] == name]:
+                del values[each], gradients[each]
+        values["state"], gradients["state"] = np.asarray(state, np.float64), found.state
+    if found.x is not None:
+        values["x"], gradients["x"] = np.asarray(x, np.float64), found.x
+    probe = Network(
+        network.structure, theta=network.theta.copy(), engine=network.engine_name
+    )
+
+    def loss(arrays: Mapping[str, NDArray[Any]]) -> float:
+        for name, view in probe.parameters.items():
+            if name in arrays:
+                view[...] = arrays[name]
+        return probe.loss(arrays.get("x", x), y, lengths, arrays.get("state", state))
+
+    axes = {"x": 1} if found.x is not None else None
+    return check_gradients(loss, values, gradients, time_axis=axes, **options)

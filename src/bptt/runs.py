@@ -1,0 +1,234 @@
+"""A run's folder: what is in it, written whole or not at all, and read back without running code.
+
+    config.json               everything that determines the run (`bptt.settings.Settings`)
+    history.csv               one row a record
+    weights.safetensors       the network, with all that is needed to use it in its metadata
+    checkpoint.safetensors    weights, optimizer state, random state, iteration: to go on from here
+    result.json               how the run ended, and its verdict
+    figure.png                the learning curve
+"""
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save as to_safetensors
+
+from bptt.errors import BpttError
+from bptt.network import Network, structure_of
+from bptt.settings import Settings, settings_from_dict
+from bptt.tasks import Addition, Text, task_from_config
+from bptt.training import Pending, Record, Training
+
+CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
+WEIGHTS, CHECKPOINT, FIGURE = "weights.safetensors", "checkpoint.safetensors", "figure.png"
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, fsync, rename.
+
+    Raises BpttError if the disc is full or the folder cannot be written; the file that was there
+    before is then untouched.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise BpttError(
+            f"'{path}' cannot be written: {error.strerror}; "
+            "free some space or choose another folder with --out"
+        ) from None
+
+
+def _tensors(tensors: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
+    """A safetensors file. Arrays are made contiguous: the library writes transposed ones wrongly."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    return to_safetensors(arrays, {"bptt": json.dumps(metadata)})
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays and metadata of one of our safetensors files; BpttError for any other file."""
+    from safetensors.numpy import load
+
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+        (header,) = struct.unpack("<Q", content[:8])
+        metadata = json.loads(content[8 : 8 + header])["__metadata__"]["bptt"]
+        return tensors, json.loads(metadata)
+    except OSError as error:
+        raise BpttError(f"'{path}' cannot be read: {error.strerror}; is it a run?") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, struct.error, RecursionError):
+        raise BpttError(
+            f"'{path}' is not a file that bptt wrote, or it is damaged: give another, or train again"
+        ) from None
+
+
+def network_bytes(network: Network, task: Addition | Text | None) -> bytes:
+    """A network as a safetensors file, with its task where it has one."""
+    from bptt import __version__
+
+    metadata = {
+        "version": __version__,
+        "structure": msgspec.to_builtins(network.structure),
+        "task": task.config() if task else None,
+    }
+    return _tensors(network.parameters, metadata)
+
+
+def load_network(path: str | Path, engine: str = "compiled") -> tuple[Network, Addition | Text | None]:
+    """The network in a weights file or a run's folder, and its task.
+
+    Raises BpttError, one line, for a file that is missing, truncated, foreign or does not fit.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / WEIGHTS
+    tensors, metadata = _read_tensors(path)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("structure"), dict):
+        raise BpttError(f"'{path}' holds no network: give a weights file or a run's folder")
+    structure = structure_of(metadata["structure"])
+    shapes = structure.layout().shapes
+    for name, shape in shapes.items():
+        found = tensors.get(name)
+        if found is None or found.shape != shape or found.dtype != structure.dtype:
+            raise BpttError(
+                f"'{path}' does not fit its own description: parameter {name} should be "
+                f"{structure.dtype} {shape}; the file is damaged"
+            )
+    theta = np.concatenate([tensors[name].ravel() for name in shapes])
+    task = metadata.get("task")
+    return (
+        Network(structure, theta=theta, engine=engine),
+        task_from_config(task) if isinstance(task, dict) else None,
+    )
+
+
+def load_task_network(path: str | Path, kind: type[Any]) -> tuple[Network, Any]:
+    """As `load_network`, for a command that needs a network of one task."""
+    network, task = load_network(path)
+    if not isinstance(task, kind):
+        learnt = f"has learnt {task.name}" if task else "has no task"
+        raise BpttError(f"'{path}' {learnt}: a run of the task '{kind.name}' is needed")
+    return network, task
+
+
+def history_csv(history: list[Record]) -> bytes:
+    """One row a record; numbers in full precision."""
+    names = [field.name for field in fields(Record)]
+    rows = [",".join(names)]
+    rows += [",".join(repr(getattr(record, name)) for name in names) for record in history]
+    return ("\n".join(rows) + "\n").encode()
+
+
+def save_checkpoint(folder: Path, training: Training) -> None:
+    """Write history and checkpoint. The checkpoint holds the history too: if only one of the two
+    is written, the checkpoint is what counts."""
+    learner = training.learner
+    tensors = {"theta": learner.theta, "s0": learner.s0, "s1": learner.s1}
+    if learner.state is not None:
+        tensors["state"] = learner.state
+    metadata = {
+        "settings": training.settings.as_dict(),
+        "iteration": learner.iteration,
+        "stream": training.stream.state(),
+        "history": [asdict(record) for record in training.history],
+        "pending": asdict(training.pending),
+        "smooth_loss": training.smooth_loss,
+        "seconds": training.seconds,
+    }
+    write_file(folder / CHECKPOINT, _tensors(tensors, metadata))
+    write_file(folder / HISTORY, history_csv(training.history))
+
+
+def save_result(folder: Path, training: Training) -> None:
+    """Write weights and result: what a finished or interrupted run leaves behind."""
+    write_file(folder / WEIGHTS, network_bytes(training.network, training.task))
+    write_file(folder / RESULT, json.dumps(result_of(training), indent=2).encode())
+
+
+def result_of(training: Training) -> dict[str, Any]:
+    """How a run ended, as plain values."""
+    verdict, divergence = training.verdict, training.divergence
+    last = training.history[-1] if training.history else None
+    return {
+        "reason": training.reason,
+        "iteration": training.learner.iteration,
+        "loss": last.loss if last else None,
+        "loss_per_step": last.loss_per_step if last else None,
+        "seconds": training.seconds,
+        "verdict": verdict.as_dict() if verdict else None,
+        "divergence": str(divergence) if divergence else None,
+        "parameters": training.learner.theta.size,
+    }
+
+
+def save_settings(folder: Path, settings: Settings) -> None:
+    """Write config.json."""
+    write_file(folder / CONFIG, json.dumps(settings.as_dict(), indent=2).encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises BpttError for a file that is not there or is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BpttError(f"'{path}' cannot be read: {error.strerror}; is it a run?") from None
+    except (ValueError, RecursionError):
+        raise BpttError(f"'{path}' is not JSON: it is damaged, train again") from None
+    if not isinstance(value, dict):
+        raise BpttError(f"'{path}' is not what bptt wrote: it is damaged, train again")
+    return value
+
+
+def load_training(folder: Path) -> Training:
+    """A run to go on with: from its checkpoint, or, if it was killed before the first one, from
+    its settings. Raises BpttError if there is neither, or they cannot be read."""
+    checkpoint = folder / CHECKPOINT
+    if not checkpoint.exists():
+        if not (folder / CONFIG).exists():
+            raise BpttError(f"'{folder}' is not a run: it has no {CONFIG}; name a run's folder")
+        return Training(settings_from_dict(read_json(folder / CONFIG)))
+    tensors, metadata = _read_tensors(checkpoint)
+    try:
+        training = Training(settings_from_dict(metadata["settings"]))
+        learner = training.learner
+        for name in ("theta", "s0", "s1", "state"):
+            target = getattr(learner, name)
+            if target is not None:
+                if tensors[name].shape != target.shape or tensors[name].dtype != target.dtype:
+                    raise ValueError(name)
+                target[:] = tensors[name]
+        learner.iteration = int(metadata["iteration"])
+        training.stream.restore(metadata["stream"])
+        training.history = [Record(**record) for record in metadata["history"]]
+        training.pending = Pending(**metadata["pending"])
+        training.smooth_loss = float(metadata["smooth_loss"])
+        training.seconds = float(metadata["seconds"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, BpttError):
+            raise
+        raise BpttError(f"'{checkpoint}' cannot be read: it is damaged; train again") from None
+    return training

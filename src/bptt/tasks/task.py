@@ -1,0 +1,67 @@
+"""What every task has: the shape of its data, a stream of batches, and a description of itself."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The data of N iterations.
+
+    x: (N, B, T, D) values, or (N, B, T) integers for one-hot inputs. y: (N, B, T, O) values, or
+    (N, B, T) class numbers. lengths: (N, B), or None where every sequence has T steps. reset:
+    (N,), True where the state carried from the iteration before must be set back; None where no
+    state is carried and every iteration starts afresh.
+    """
+
+    x: NDArray[np.generic]
+    y: NDArray[np.generic]
+    lengths: NDArray[np.intp] | None = None
+    reset: NDArray[np.bool_] | None = None
+
+
+class Stream(Protocol):
+    """A place in a task's endless data. The data of iteration k depend on the seed and k alone,
+    not on how many iterations are drawn at once."""
+
+    def draw(self, iterations: int) -> Batch:
+        """The next iterations' data."""
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream stands, as plain values that JSON can hold."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to where `state` was taken."""
+
+
+class Task(Protocol):
+    """A task, as training and files see it."""
+
+    @property
+    def name(self) -> str:
+        """The task's name in configurations."""
+
+    @property
+    def inputs(self) -> int:
+        """D: how many inputs a step has; for one-hot inputs, how many different ones."""
+
+    @property
+    def outputs(self) -> int:
+        """O: how many outputs a step has, or how many classes."""
+
+    @property
+    def steps(self) -> int:
+        """T: how many steps a training sequence has."""
+
+    @property
+    def output(self) -> str:
+        """The output function that suits the task."""
+
+    def stream(self, seed: int, batch: int, dtype: str) -> Stream:
+        """The task's data from the beginning, in batches of `batch` samples."""
+
+    def config(self) -> dict[str, Any]:
+        """What `bptt.tasks.task_from_config` needs to make the task again."""

@@ -1,0 +1,217 @@
+"""Learning a text character by character: at every step the next character is to be said.
+
+A worked example, the text "to be", in windows of 2 characters:
+
+    iteration   reads   is to say   state
+    0           "to"    "o "        starts from the initial state
+    1           " b"    "be"        carried on from iteration 0
+    2           "to"    "o "        the text starts again: set back to the initial state
+
+Windows do not overlap. The last one is shorter if the text does not divide evenly (here " b" would
+be followed by "e" where the text were "to bed"); with rest 'drop' it is left out, as many programs
+do, and then the end of the text is never learnt. Where the text is read in several streams at once
+(batch B > 1) it is cut into B pieces of equal length, read side by side.
+"""
+
+import hashlib
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bptt.errors import BpttError, quoted_list
+from bptt.tasks.task import Batch
+
+NEWLINES = ("keep", "space")
+RESTS = ("keep", "drop")
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file, or of standard input for '-'.
+
+    Raises BpttError for a file that is not there, cannot be read, or is not UTF-8.
+    """
+    try:
+        octets = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise BpttError(f"'{path}' cannot be read: {error.strerror}; give a text file") from None
+    try:
+        return octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BpttError(
+            f"'{path}' is not UTF-8 text (byte {error.start} is {octets[error.start]:#04x}): "
+            "convert it to UTF-8"
+        ) from None
+
+
+class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The task of learning a text.
+
+    text: the text itself; empty for a task that only encodes and decodes. vocabulary: its
+    distinct characters, sorted; made from the text if not given. window: T, the characters of one
+    iteration. newlines: 'keep', or 'space' to turn each line break into a space. rest: whether a
+    last window shorter than the others is kept or dropped.
+
+    Raises BpttError for a value that is not allowed.
+
+    >>> task = Text(text="to be", window=2)
+    >>> task.vocabulary
+    ' beot'
+    >>> task.decode(task.encode("beet"))
+    'beet'
+    """
+
+    text: str = ""
+    window: int = 40
+    vocabulary: str = ""
+    newlines: str = "keep"
+    rest: str = "keep"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("newlines", NEWLINES), ("rest", RESTS)):
+            if getattr(self, name) not in allowed:
+                raise BpttError(
+                    f"{name} '{getattr(self, name)}' is not known: "
+                    f"choose one of {quoted_list(allowed)}"
+                )
+        if self.newlines == "space":
+            spaced = self.text.replace("\r\n", "\n").replace("\n", " ")
+            msgspec.structs.force_setattr(self, "text", spaced)
+        if not self.vocabulary:
+            if not self.text:
+                raise BpttError("the text is empty: give one of at least 2 characters")
+            msgspec.structs.force_setattr(self, "vocabulary", "".join(sorted(set(self.text))))
+        if self.window < 1:
+            raise BpttError(f"window {self.window} must be at least 1")
+        if self.text and self.window > len(self.text) - 1:
+            raise BpttError(
+                f"window {self.window} is longer than the text allows: a text of {len(self.text)} "
+                f"characters has windows of at most {len(self.text) - 1}"
+            )
+        if self.text:
+            self.encode(self.text)
+
+    @classmethod
+    def from_file(cls, path: str | Path, window: int = 40, newlines: str = "keep") -> "Text":
+        """The task of learning a file; '-' for standard input. See `read_text` for errors."""
+        text = read_text(path)
+        if len(text) < 2:
+            raise BpttError(
+                f"'{path}' holds {len(text)} characters: at least 2 are needed to learn from"
+            )
+        return cls(text=text, window=window, newlines=newlines)
+
+    name = "text"
+    output = "softmax"
+
+    @property
+    def inputs(self) -> int:
+        """D: how many different characters there are."""
+        return len(self.vocabulary)
+
+    @property
+    def outputs(self) -> int:
+        """O: the same."""
+        return len(self.vocabulary)
+
+    @property
+    def steps(self) -> int:
+        """T: the window."""
+        return self.window
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, as hexadecimal digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def config(self) -> dict[str, Any]:
+        """See `Task.config`; with the whole text, so that a run can go on where the file is gone."""
+        return {"task": self.name, **msgspec.structs.asdict(self)}
+
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """The numbers of characters. Raises BpttError for one that is not in the vocabulary."""
+        numbers = {character: number for number, character in enumerate(self.vocabulary)}
+        for position, character in enumerate(text):
+            if character not in numbers:
+                raise BpttError(
+                    f"character {character!r} (position {position + 1}) is not in the vocabulary "
+                    f"of {len(self.vocabulary)} characters that was learnt: {self.vocabulary!r}"
+                )
+        return np.array([numbers[character] for character in text], np.int64)
+
+    def decode(self, ids: ArrayLike) -> str:
+        """The characters of numbers."""
+        return "".join(self.vocabulary[number] for number in np.asarray(ids).ravel())
+
+    def recalled(self, written: str) -> int:
+        """How many characters of `written` repeat the text before the first slip.
+
+        `written` is what the network writes after the text's first character.
+        """
+        rest = self.text[1:]
+        pairs = zip(rest, written, strict=False)
+        return next(
+            (i for i, (right, said) in enumerate(pairs) if right != said),
+            min(len(rest), len(written)),
+        )
+
+    def stream(self, seed: int, batch: int, dtype: str = "float32") -> "TextStream":
+        """See `Task.stream`; a text has one order, so the seed is not used."""
+        return TextStream(self, batch)
+
+
+def bits(nats: float) -> float:
+    """A loss in bits: nats / ln 2."""
+    return nats / math.log(2)
+
+
+class TextStream:
+    """The windows of a text, over and over; see `bptt.tasks.task.Stream`."""
+
+    def __init__(self, task: Text, batch: int) -> None:
+        if not task.text:
+            raise BpttError("this task has no text to learn from: give the text")
+        if batch < 1:
+            raise BpttError(f"batch {batch} must be at least 1")
+        piece = len(task.text) // batch
+        # Characters to be said by each stream: the last stream's last one needs a successor.
+        span = min(piece, len(task.text) - 1 - (batch - 1) * piece)
+        whole, rest = divmod(span, task.window)
+        self.windows = whole + (rest > 0 and task.rest == "keep")
+        if self.windows < 1 or span < 1:
+            raise BpttError(
+                f"batch {batch} of windows of {task.window} is more than the text's "
+                f"{len(task.text)} characters: make the batch or the window smaller"
+            )
+        starts = np.arange(batch)[:, None] * piece
+        places = starts + np.minimum(np.arange(self.windows * task.window + 1), span)
+        self.ids = task.encode(task.text)[places]  # (B, windows * T + 1), padded by repetition
+        self.lengths = np.full(self.windows, task.window, np.intp)
+        if rest and task.rest == "keep":
+            self.lengths[-1] = rest
+        self.window, self.batch, self.position = task.window, batch, 0
+
+    def draw(self, iterations: int) -> Batch:
+        """See `Stream.draw`."""
+        numbers = (self.position + np.arange(iterations)) % self.windows
+        self.position = int((self.position + iterations) % self.windows)
+        places = numbers[:, None] * self.window + np.arange(self.window)  # (N, T)
+        x = np.moveaxis(self.ids[:, places], 0, 1)  # (N, B, T)
+        y = np.moveaxis(self.ids[:, places + 1], 0, 1)
+        lengths = np.repeat(self.lengths[numbers][:, None], self.batch, axis=1)
+        return Batch(x, y, lengths, numbers == 0)
+
+    def state(self) -> dict[str, Any]:
+        """See `Stream.state`."""
+        return {"position": self.position}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `Stream.restore`."""
+        try:
+            self.position = int(state["position"]) % self.windows
+        except (KeyError, TypeError, ValueError) as error:
+            raise BpttError(f"the state of the data stream cannot be read: {error}") from None
