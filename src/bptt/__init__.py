@@ -1,3 +1,76 @@
-"""Small recurrent networks trained by backpropagation through time."""
+"""Small recurrent networks trained by backpropagation through time.
+
+>>> import bptt
+>>> run = bptt.train(bptt.Addition(bits=4), seed=1)
+>>> print(run)
+exact on 256 of 256 pairs after 1,000 iterations
+
+Names are imported when first used, so that `import bptt` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from bptt.api import Run, load, load_run, resume, train
+    from bptt.errors import BpttError
+    from bptt.evaluation import evaluate, length_generalisation, write
+    from bptt.gradient_check import check_gradients, check_network
+    from bptt.network import Network
+    from bptt.optimizers import Optimizer, Schedule
+    from bptt.settings import Settings, Stop
+    from bptt.structure import Structure
+    from bptt.tasks import Addition, Text
+
+_HOMES = {
+    "Addition": "tasks",
+    "BpttError": "errors",
+    "Network": "network",
+    "Optimizer": "optimizers",
+    "Run": "api",
+    "Schedule": "optimizers",
+    "Settings": "settings",
+    "Stop": "settings",
+    "Structure": "structure",
+    "Text": "tasks",
+    "check_gradients": "gradient_check",
+    "check_network": "gradient_check",
+    "evaluate": "evaluation",
+    "length_generalisation": "evaluation",
+    "load": "api",
+    "load_run": "api",
+    "resume": "api",
+    "train": "api",
+    "write": "evaluation",
+}
+
+__all__ = [
+    "Addition",
+    "BpttError",
+    "Network",
+    "Optimizer",
+    "Run",
+    "Schedule",
+    "Settings",
+    "Stop",
+    "Structure",
+    "Text",
+    "__version__",
+    "check_gradients",
+    "check_network",
+    "evaluate",
+    "length_generalisation",
+    "load",
+    "load_run",
+    "resume",
+    "train",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bptt' has no attribute {name!r}")
+    return getattr(import_module(f"bptt.{_HOMES[name]}"), name)

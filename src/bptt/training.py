@@ -133,25 +133,25 @@ class Training:
         `reason` is 'interrupted', and a later call goes on from there. When the iterator is
         exhausted, `reason` tells why.
         """
-        self.reason = ""
-        while not self.reason:
+        while True:
+            # Asked first, so that a run resumed after its last record ends as it would have.
+            self.reason = "" if self.pending.loss else self._why_stop()
+            if self.reason:
+                break
             goal = (len(self.history) + 1) * self.settings.record_every
             goal = min(goal, self.settings.iterations)
             while self.learner.iteration < goal and not self.divergence:
                 self._call_engine(goal - self.learner.iteration)
-                if interrupted():
+                if interrupted() and self.learner.iteration < goal:
                     self.reason = "interrupted"
-                    if self.learner.iteration < goal:
-                        return
-                    break
+                    return
             if self.pending.loss:
                 self.history.append(self._record())
-                if not self.reason:
-                    self.reason = self._why_stop()
                 yield self.history[-1]
-            elif not self.reason:
-                self.reason = self._why_stop() or "iterations"
-        if self.verdict is None and self.reason != "interrupted":
+            if interrupted():
+                self.reason = "interrupted"
+                return
+        if self.verdict is None:
             self.verdict = evaluate(self.network, self.task)
 
     def _call_engine(self, most: int) -> None:
@@ -256,7 +256,7 @@ class Training:
         )
 
     def _why_stop(self) -> str:
-        """Why training ends after this record; '' if it goes on."""
+        """Why training ends after the last record; '' if it goes on."""
         stop, record = self.settings.stop, self.history[-1] if self.history else None
         if self.divergence:
             return "diverged"

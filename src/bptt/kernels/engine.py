@@ -1,11 +1,9 @@
 """The compiled engine: arrays of the public shapes in, kernels called, public shapes out."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bptt.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
 from bptt.kernels import training, walk
-from bptt.kernels.losses import judge
 from bptt.kernels.plan import Plan, Work, make_plan, make_work
 from bptt.optimizers import Optimizer
 from bptt.parameters import Array
@@ -37,33 +35,37 @@ class CompiledEngine:
         structure: Structure,
         theta: Array,
         x: Anything,
+        y: Anything | None,
         lengths: Anything,
         state: Array | None,
-        want_dx: bool,
-    ) -> tuple[Plan, Work, tuple[Anything, Anything, NDArray[np.bool_], bool]]:
-        plan, work = self._prepared(structure, x, want_dx)
+    ) -> tuple[float, Plan, Work]:
+        """One batch forward, and backward if there are targets."""
+        want_gradient = y is not None
+        plan, work = self._prepared(structure, x, want_gradient)
         values, ids = _split(plan, x[None], structure.dtype)
+        if y is None:
+            rows = work.o.shape[0]
+            y = np.zeros((plan.B, rows) if plan.output == 3 else (plan.B, rows, plan.O), np.int64)
+            y = y[:, 0] if plan.last else y
+        targets, classes = _split_targets(plan, y[None], structure.dtype)
         alive = np.arange(plan.T)[:, None] < lengths
-        full = bool(alive.all())
         start = initial_states(structure, theta, state, plan.B)
-        work.states[:, :, 0] = start.reshape(plan.layers, plan.S, -1)
-        data = (values[0], ids[0], alive, full)
-        walk.forward(structure.equations, plan, theta, *data, work)
-        return plan, work, data
+        work.states[:, 0] = start.reshape(plan.layers, plan.S, -1)
+        data = (values[0], ids[0], targets[0], classes[0], alive, bool(alive.all()))
+        loss, _, _ = walk.walk(
+            structure.equations, plan, theta, data, state is None, want_gradient, work
+        )
+        return float(loss), plan, work
 
     def forward(
         self, structure: Structure, theta: Array, x: Anything, lengths: Anything, state: Array | None
     ) -> Forward:
         """See `bptt.engines.Engine.forward`."""
-        plan, work, (_, _, alive, _) = self._walk(structure, theta, x, lengths, state, False)
-        o = work.o.copy()
-        y = np.zeros(o.shape if plan.output != 3 else (1, 1, 1), o.dtype)
-        judge(plan, y, np.zeros(o.shape[:2], np.int64), alive, work)
-        p = work.o.copy()
-        final = work.states[:, :, plan.T].reshape(plan.layers, plan.S, plan.B, plan.H).copy()
+        _, plan, work = self._walk(structure, theta, x, None, lengths, state)
+        p, o = work.p.copy(), work.o.copy()
         if plan.last:
-            return Forward(p[0], o[0], final)
-        return Forward(np.swapaxes(p, 0, 1), np.swapaxes(o, 0, 1), final)
+            return Forward(p[0], o[0], _final_state(plan, work))
+        return Forward(np.swapaxes(p, 0, 1), np.swapaxes(o, 0, 1), _final_state(plan, work))
 
     def gradient(
         self,
@@ -75,19 +77,12 @@ class CompiledEngine:
         state: Array | None,
     ) -> Gradient:
         """See `bptt.engines.Engine.gradient`."""
-        plan, work, data = self._walk(structure, theta, x, lengths, state, True)
-        values, classes = _split_targets(plan, y[None], structure.dtype)
-        loss, _, _ = judge(plan, values[0], classes[0], data[2], work)
-        walk.backward(structure.equations, plan, theta, *data, state is None, work)
-        sizes = (plan.layers, plan.S, plan.B, plan.H)
-        dx = np.swapaxes(work.dx, 0, 1).copy() if work.dx.size else None
-        return Gradient(
-            float(loss),
-            work.g.copy(),
-            dx,
-            work.ds0.reshape(sizes).copy(),
-            work.states[:, :, plan.T].reshape(sizes).copy(),
-        )
+        loss, plan, work = self._walk(structure, theta, x, y, lengths, state)
+        dx = None
+        if work.dx.size:
+            dx = np.swapaxes(work.dx.reshape(plan.T, plan.B, plan.D), 0, 1).copy()
+        ds = work.ds0.reshape(plan.layers, plan.S, plan.B, plan.H).copy()
+        return Gradient(loss, work.g.copy(), dx, ds, _final_state(plan, work))
 
     def train(
         self,
@@ -108,7 +103,7 @@ class CompiledEngine:
         alive = np.arange(plan.T)[:, None] < (lengths[:1] if full else lengths)[:, None]
         carry = learner.state is not None
         if learner.state is not None:
-            work.states[:, :, 0] = learner.state.reshape(plan.layers, plan.S, -1)
+            work.states[:, 0] = learner.state.reshape(plan.layers, plan.S, -1)
         coefficients = optimizer.coefficients(learner.iteration, count).astype(structure.dtype)
         results = np.zeros((4, count))
         training.train(
@@ -117,10 +112,15 @@ class CompiledEngine:
             reset, carry, work, results,
         )  # fmt: skip
         if learner.state is not None:
-            learner.state[:] = work.states[:, :, 0].reshape(learner.state.shape)
+            learner.state[:] = work.states[:, 0].reshape(learner.state.shape)
         learner.iteration += count
         loss, wrong, exact, norm = results
         return Chunk(loss, wrong.astype(np.int64), exact.astype(np.int64), norm)
+
+
+def _final_state(plan: Plan, work: Work) -> Array:
+    """The states after the last step, (layers, S, B, H)."""
+    return work.states[:, plan.T].reshape(plan.layers, plan.S, plan.B, plan.H).copy()
 
 
 def _split(plan: Plan, x: Anything, dtype: str) -> tuple[Anything, Anything]:

@@ -21,26 +21,25 @@ _linear, _sigmoid, _sigmoid_squared = EQUATIONS
 
 
 @kernel(fastmath=STRICT)
-def _elementwise(output, threshold, weight, o, y, do):
-    """One step of one sample: o becomes p, do is set. Returns the loss and how many are wrong."""
+def _elementwise(output, threshold, weight, o, y, p, do):
+    """One step of one sample: p and do are set. Returns the loss and how many are wrong."""
     loss, wrong = 0.0, 0
     for k in range(o.size):
         value, target = o[k], y[k]
         if output == 0:
-            p, each, d = _linear(value, target)
+            p[k], each, d = _linear(value, target)
         elif output == 1:
-            p, each, d = _sigmoid(value, target)
+            p[k], each, d = _sigmoid(value, target)
         else:
-            p, each, d = _sigmoid_squared(value, target)
+            p[k], each, d = _sigmoid_squared(value, target)
         wrong += (value > threshold) != (target > 0.5)
         loss += each
         do[k] = d * weight
-        o[k] = p
     return loss, wrong
 
 
 @kernel(fastmath=STRICT)
-def _softmax(weight, o, target, do):
+def _softmax(weight, o, target, p, do):
     """The same for softmax: o (O) and the number of the target class."""
     m, best = o[0], 0
     for k in range(1, o.size):
@@ -49,18 +48,18 @@ def _softmax(weight, o, target, do):
     at_target = o[target]
     s = m - m
     for k in range(o.size):
-        o[k] = exp(o[k] - m)
-        s += o[k]
+        p[k] = exp(o[k] - m)
+        s += p[k]
     for k in range(o.size):
-        o[k] = o[k] / s
-        do[k] = o[k] * weight
+        p[k] = p[k] / s
+        do[k] = p[k] * weight
     do[target] -= weight
     return np.float64(m - at_target) + math.log(np.float64(s)), 1 if best != target else 0
 
 
 @kernel
 def judge(plan, y, classes, alive, work):
-    """o becomes p and work.do is set; returns loss, wrong outputs, and samples without one.
+    """work.p and work.do are set; returns loss, wrong outputs, and samples without one.
 
     y (T, B, O) values, or classes (T, B); alive (T, B). With readout 'last' T is 1 here.
     """
@@ -81,12 +80,12 @@ def judge(plan, y, classes, alive, work):
     for b in range(B):
         wrong_here = 0
         for t in range(rows):
-            o, do = work.o[t, b], work.do[t, b]
+            o, p, do = work.o[t, b], work.p[t, b], work.do[t, b]
             if plan.output == 3:
-                each, mistakes = _softmax(scale, o, classes[t, b], do)
+                each, mistakes = _softmax(scale, o, classes[t, b], p, do)
             else:
                 each, mistakes = _elementwise(
-                    plan.output, plan.threshold, scale, o, y[t, b], do
+                    plan.output, plan.threshold, scale, o, y[t, b], p, do
                 )
             if plan.last or alive[t, b]:
                 loss += each

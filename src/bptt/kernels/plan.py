@@ -3,8 +3,8 @@
 Layout. A step's values lie sample after sample, unit after unit: (B*H) numbers, over which the
 pointwise equations are one loop. Before that come the step and the preactivation or state:
 
-    gates  (layers, K, T, B*H)      preactivations, then gates, then their derivatives da, in place
-    states (layers, S, T + 1, B*H)  states; step 0 is the initial state
+    gates  (layers, T, K, B*H)      preactivations, then gates, then their derivatives da, in place
+    states (layers, T + 1, S, B*H)  states; step 0 is the initial state
 """
 
 from typing import NamedTuple
@@ -53,15 +53,16 @@ class Plan(NamedTuple):
 class Work(NamedTuple):
     """The arrays of one batch's walk, used again for every batch of the same sizes."""
 
-    gates: Floats  # (layers, K, T, B*H)
-    states: Floats  # (layers, S, T + 1, B*H)
+    gates: Floats  # (layers, T, K, B*H)
+    states: Floats  # (layers, T + 1, S, B*H)
     dh: Floats  # (T, B*H): derivative by a layer's outputs; becomes that of the layer below
     ds: Floats  # (2, S, B*H): derivative by the states after a step, and before it
     ds0: Floats  # (layers, S, B*H): derivative by the initial states
-    o: Floats  # (T or 1, B, O): output preactivations, then outputs p
+    o: Floats  # (T or 1, B, O): output preactivations
+    p: Floats  # (T or 1, B, O): outputs
     do: Floats  # (T or 1, B, O)
     g: Floats  # (P,): the gradient
-    dx: Floats  # (T, B, D), or empty where it is not wanted
+    dx: Floats  # (T, B*D), or empty where it is not wanted
 
 
 def make_plan(structure: Structure, batch: int, steps: int, one_hot: bool) -> Plan:
@@ -91,13 +92,14 @@ def make_work(structure: Structure, plan: Plan, want_dx: bool = False) -> Work:
     dtype, n = structure.dtype, plan.B * plan.H
     rows = 1 if plan.last else plan.T
     return Work(
-        gates=np.zeros((plan.layers, plan.K, plan.T, n), dtype),
-        states=np.zeros((plan.layers, plan.S, plan.T + 1, n), dtype),
+        gates=np.zeros((plan.layers, plan.T, plan.K, n), dtype),
+        states=np.zeros((plan.layers, plan.T + 1, plan.S, n), dtype),
         dh=np.zeros((plan.T, n), dtype),
         ds=np.zeros((2, plan.S, n), dtype),
         ds0=np.zeros((plan.layers, plan.S, n), dtype),
         o=np.zeros((rows, plan.B, plan.O), dtype),
+        p=np.zeros((rows, plan.B, plan.O), dtype),
         do=np.zeros((rows, plan.B, plan.O), dtype),
         g=np.zeros(structure.layout().size, dtype),
-        dx=np.zeros((plan.T, plan.B, plan.D) if want_dx else (0, 0, 0), dtype),
+        dx=np.zeros((plan.T, plan.B * plan.D) if want_dx else (0, 0), dtype),
     )

@@ -7,8 +7,7 @@ from numba.extending import register_jitable
 
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import STRICT, kernel
-from bptt.kernels.losses import judge
-from bptt.kernels.walk import backward, forward
+from bptt.kernels.walk import walk
 from bptt.optimizers import (
     adagrad_update,
     adam_update,
@@ -85,7 +84,7 @@ def start_states(plan, theta, work):
     """Set the initial states to h0, or to zero where there is none."""
     for layer in range(plan.layers):
         for state in range(plan.S):
-            row, place = work.states[layer, state, 0], plan.where[layer, 3 + state]
+            row, place = work.states[layer, 0, state], plan.where[layer, 3 + state]
             for b in range(plan.B):
                 for j in range(plan.H):
                     row[b * plan.H + j] = theta[place + j] if place >= 0 else 0
@@ -100,7 +99,7 @@ def train(
 
     x (N, T, B*D), ids (N, T, B), y (N, T, B, O), classes (N, T, B), alive (N, T, B); those that do
     not apply have N = 1 and are not read. carry: an iteration starts from the state that the one
-    before ended in, which `work.states[:, :, 0]` holds at the start and at the end of the call,
+    before ended in, which `work.states[:, 0]` holds at the start and at the end of the call,
     except where `reset` sets it back.
     """
     dense, valued = not plan.one_hot, plan.output != 3
@@ -111,15 +110,14 @@ def train(
         own_state = not carry or reset[n]
         if own_state:
             start_states(plan, theta, work)
-        x_n, ids_n = x[n if dense else 0], ids[0 if dense else n]
         alive_n = alive[0 if full else n]
-        forward(cell, plan, theta, x_n, ids_n, alive_n, full, work)
-        loss, wrong, exact = judge(
-            plan, y[n if valued else 0], classes[0 if valued else n], alive_n, work
-        )
-        backward(cell, plan, theta, x_n, ids_n, alive_n, full, own_state, work)
+        data = (
+            x[n if dense else 0], ids[0 if dense else n],
+            y[n if valued else 0], classes[0 if valued else n], alive_n, full,
+        )  # fmt: skip
+        loss, wrong, exact = walk(cell, plan, theta, data, own_state, True, work)
         results[0, n], results[1, n], results[2, n] = loss, wrong, exact
         results[3, n] = clip(work.g, clips[0], clips[1])
         update(rule, theta, work.g, s0, s1, k)
         if carry:
-            work.states[:, :, 0] = work.states[:, :, plan.T]
+            work.states[:, 0] = work.states[:, plan.T]

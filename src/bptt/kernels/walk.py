@@ -8,6 +8,7 @@ B*H numbers and no more.
 
 from bptt.kernels.compiler import STRICT, kernel
 from bptt.kernels.equations import read_gates, read_states, step_backward, step_forward, write
+from bptt.kernels.losses import judge
 from bptt.kernels.products import (
     add_outer,
     add_outer_rows,
@@ -64,14 +65,16 @@ def clear_ended(alive, H, values):
 
 
 @kernel
-def layer_forward(cell, plan, layer, theta, x, ids, alive, full, gates, states):
-    """Walk one layer forward: x (T, B*I), or ids (T, B) in the first layer of a one-hot network."""
+def layer_forward(cell, plan, layer, theta, x, ids, below, alive, full, gates, states):
+    """Walk one layer forward. Its input is x (T, B*D), or ids (T, B) of one-hot inputs, in the first
+    layer; in the others the h of `below`, the states of the layer below."""
     B, H, G, K = plan.B, plan.H, plan.G, plan.K
     U, W, b = plan.where[layer, 0], plan.where[layer, 1], plan.where[layer, 2]
     inputs = plan.D if layer == 0 else H
     width = G * H
     for t in range(plan.T):
-        a, s, s_new = gates[:, t], states[:, t], states[:, t + 1]
+        a, s, s_new = gates[t], states[t], states[t + 1]
+        row = x[t] if layer == 0 and not plan.one_hot else below[t + 1, 0]
         for k in range(K):
             fill_bias(theta, b + t * plan.b_set + k * H if b >= 0 else -1, B, H, a[k])
         for gate in range(G):
@@ -80,7 +83,7 @@ def layer_forward(cell, plan, layer, theta, x, ids, alive, full, gates, states):
             if layer == 0 and plan.one_hot:
                 add_rows(ids[t], B, theta, start, width, gate * H, H, a[gate])
             else:
-                add_product(x[t], B, inputs, theta, start, width, gate * H, H, a[gate])
+                add_product(row, B, inputs, theta, start, width, gate * H, H, a[gate])
             add_product(s[0], B, H, theta, W + t * plan.W_set, width, gate * H, H, a[k])
         step_of_cell(cell, a, s, s_new)
         if not full:
@@ -88,7 +91,7 @@ def layer_forward(cell, plan, layer, theta, x, ids, alive, full, gates, states):
 
 
 @kernel
-def layer_backward(cell, plan, layer, theta, x, ids, alive, full, gates, states, work):
+def layer_backward(cell, plan, layer, theta, x, ids, below, alive, full, gates, states, work):
     """Walk one layer backward from work.dh: gates become da, gradients are added to work.g."""
     B, H, G, K = plan.B, plan.H, plan.G, plan.K
     U, W, b = plan.where[layer, 0], plan.where[layer, 1], plan.where[layer, 2]
@@ -97,10 +100,11 @@ def layer_backward(cell, plan, layer, theta, x, ids, alive, full, gates, states,
     ds_new, ds = work.ds[0], work.ds[1]
     ds_new[:] = 0
     for t in range(plan.T - 1, -1, -1):
-        a, s = gates[:, t], states[:, t]
+        a, s = gates[t], states[t]
+        row = x[t] if layer == 0 and not plan.one_hot else below[t + 1, 0]
         for j in range(B * H):
             ds_new[0, j] += work.dh[t, j]
-        step_back_of_cell(cell, a, s, states[:, t + 1], ds_new, ds)
+        step_back_of_cell(cell, a, s, states[t + 1], ds_new, ds)
         if not full:
             clear_ended(alive[t], H, a)
         for gate in range(G):
@@ -111,7 +115,7 @@ def layer_backward(cell, plan, layer, theta, x, ids, alive, full, gates, states,
             if layer == 0 and plan.one_hot:
                 add_outer_rows(ids[t], B, a[gate], H, work.g, set_U, width, gate * H)
             else:
-                add_outer(x[t], B, inputs, a[gate], H, work.g, set_U, width, gate * H)
+                add_outer(row, B, inputs, a[gate], H, work.g, set_U, width, gate * H)
         if b >= 0:
             for k in range(K):
                 add_sum(a[k], B, H, work.g, b + t * plan.b_set + k * H)
@@ -131,59 +135,72 @@ def input_gradient(plan, layer, theta, gates, dx):
         for gate in range(G):
             start = U + t * plan.U_set * inputs
             add_product_transposed(
-                gates[gate, t], plan.B, H, theta, start, G * H, gate * H, inputs, dx[t]
+                gates[t, gate], plan.B, H, theta, start, G * H, gate * H, inputs, dx[t]
             )
 
 
 @kernel
-def forward(cell, plan, theta, x, ids, alive, full, work):
-    """All layers forward, and the output preactivations o. `work.states[:, :, 0]` is given."""
-    for layer in range(plan.layers):
-        if layer > 0:
-            x = work.states[layer - 1, 0, 1:]
-        layer_forward(
-            cell, plan, layer, theta, x, ids, alive, full, work.gates[layer], work.states[layer]
-        )
-    h = work.states[plan.layers - 1, 0]
+def output_forward(plan, theta, states, work):
+    """The output preactivations o from the top layer's states, by equation (22)."""
     first = plan.T - work.o.shape[0]
     for t in range(work.o.shape[0]):
         o = work.o[t].reshape(-1)
         start = plan.c + t * plan.c_set if plan.c >= 0 else -1
         fill_bias(theta, start, plan.B, plan.O, o)
         V = plan.V + t * plan.V_set
-        add_product(h[first + t + 1], plan.B, plan.H, theta, V, plan.O, 0, plan.O, o)
+        add_product(states[first + t + 1, 0], plan.B, plan.H, theta, V, plan.O, 0, plan.O, o)
 
 
 @kernel
-def backward(cell, plan, theta, x, ids, alive, full, own_state, work):
-    """From work.do back through the output layer and all layers: the gradient in work.g.
-
-    own_state: the batch started from the network's own initial state, so that a trainable one has a
-    gradient.
-    """
+def output_backward(plan, theta, states, work):
+    """dV, dc and dh of the top layer from work.do."""
     B, H, O = plan.B, plan.H, plan.O  # noqa: E741
-    work.g[:] = 0
     work.dh[:] = 0
-    h = work.states[plan.layers - 1, 0]
     first = plan.T - work.do.shape[0]
     for t in range(work.do.shape[0]):
         do = work.do[t].reshape(-1)
         V = plan.V + t * plan.V_set
-        add_outer(h[first + t + 1], B, H, do, O, work.g, V, O, 0)
+        add_outer(states[first + t + 1, 0], B, H, do, O, work.g, V, O, 0)
         if plan.c >= 0:
             add_sum(do, B, O, work.g, plan.c + t * plan.c_set)
         add_product_transposed(do, B, O, theta, V, O, 0, H, work.dh[first + t])
+
+
+@kernel
+def walk(cell, plan, theta, data, own_state, want_gradient, work):
+    """One batch forward, judged, and, if wanted, backward: returns loss, wrong, exact.
+
+    data: x (T, B*D), ids (T, B), y (T, B, O), classes (T, B), alive (T, B) and whether all are
+    alive. work.states[:, 0] holds the initial states; outputs p, states and the gradient are left
+    in `work`. own_state: the batch starts from the network's own initial state, so that a trainable
+    one has a gradient.
+    """
+    x, ids, y, classes, alive, full = data
+    for layer in range(plan.layers):
+        below = work.states[max(layer - 1, 0)]
+        layer_forward(
+            cell, plan, layer, theta, x, ids, below, alive, full, work.gates[layer],
+            work.states[layer],
+        )  # fmt: skip
+    top = work.states[plan.layers - 1]
+    output_forward(plan, theta, top, work)
+    judged = judge(plan, y, classes, alive, work)
+    if not want_gradient:
+        return judged
+    work.g[:] = 0
+    output_backward(plan, theta, top, work)
     for layer in range(plan.layers - 1, -1, -1):
-        below = work.states[layer - 1, 0, 1:] if layer > 0 else x
+        below = work.states[max(layer - 1, 0)]
         gates = work.gates[layer]
         layer_backward(
-            cell, plan, layer, theta, below, ids, alive, full, gates, work.states[layer], work
+            cell, plan, layer, theta, x, ids, below, alive, full, gates, work.states[layer], work
         )
-        if own_state:
-            for state in range(plan.S):
-                if plan.where[layer, 3 + state] >= 0:
-                    add_sum(work.ds0[layer, state], B, H, work.g, plan.where[layer, 3 + state])
+        for state in range(plan.S):
+            place = plan.where[layer, 3 + state]
+            if own_state and place >= 0:
+                add_sum(work.ds0[layer, state], plan.B, plan.H, work.g, place)
         if layer > 0:
             input_gradient(plan, layer, theta, gates, work.dh)
         elif work.dx.size:
-            input_gradient(plan, layer, theta, gates, work.dx.reshape(plan.T, -1))
+            input_gradient(plan, layer, theta, gates, work.dx)
+    return judged

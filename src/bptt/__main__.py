@@ -1,0 +1,30 @@
+"""The command line's entry: errors become one line, signals become exit codes."""
+
+import os
+import sys
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `bptt` with the given arguments, or with those of the command line, and exit.
+
+    Exit codes: 0 done; 1 a check failed or a run diverged; 2 bad input; 130 and 143 after Ctrl-C
+    and SIGTERM.
+    """
+    from bptt.cli import run
+
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    except OSError as error:
+        print(f"bptt: the output cannot be written: {error.strerror}", file=sys.stderr)
+        code = 2
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

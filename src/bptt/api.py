@@ -1,0 +1,133 @@
+"""What a notebook user types: train, look, predict, save, load."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bptt import runs
+from bptt.errors import BpttError
+from bptt.evaluation import Verdict
+from bptt.interrupts import interrupts
+from bptt.network import Network
+from bptt.presets import settings_for
+from bptt.settings import Settings
+from bptt.tasks import Addition, Text
+from bptt.training import Record, Training
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+
+class Run:
+    """A training run and what came of it. Shows itself in Jupyter as figure and verdict.
+
+    Attributes: `settings`, `task`, `network`, `records` (a list of `Record`), `verdict` (the task's
+    own test), `reason` (why it ended: 'exact', 'iterations', 'loss', 'smooth loss', 'time',
+    'interrupted', 'diverged').
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.settings: Settings = training.settings
+        self.task: Addition | Text = training.task
+        self.network: Network = training.network
+        self.records: list[Record] = training.history
+        self.verdict: Verdict | None = training.verdict
+        self.reason: str = training.reason
+
+    @property
+    def history(self) -> "pandas.DataFrame":
+        """One row a record; the columns are the fields of `bptt.training.Record`."""
+        import pandas
+
+        return pandas.DataFrame(self.records)
+
+    def figure(self) -> "Figure":
+        """Loss and mistakes against iteration, as a matplotlib figure."""
+        from bptt.figures import learning_curve
+
+        text = isinstance(self.task, Text)
+        squared = self.settings.structure.loss == "squared"
+        return learning_curve(
+            self.records,
+            f"{self.network!r}\n{self}",
+            "squared error / 2" if squared else "nats",
+            "characters" if text else "bits",
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the run's folder: see `bptt.runs`. Raises BpttError if it cannot be written."""
+        from bptt.figures import png
+
+        folder = Path(folder)
+        runs.save_settings(folder, self.settings)
+        runs.save_checkpoint(folder, self.training)
+        runs.save_result(folder, self.training)
+        if self.records:
+            runs.write_file(folder / runs.FIGURE, png(self.figure()))
+
+    def __str__(self) -> str:
+        divergence = self.training.divergence
+        if divergence:
+            return str(divergence)
+        iteration = self.training.learner.iteration
+        return f"{self.verdict or self.reason} after {iteration:,} iterations"
+
+    def __repr__(self) -> str:
+        return f"Run({self.task.name}, {self})"
+
+    def _repr_png_(self) -> bytes:
+        from bptt.figures import png
+
+        return png(self.figure())
+
+
+def train(task: Addition | Text | Settings, **options: Any) -> Run:
+    """Train a network on a task and return the run.
+
+    Without options the task's preset is used (`bptt.presets`); options change it: cell, hidden,
+    layers, activation, output, loss, reduction, bias, tied, initial_state, dtype; optimizer,
+    learning_rate, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_value, clip_norm,
+    schedule; exact, target_loss, smooth_loss, seconds (when to stop); batch, iterations,
+    record_every, seed, engine, initializers, forget_bias. Ctrl-C ends training after the work in hand; the run
+    then has the reason 'interrupted' and `resume` goes on with it.
+
+    Raises BpttError for an option that is not known or a value that is not allowed.
+    """
+    if isinstance(task, Settings):
+        if options:
+            raise BpttError(f"give options or settings, not both: '{sorted(options)[0]}'")
+        return resume(Run(Training(task)))
+    return resume(Run(Training(settings_for(task, options))))
+
+
+def resume(run: Run | str | Path) -> Run:
+    """Go on with an interrupted run, or with a run's folder; ends with the weights that an
+    uninterrupted run gives."""
+    training = run.training if isinstance(run, Run) else runs.load_training(Path(run))
+    with interrupts() as received:
+        for _ in training.records(lambda: bool(received)):
+            pass
+    return Run(training)
+
+
+def load(path: str | Path) -> Network:
+    """The network of a weights file or a run's folder. Raises BpttError for any other file."""
+    network, _ = runs.load_network(path)
+    return network
+
+
+def load_run(folder: str | Path) -> Run:
+    """A run's folder as it stands, with its history and verdict."""
+    training = runs.load_training(Path(folder))
+    result = Path(folder) / runs.RESULT
+    if result.exists():
+        ended = runs.read_json(result)
+        training.reason = str(ended.get("reason", ""))
+        verdict = ended.get("verdict")
+        if isinstance(verdict, dict):
+            try:
+                training.verdict = Verdict(verdict["right"], verdict["total"], verdict["what"])
+            except KeyError:
+                raise BpttError(f"'{result}' is damaged: train again") from None
+    return Run(training)

@@ -1,0 +1,173 @@
+"""The commands that use a run, and the gradient check: each gives plain values and a text."""
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bptt import runs
+from bptt.api import load_run
+from bptt.cells import CELLS
+from bptt.errors import BpttError
+from bptt.evaluation import predicted_bits
+from bptt.evaluation import write as write_characters
+from bptt.figures import png
+from bptt.gradient_check import check_network
+from bptt.network import Network
+from bptt.outputs import OUTPUTS
+from bptt.tasks import Addition, Text
+
+Answer = tuple[dict[str, Any], str]
+LONGEST = 100_000
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d+", text):
+        raise BpttError(f"'{text}' is not an integer: give whole numbers such as 29733 or -5")
+    if len(text) > LONGEST * 3 // 10:
+        raise BpttError(f"a number of {len(text)} digits is too long: at most {LONGEST} bits")
+    # Python itself refuses to read more than 4,300 digits at once.
+    number = 0
+    digits = text.lstrip("+-")
+    for start in range(0, len(digits), 4000):
+        part = digits[start : start + 4000]
+        number = number * 10 ** len(part) + int(part)
+    return -number if text.startswith("-") else number
+
+
+def _digits(number: int) -> str:
+    """Decimal digits of an integer of any size."""
+    if number < 0:
+        return "-" + _digits(-number)
+    parts = []
+    while number >= 10**4000:
+        number, part = divmod(number, 10**4000)
+        parts.append(f"{part:04000d}")
+    return str(number) + "".join(reversed(parts))
+
+
+def add_integers(path: Path, first: str, second: str) -> Answer:
+    """The network's sum of two integers, and whether it is right."""
+    a, b = _integer(first), _integer(second)
+    network, task = runs.load_task_network(path, Addition)
+    if not task.signed and min(a, b) < 0:
+        raise BpttError(
+            f"{_digits(min(a, b))} is negative, and this network adds unsigned numbers: "
+            "use a run of 'bptt train add --signed'"
+        )
+    bits = max(task.bits, task.bits_needed(a, b))
+    x, y = task.encode([(a, b)], bits)
+    wrong = (predicted_bits(network, x) != y)[0, :, 0]
+    said = task.decode(predicted_bits(network, x)[..., 0])[0]
+    right = not wrong.any()
+    values = {
+        "a": _digits(a), "b": _digits(b), "sum": _digits(said), "right": right,
+        "true_sum": _digits(a + b), "bits": bits,
+        "first_wrong_bit": None if right else int(np.argmax(wrong)),
+    }  # fmt: skip
+    verdict = "right" if right else f"wrong from bit {int(np.argmax(wrong))}: it is {_digits(a + b)}"
+    return values, f"{_digits(a)} + {_digits(b)} = {_digits(said)}   {verdict}"
+
+
+def write_text(
+    path: Path, start: str | None, length: int, temperature: float, seed: int
+) -> Answer:
+    """Text that the network writes."""
+    network, task = runs.load_task_network(path, Text)
+    start = (task.text or task.vocabulary)[0] if start is None else start
+    written = write_characters(network, task, start, length, temperature, seed)
+    values = {
+        "start": start, "text": written, "temperature": temperature, "seed": seed
+    }  # fmt: skip
+    return values, start + written
+
+
+def check_all(cell: str | None, engine: str) -> Answer:
+    """The gradient check over every cell, output, tied and untied, one and two layers."""
+    if cell is not None and cell not in {name for name, _ in CELLS}:
+        raise BpttError(f"cell '{cell}' is not known: choose one of 'elman', 'lstm', 'gru'")
+    rows: list[dict[str, Any]] = []
+    rng = np.random.default_rng(0)
+    for (name, activation), (output, loss), tied, layers in product(
+        CELLS, OUTPUTS, (True, False), (1, 2)
+    ):
+        if cell is not None and name != cell:
+            continue
+        B, T, D, H, O = 2, 3, 2, 3, 2  # noqa: E741, N806
+        network = Network(
+            inputs=D, outputs=O, hidden=H, layers=layers, cell=name, activation=activation,
+            output=output, loss=loss, tied=tied, steps=0 if tied else T, engine=engine,
+            initial_state="trainable", dtype="float64", seed=1,
+            initializers={"b": "normal(0.3)", "c": "normal(0.3)", "h0": "normal(0.3)"},
+        )  # fmt: skip
+        x = rng.standard_normal((B, T, D))
+        y = rng.integers(0, O, (B, T)) if output == "softmax" else rng.random((B, T, O))
+        result = check_network(network, x, y, np.array([T, T - 1]))
+        rows.append(
+            {"cell": name, "activation": activation, "output": output, "loss": loss, "tied": tied,
+             "layers": layers, "passed": result.passed, "error": result.worst.error,
+             "worst": str(result.worst.worst),
+             "entries": sum(each.entries for each in result.parameters)}
+        )  # fmt: skip
+    passed = all(row["passed"] for row in rows)
+    worst = max(rows, key=lambda row: row["error"])
+    lines = [f"{'cell':13} {'output':22} {'weights':8} layers entries  worst error"]
+    for row in rows:
+        kind = f"{row['cell']} {row['activation']}" if row["cell"] == "elman" else row["cell"]
+        lines.append(
+            f"{kind:13} {row['output'] + ' ' + row['loss']:22} "
+            f"{'tied' if row['tied'] else 'untied':8} {row['layers']:6} {row['entries']:7}  "
+            f"{row['error']:.1e}  {'ok' if row['passed'] else 'FAILED at ' + row['worst']}"
+        )
+    count = sum(not row["passed"] for row in rows)
+    lines.append(
+        f"all {len(rows)} pass; " if passed else f"{count} of {len(rows)} FAILED; "
+    )  # fmt: skip
+    lines[-1] += f"worst relative error {worst['error']:.1e}, at {worst['worst']}"
+    values = {"passed": passed, "engine": engine, "worst_error": worst["error"], "checks": rows}
+    return values, "\n".join(lines)
+
+
+def show_run(path: Path) -> Answer:
+    """What a run is and how it ended."""
+    if not path.is_dir():
+        network, task = runs.load_network(path)
+        values = {"network": repr(network), "task": task.config() if task else None}
+        return values, f"{network!r}\ntask    {task.name if task else 'none'}"
+    run = load_run(path)
+    settings = run.settings
+    values = {
+        "run": str(path), "settings": settings.as_dict(), **runs.result_of(run.training)
+    }  # fmt: skip
+    task = run.task
+    what = (
+        f"addition of {'signed' if task.signed else 'unsigned'} {task.bits}-bit numbers"
+        if isinstance(task, Addition)
+        else f"a text of {len(task.text):,} characters, {task.inputs} distinct"
+    )
+    lines = [
+        f"task      {what}",
+        f"network   {run.network!r}",
+        f"optimizer {settings.optimizer.kind}, learning rate {settings.optimizer.learning_rate:g}, "
+        f"batch {settings.batch}, seed {settings.seed}",
+        f"state     {run if run.reason else 'not finished: bptt train --resume ' + str(path)}",
+    ]
+    if run.records:
+        last = run.records[-1]
+        lines.append(
+            f"last      iteration {last.iteration:,}: loss per step {last.loss_per_step:.4g}, "
+            f"wrong {100 * last.wrong:.2f} %, {last.seconds:.2f} s"
+        )
+    return values, "\n".join(lines)
+
+
+def plot_run(path: Path, out: Path | None) -> Answer:
+    """Draw a run's learning curve into a file."""
+    run = load_run(path)
+    if not run.records:
+        raise BpttError(f"'{path}' has no record yet: go on with 'bptt train --resume {path}'")
+    target = out or path / runs.FIGURE
+    runs.write_file(target, png(run.figure()))
+    return {"figure": str(target), "records": len(run.records)}, f"figure  {target}"

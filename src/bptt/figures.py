@@ -1,0 +1,53 @@
+"""Figures. Made without pyplot, so that importing bptt changes nothing in a user's session."""
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bptt.training import Record
+
+# Okabe & Ito's palette, told apart by colour-blind readers too.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+
+
+def learning_curve(history: Sequence[Record], title: str, unit: str, outputs: str) -> Figure:
+    """Loss and share of wrong outputs against iteration.
+
+    unit: of the loss per step, for the axis; outputs: what an output is called ('bits').
+    """
+    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    iterations = [record.iteration for record in history]
+    marker = "o" if len(history) < 40 else None
+    upper.plot(
+        iterations, [record.loss_per_step for record in history],
+        color=BLUE, marker=marker, markersize=4,
+    )  # fmt: skip
+    if any(record.loss_per_step > 0 for record in history):
+        upper.set_yscale("log")
+    upper.set_ylabel(f"loss per step ({unit})")
+    upper.set_title(title, loc="left", fontsize=11)
+    for values, label, color in (
+        ([100 * record.wrong for record in history], f"wrong {outputs}", ORANGE),
+        ([100 * (1 - record.exact) for record in history], "sequences with a mistake", GREEN),
+    ):
+        lower.plot(iterations, values, label=label, color=color, marker=marker, markersize=4)
+    lower.set_ylabel("share (%)")
+    lower.set_ylim(-3, 103)
+    lower.set_xlabel("iteration")
+    lower.legend(frameon=False, loc="upper right")
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file's content."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()

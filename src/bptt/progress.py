@@ -1,0 +1,53 @@
+"""Progress on a terminal. Nothing is printed where standard error is not a terminal."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from bptt.training import Record, Training
+
+
+class Progress:
+    """A line on standard error that follows a run; a context manager."""
+
+    def __init__(self, training: Training) -> None:
+        self._settings = training.settings
+        self._bar: Any = None
+        self._task: Any = None
+        self._done = training.learner.iteration
+
+    def __enter__(self) -> "Progress":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            words = "training (the first time on a machine, its kernels are compiled: about 20 s)"
+            self._task = self._bar.add_task(
+                words, total=self._settings.iterations, completed=self._done
+            )
+        return self
+
+    def show(self, record: Record) -> None:
+        """The run has come this far."""
+        if self._bar is not None:
+            words = f"loss {record.loss_per_step:.4f}  wrong {100 * record.wrong:5.2f} %"
+            self._bar.update(self._task, completed=record.iteration, description=words)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,76 @@
+"""What a training run's end looks like, for people and as JSON."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bptt import runs
+from bptt.api import Run
+from bptt.evaluation import predicted_bits, write
+from bptt.network import Network
+from bptt.tasks import Addition, Text
+from bptt.tasks.text import bits as in_bits
+
+SUMS = 5
+
+
+def sums(network: Network, task: Addition, count: int = SUMS, seed: int = 0) -> list[dict[str, Any]]:
+    """Fresh sums as the network gives them: bits most significant first, and integers."""
+    operands = task.draw_pairs(np.random.default_rng([seed, 2]), count)
+    x, y = task.sequences(operands)
+    p = predicted_bits(network, x)
+    rows = []
+    for n in range(count):
+        strings = ["".join(map(str, bits[::-1])) for bits in (x[n, :, 0], x[n, :, 1], p[n, :, 0])]
+        a, b, said, right = (
+            task.decode(bits)[0] for bits in (x[n, :, 0], x[n, :, 1], p[n, :, 0], y[n, :, 0])
+        )
+        rows.append(
+            {"a": a, "b": b, "sum": said, "right": said == right, "true_sum": right,
+             "a_bits": strings[0], "b_bits": strings[1], "sum_bits": strings[2]}
+        )  # fmt: skip
+    return rows
+
+
+def sums_table(rows: list[dict[str, Any]]) -> str:
+    """The sums in columns."""
+    columns = ["a_bits", "b_bits", "sum_bits", "a", "b", "sum"]
+    heads = ["a", "b", "network's sum", "a", "b", "sum"]
+    widths = [
+        max(len(head), *(len(str(row[column])) for row in rows))
+        for head, column in zip(heads, columns, strict=True)
+    ]
+    lines = ["  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True))]
+    for row in rows:
+        cells = [str(row[column]).rjust(width) for column, width in zip(columns, widths, strict=True)]
+        state = "right" if row["right"] else f"wrong: {row['true_sum']}"
+        lines.append("  ".join([*cells, state]))
+    return "\n".join(lines)
+
+
+def training_report(run: Run, folder: Path) -> tuple[dict[str, Any], str]:
+    """How a run ended: as plain values, and as text."""
+    values: dict[str, Any] = {"run": str(folder), **runs.result_of(run.training)}
+    lines = [str(run)]
+    last = run.records[-1] if run.records else None
+    if run.training.divergence:
+        lines.append("the weights before that are kept; try a smaller learning rate or --clip-norm")
+    elif run.reason == "interrupted":
+        lines = [f"interrupted after {run.training.learner.iteration:,} iterations"]
+        if last:
+            lines.append(f"loss per step {last.loss_per_step:.4f}, wrong {100 * last.wrong:.2f} %")
+    elif isinstance(run.task, Addition):
+        values["sums"] = sums(run.network, run.task)
+        lines += ["", sums_table(values["sums"]), ""]
+    elif isinstance(run.task, Text):
+        values["sample"] = write(run.network, run.task, run.task.text[0], 200, 1.0, 0)
+        if last:
+            bits = in_bits(last.loss_per_step)
+            values["bits_per_character"] = bits
+            lines.append(f"loss {last.loss_per_step:.4f} nats ({bits:.4f} bits) a character")
+        lines += ["", run.task.text[0] + values["sample"], ""]
+    if last:
+        lines.append(f"figure  {folder / runs.FIGURE}")
+    lines.append(f"run     {folder}")
+    return values, "\n".join(lines)
