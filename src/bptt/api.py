@@ -89,8 +89,8 @@ def train(task: Addition | Text | Settings, **options: Any) -> Run:
     layers, activation, output, loss, reduction, bias, tied, initial_state, dtype; optimizer,
     learning_rate, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_value, clip_norm,
     schedule; exact, target_loss, smooth_loss, seconds (when to stop); batch, iterations,
-    record_every, seed, engine, initializers, forget_bias. Ctrl-C ends training after the work in hand; the run
-    then has the reason 'interrupted' and `resume` goes on with it.
+    record_every, seed, engine, initializers, forget_bias. Ctrl-C ends training after the work in
+    hand; the run then has the reason 'interrupted' and `resume` goes on with it.
 
     Raises BpttError for an option that is not known or a value that is not allowed.
     """

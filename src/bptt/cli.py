@@ -150,14 +150,30 @@ def train_add(
     from bptt.command_train import train_and_report
     from bptt.tasks import Addition
 
-    options = dict(
-        cell=cell, hidden=hidden, layers=layers, activation=activation, output=output, loss=loss,
-        tied=False if untied else None, initial_state=initial_state, optimizer=optimizer,
-        learning_rate=learning_rate, clip_norm=clip_norm, clip_value=clip_value, batch=batch,
-        iterations=iterations, record_every=record_every, target_loss=target_loss,
-        smooth_loss=smooth_loss, seconds=seconds, exact=exact, dtype=dtype, engine=engine,
-        seed=seed,
-    )  # fmt: skip
+    options = {
+        "cell": cell,
+        "hidden": hidden,
+        "layers": layers,
+        "activation": activation,
+        "output": output,
+        "loss": loss,
+        "tied": False if untied else None,
+        "initial_state": initial_state,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "clip_norm": clip_norm,
+        "clip_value": clip_value,
+        "batch": batch,
+        "iterations": iterations,
+        "record_every": record_every,
+        "target_loss": target_loss,
+        "smooth_loss": smooth_loss,
+        "seconds": seconds,
+        "exact": exact,
+        "dtype": dtype,
+        "engine": engine,
+        "seed": seed,
+    }
     task = Addition(bits=bits, signed=signed, carry=carry)
     return train_and_report(task, options, out, "add", checkpoint_seconds, as_json)
 
@@ -166,7 +182,9 @@ def train_add(
 def train_text(
     file: Annotated[Path, typer.Argument(help="A UTF-8 text file; '-' for standard input.")],
     window: Annotated[int, typer.Option(help="Characters an iteration.")] = 40,
-    newlines: Annotated[str, typer.Option(help="keep, or space to turn them into spaces.")] = "keep",
+    newlines: Annotated[
+        str, typer.Option(help="keep, or space to turn them into spaces.")
+    ] = "keep",
     cell: Cell = None,
     hidden: Hidden = None,
     layers: Layers = None,
@@ -194,13 +212,27 @@ def train_text(
     from bptt.command_train import train_and_report
     from bptt.tasks import Text
 
-    options = dict(
-        cell=cell, hidden=hidden, layers=layers, activation=activation,
-        initial_state=initial_state, optimizer=optimizer, learning_rate=learning_rate,
-        clip_norm=clip_norm, clip_value=clip_value, batch=batch, iterations=iterations,
-        record_every=record_every, target_loss=target_loss, smooth_loss=smooth_loss,
-        seconds=seconds, exact=exact, dtype=dtype, engine=engine, seed=seed,
-    )  # fmt: skip
+    options = {
+        "cell": cell,
+        "hidden": hidden,
+        "layers": layers,
+        "activation": activation,
+        "initial_state": initial_state,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "clip_norm": clip_norm,
+        "clip_value": clip_value,
+        "batch": batch,
+        "iterations": iterations,
+        "record_every": record_every,
+        "target_loss": target_loss,
+        "smooth_loss": smooth_loss,
+        "seconds": seconds,
+        "exact": exact,
+        "dtype": dtype,
+        "engine": engine,
+        "seed": seed,
+    }
     task = Text.from_file(file, window, newlines)
     return train_and_report(task, options, out, "text", checkpoint_seconds, as_json)
 

@@ -67,13 +67,13 @@ def add_integers(path: Path, first: str, second: str) -> Answer:
         "true_sum": _digits(a + b), "bits": bits,
         "first_wrong_bit": None if right else int(np.argmax(wrong)),
     }  # fmt: skip
-    verdict = "right" if right else f"wrong from bit {int(np.argmax(wrong))}: it is {_digits(a + b)}"
+    verdict = (
+        "right" if right else f"wrong from bit {int(np.argmax(wrong))}: it is {_digits(a + b)}"
+    )
     return values, f"{_digits(a)} + {_digits(b)} = {_digits(said)}   {verdict}"
 
 
-def write_text(
-    path: Path, start: str | None, length: int, temperature: float, seed: int
-) -> Answer:
+def write_text(path: Path, start: str | None, length: int, temperature: float, seed: int) -> Answer:
     """Text that the network writes."""
     network, task = runs.load_task_network(path, Text)
     start = (task.text or task.vocabulary)[0] if start is None else start
@@ -95,7 +95,7 @@ def check_all(cell: str | None, engine: str) -> Answer:
     ):
         if cell is not None and name != cell:
             continue
-        B, T, D, H, O = 2, 3, 2, 3, 2  # noqa: E741, N806
+        B, T, D, H, O = 2, 3, 2, 3, 2  # noqa: E741
         network = Network(
             inputs=D, outputs=O, hidden=H, layers=layers, cell=name, activation=activation,
             output=output, loss=loss, tied=tied, steps=0 if tied else T, engine=engine,

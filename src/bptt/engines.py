@@ -8,7 +8,7 @@ Arrays at this edge are (B, T, features), batch first, and already checked by `b
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,12 @@ from bptt.parameters import Array
 from bptt.recurrence import Judged, Trace, backward, forward, judge
 from bptt.structure import Structure
 
-Anything = NDArray[np.generic]
+Anything = NDArray[Any]
 
 
 @dataclass
 class Forward:
-    """Outputs p and o (B, T, O), or (B, O) with readout 'last'; states (layers, S, B, H) at the end."""
+    """Outputs p and o (B, T, O), or (B, O) with readout 'last'; final states (layers, S, B, H)."""
 
     p: Array
     o: Array
@@ -76,7 +76,12 @@ class Engine(Protocol):
     """What an engine can do."""
 
     def forward(
-        self, structure: Structure, theta: Array, x: Anything, lengths: Anything, state: Array | None
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        lengths: Anything,
+        state: Array | None,
     ) -> Forward:
         """Outputs and final states of a batch."""
 
@@ -127,7 +132,12 @@ class ReferenceEngine:
     """The engine that runs `bptt.recurrence`."""
 
     def _forward(
-        self, structure: Structure, theta: Array, x: Anything, lengths: Anything, state: Array | None
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        lengths: Anything,
+        state: Array | None,
     ) -> tuple[Trace, Array]:
         steps = x.shape[1]
         alive = np.arange(steps)[:, None] < lengths  # (T, B)
@@ -143,7 +153,12 @@ class ReferenceEngine:
         return judge(structure, trace, y[None] if last else np.swapaxes(y, 0, 1))
 
     def forward(
-        self, structure: Structure, theta: Array, x: Anything, lengths: Anything, state: Array | None
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        lengths: Anything,
+        state: Array | None,
     ) -> Forward:
         """See `Engine.forward`."""
         trace, final = self._forward(structure, theta, x, lengths, state)

@@ -1,4 +1,4 @@
-"""The error that a user can cause: one line that names the value, what is allowed, and the remedy."""
+"""The error that a user can cause: one line with the value, what is allowed, and the remedy."""
 
 
 class BpttError(ValueError):

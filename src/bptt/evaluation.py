@@ -29,7 +29,8 @@ class Verdict:
         return self.right == self.total
 
     def __str__(self) -> str:
-        return f"{'exact on' if self.passed else 'right on'} {self.right:,} of {self.total:,} {self.what}"
+        word = "exact" if self.passed else "right"
+        return f"{word} on {self.right:,} of {self.total:,} {self.what}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -51,7 +52,7 @@ def evaluate(network: Network, task: Addition | Text) -> Verdict:
     return Verdict(int(flags.sum()), flags.size, "random sums")
 
 
-def predicted_bits(network: Network, x: NDArray[np.generic]) -> NDArray[np.uint8]:
+def predicted_bits(network: Network, x: NDArray[Any]) -> NDArray[np.uint8]:
     """The bits (B, T, 1) that a network gives for inputs (B, T, 2)."""
     if network.structure.inputs != 2 or network.structure.outputs != 1:
         raise BpttError(
@@ -61,9 +62,7 @@ def predicted_bits(network: Network, x: NDArray[np.generic]) -> NDArray[np.uint8
     return (network.forward(x).o > network.structure.head.threshold).astype(np.uint8)
 
 
-def exact_sums(
-    network: Network, x: NDArray[np.generic], y: NDArray[np.generic]
-) -> NDArray[np.bool_]:
+def exact_sums(network: Network, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
     """For each sum whether every bit is right."""
     right: NDArray[np.bool_] = (predicted_bits(network, x) == y).all(axis=(1, 2))
     return right

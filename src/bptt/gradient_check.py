@@ -138,7 +138,7 @@ def check_gradients(
                 name,
                 tuple(int(i) for i in np.unravel_index(place, values.shape)),
                 float(claimed[place]),
-                _difference(loss, arrays, values.reshape(-1), place, epsilon),
+                _difference(loss, arrays, values.reshape(-1), int(place), epsilon),
             )
             for place in chosen
         ]
@@ -227,9 +227,7 @@ def check_network(
         values["state"], gradients["state"] = np.asarray(state, np.float64), found.state
     if found.x is not None:
         values["x"], gradients["x"] = np.asarray(x, np.float64), found.x
-    probe = Network(
-        network.structure, theta=network.theta.copy(), engine=network.engine_name
-    )
+    probe = Network(network.structure, theta=network.theta.copy(), engine=network.engine_name)
 
     def loss(arrays: Mapping[str, NDArray[Any]]) -> float:
         for name, view in probe.parameters.items():

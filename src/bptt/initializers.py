@@ -4,12 +4,15 @@ An initialiser is written as text, in configurations, on the command line and in
 
     normal(std, mean)   normal; std defaults to 1, mean to 0
     uniform(a)          uniform in (-a, a); a defaults to 1
-    glorot_uniform      uniform in (-a, a), a = sqrt(6 / (fan_in + fan_out))   Glorot & Bengio,
-    glorot_normal       normal, std = sqrt(2 / (fan_in + fan_out))             AISTATS 2010, eq. 16, 12
-    lecun_normal        normal, std = 1 / sqrt(fan_in)                         LeCun et al. 1998, 4.6
-    he_normal           normal, std = sqrt(2 / fan_in)                         He et al., ICCV 2015, eq. 10
-    orthogonal(gain)    a random matrix with orthonormal rows or columns       Saxe et al., ICLR 2014
+    glorot_uniform      uniform in (-a, a), a = sqrt(6 / (fan_in + fan_out))
+    glorot_normal       normal, std = sqrt(2 / (fan_in + fan_out))
+    lecun_normal        normal, std = 1 / sqrt(fan_in)
+    he_normal           normal, std = sqrt(2 / fan_in)
+    orthogonal(gain)    a random matrix with orthonormal rows or columns; gain defaults to 1
     constant(value)     every number the same; zeros is constant(0)
+
+Sources: Glorot & Bengio, AISTATS 2010, section 4.2.1; LeCun et al., "Efficient BackProp", 1998,
+section 4.6; He et al., ICCV 2015, equation 10; Saxe et al., ICLR 2014.
 
 ("Xavier normal" is `glorot_normal` in most libraries, `lecun_normal` in some course reports, so
 the name is left out.) Every gate's block is drawn on its own: for U fan_in is D, for W and V it

@@ -23,7 +23,8 @@ class Gradients:
     """The loss of a batch and its derivatives.
 
     loss: in the network's reduction. parameters: by name, shaped as the parameters. x: shaped as
-    the input, None for one-hot inputs. state: by the state the batch started from, (layers, S, B, H).
+    the input, None for one-hot inputs. state: by the state the batch started from,
+    (layers, S, B, H).
     flat: `parameters` as one vector, in the order of `Network.theta`.
     """
 
@@ -153,12 +154,12 @@ class Network:
 
     def _checked(
         self, x: ArrayLike, lengths: ArrayLike | None, state: ArrayLike | None
-    ) -> tuple[NDArray[np.generic], NDArray[np.intp], Array | None]:
+    ) -> tuple[NDArray[Any], NDArray[np.intp], Array | None]:
         """The arguments as arrays of the right type and shape."""
         s = self.structure
         x = np.asarray(x)
         if x.ndim == 2 and np.issubdtype(x.dtype, np.integer):
-            if x.size and not (0 <= x.min() and x.max() < s.inputs):
+            if x.size and not (x.min() >= 0 and x.max() < s.inputs):
                 raise BpttError(
                     f"one-hot input {x.min() if x.min() < 0 else x.max()}: "
                     f"numbers from 0 to {s.inputs - 1} are allowed"
@@ -176,14 +177,12 @@ class Network:
             raise BpttError(f"x has shape {x.shape}: at least one sample and one step are needed")
         if not s.tied and steps > s.steps:
             raise BpttError(
-                f"x has {steps} steps, but the network's weights are untied and made for {s.steps}: "
+                f"x has {steps} steps, but the untied weights are made for {s.steps}: "
                 "give at most that many, or use a tied network"
             )
         return x, self._lengths(lengths, batch, steps), self._state(state, batch)
 
-    def _lengths(
-        self, lengths: ArrayLike | None, batch: int, steps: int
-    ) -> NDArray[np.intp]:
+    def _lengths(self, lengths: ArrayLike | None, batch: int, steps: int) -> NDArray[np.intp]:
         if lengths is None:
             return np.full(batch, steps, np.intp)
         checked = np.asarray(lengths)
@@ -201,10 +200,12 @@ class Network:
         needed = (s.layers, len(s.equations.states), batch, s.hidden)
         checked = np.asarray(state, s.dtype)
         if checked.shape != needed:
-            raise BpttError(f"state has shape {checked.shape}: {needed} is needed (layers, S, B, H)")
+            raise BpttError(
+                f"state has shape {checked.shape}: (layers, S, B, H) {needed} is needed"
+            )
         return checked
 
-    def _targets(self, y: ArrayLike, rows: tuple[int, ...]) -> NDArray[np.generic]:
+    def _targets(self, y: ArrayLike, rows: tuple[int, ...]) -> NDArray[Any]:
         s = self.structure
         y = np.asarray(y)
         rows = rows if s.readout == "steps" else rows[:1]
@@ -215,7 +216,7 @@ class Network:
             return y.astype(s.dtype)
         if not np.issubdtype(y.dtype, np.integer):
             raise BpttError(f"y has type {y.dtype}: class numbers must be integers")
-        if y.size and not (0 <= y.min() and y.max() < s.outputs):
+        if y.size and not (y.min() >= 0 and y.max() < s.outputs):
             bad = y.min() if y.min() < 0 else y.max()
             raise BpttError(f"class {bad} in y: numbers from 0 to {s.outputs - 1} are allowed")
         return y.astype(np.intp)

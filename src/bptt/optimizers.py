@@ -65,7 +65,7 @@ def rmsprop_update(theta: Value, g: Value, s0: Value, s1: Value, k: Values) -> V
 
 
 def rmsprop_nesterov_update(theta: Value, g: Value, s0: Value, s1: Value, k: Values) -> Values:
-    """After (27), with m of (31):  step = lr g / (sqrt(m) + eps),  v -= step,  theta -= step  (32)."""
+    """After (27), m as in (31):  step = lr g / (sqrt(m) + eps), v -= step, theta -= step  (32)."""
     m = k[2] * s1 + k[3] * g * g
     step = k[0] * g / (sqrt(m) + k[4])
     return theta - step, s0 - step, m

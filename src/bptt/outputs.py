@@ -102,9 +102,7 @@ def output_of(function: str, loss: str) -> Output:
     """The output of that function and loss. Raises BpttError for one that is not there."""
     functions = list(dict.fromkeys(name for name, _ in OUTPUTS))
     if function not in functions:
-        raise BpttError(
-            f"output '{function}' is not known: choose one of {quoted_list(functions)}"
-        )
+        raise BpttError(f"output '{function}' is not known: choose one of {quoted_list(functions)}")
     losses = [name for each, name in OUTPUTS if each == function]
     if loss not in losses:
         raise BpttError(

@@ -9,6 +9,7 @@ is, and it adds nothing to loss or gradient.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ Weights = Mapping[str, Array]
 class LayerTrace:
     """What a layer's backward pass needs of its forward pass."""
 
-    x: NDArray[np.generic]  # (T, B, D) values, or (T, B) numbers of one-hot inputs
+    x: NDArray[Any]  # (T, B, D) values, or (T, B) numbers of one-hot inputs
     gates: list[tuple[Array, ...]]  # T times K of (B, H)
     states: list[tuple[Array, ...]]  # T + 1 times S of (B, H); states[0] is the initial state
 
@@ -44,15 +45,13 @@ def at_step(parameter: Array, structure: Structure, t: int) -> Array:
     return parameter if structure.tied else parameter[t]
 
 
-def input_product(x: NDArray[np.generic], U: Array) -> Array:
+def input_product(x: NDArray[Any], U: Array) -> Array:
     """x U, (B, D) by (D, G*H); for numbers of one-hot inputs (B,) the rows of U themselves."""
     rows: Array = U[x] if x.ndim == 1 else x @ U
     return rows
 
 
-def preactivations(
-    cell: Cell, xu: Array, hw: Array, bias: Array | None
-) -> tuple[Array, ...]:
+def preactivations(cell: Cell, xu: Array, hw: Array, bias: Array | None) -> tuple[Array, ...]:
     """a[k] of equation (1): input part xu and recurrent part hw (B, G*H), bias (K*H) or None."""
     h = hw.shape[1] // cell.gates
     parts = [np.zeros_like(hw[:, :h]) for _ in cell.preactivations]
@@ -67,7 +66,7 @@ def preactivations(
 def forward(
     structure: Structure,
     weights: Weights,
-    x: NDArray[np.generic],
+    x: NDArray[Any],
     alive: NDArray[np.bool_],
     initial: list[tuple[Array, ...]],
 ) -> Trace:
@@ -122,7 +121,7 @@ class Judged:
     exact: int  # samples without a wrong output
 
 
-def judge(structure: Structure, trace: Trace, y: NDArray[np.generic]) -> Judged:
+def judge(structure: Structure, trace: Trace, y: NDArray[Any]) -> Judged:
     """Loss, its derivative and the number of wrong outputs; y (T, B, O), classes (T, B)."""
     head, o = structure.head, trace.o
     counted = trace.alive if structure.readout == "steps" else np.ones(o.shape[:2], np.bool_)
@@ -151,7 +150,7 @@ def backward(
     """
     gradients = {name: np.zeros_like(value) for name, value in weights.items()}
     dh = _output_gradients(structure, weights, gradients, trace, do)  # (T, B, H)
-    initial = []
+    initial: list[tuple[Array, ...]] = []
     for layer in reversed(range(structure.layers)):
         dx, ds = _layer_backward(structure, weights, gradients, trace, layer, dh)
         initial.insert(0, ds)
@@ -194,7 +193,7 @@ def _layer_backward(
     U, W = weights[names["U"]], weights[names["W"]]
     steps = trace.layers[layer]
     one_hot = steps.x.ndim == 2
-    dx = None if one_hot else np.zeros(steps.x.shape, dh.dtype)
+    dx = np.zeros((0,) if one_hot else steps.x.shape, dh.dtype)
     ds = tuple(np.zeros_like(state) for state in steps.states[0])
     for t in reversed(range(len(dh))):
         keep = trace.alive[t][:, None]
@@ -217,4 +216,4 @@ def _layer_backward(
             db += np.concatenate(da, axis=1).sum(axis=0)
         ds_cell = (ds_direct[0] + da_h @ at_step(W, structure, t).T, *ds_direct[1:])  # (2)
         ds = tuple(np.where(keep, new, old) for new, old in zip(ds_cell, ds, strict=True))
-    return dx, ds
+    return None if one_hot else dx, ds

@@ -15,7 +15,9 @@ from bptt.tasks.text import bits as in_bits
 SUMS = 5
 
 
-def sums(network: Network, task: Addition, count: int = SUMS, seed: int = 0) -> list[dict[str, Any]]:
+def sums(
+    network: Network, task: Addition, count: int = SUMS, seed: int = 0
+) -> list[dict[str, Any]]:
     """Fresh sums as the network gives them: bits most significant first, and integers."""
     operands = task.draw_pairs(np.random.default_rng([seed, 2]), count)
     x, y = task.sequences(operands)
@@ -43,7 +45,9 @@ def sums_table(rows: list[dict[str, Any]]) -> str:
     ]
     lines = ["  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True))]
     for row in rows:
-        cells = [str(row[column]).rjust(width) for column, width in zip(columns, widths, strict=True)]
+        cells = [
+            str(row[column]).rjust(width) for column, width in zip(columns, widths, strict=True)
+        ]
         state = "right" if row["right"] else f"wrong: {row['true_sum']}"
         lines.append("  ".join([*cells, state]))
     return "\n".join(lines)

@@ -1,11 +1,11 @@
 """A run's folder: what is in it, written whole or not at all, and read back without running code.
 
-    config.json               everything that determines the run (`bptt.settings.Settings`)
-    history.csv               one row a record
-    weights.safetensors       the network, with all that is needed to use it in its metadata
-    checkpoint.safetensors    weights, optimizer state, random state, iteration: to go on from here
-    result.json               how the run ended, and its verdict
-    figure.png                the learning curve
+config.json               everything that determines the run (`bptt.settings.Settings`)
+history.csv               one row a record
+weights.safetensors       the network, with all that is needed to use it in its metadata
+checkpoint.safetensors    weights, optimizer state, random state, iteration: to go on from here
+result.json               how the run ended, and its verdict
+figure.png                the learning curve
 """
 
 import json
@@ -63,7 +63,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def _tensors(tensors: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
-    """A safetensors file. Arrays are made contiguous: the library writes transposed ones wrongly."""
+    """A safetensors file. The library writes arrays in memory order: they must be contiguous."""
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     return to_safetensors(arrays, {"bptt": json.dumps(metadata)})
 
@@ -82,7 +82,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise BpttError(f"'{path}' cannot be read: {error.strerror}; is it a run?") from None
     except (SafetensorError, ValueError, KeyError, TypeError, struct.error, RecursionError):
         raise BpttError(
-            f"'{path}' is not a file that bptt wrote, or it is damaged: give another, or train again"
+            f"'{path}' is damaged, or not a file that bptt wrote: give another, or train again"
         ) from None
 
 
@@ -98,7 +98,9 @@ def network_bytes(network: Network, task: Addition | Text | None) -> bytes:
     return _tensors(network.parameters, metadata)
 
 
-def load_network(path: str | Path, engine: str = "compiled") -> tuple[Network, Addition | Text | None]:
+def load_network(
+    path: str | Path, engine: str = "compiled"
+) -> tuple[Network, Addition | Text | None]:
     """The network in a weights file or a run's folder, and its task.
 
     Raises BpttError, one line, for a file that is missing, truncated, foreign or does not fit.

@@ -205,9 +205,11 @@ class Training:
         for n in range(len(batch.x)):
             good = _Snapshot(self)
             one = Batch(
-                *(None if a is None else a[n : n + 1]
-                  for a in (batch.x, batch.y, batch.lengths, batch.reset))
-            )  # fmt: skip
+                batch.x[n : n + 1],
+                batch.y[n : n + 1],
+                None if batch.lengths is None else batch.lengths[n : n + 1],
+                None if batch.reset is None else batch.reset[n : n + 1],
+            )
             chunk = self._train(one)
             finite = np.isfinite(self.learner.theta)
             if np.isfinite(chunk.norm).all() and finite.all():
@@ -224,7 +226,7 @@ class Training:
             return
 
     def _first_in_forward(self, one: Batch, chunk: Chunk) -> str:
-        """What is not finite first when the iteration's batch is walked: state, output, gradient."""
+        """What is not finite first when the batch is walked: state, output, loss or gradient."""
         lengths = None if one.lengths is None else one.lengths[0]
         found = self.network.forward(one.x[0], lengths, self.learner.state)
         for name, values in (("state h", found.state), ("output o", found.o)):

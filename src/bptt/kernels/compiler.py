@@ -13,6 +13,7 @@ from typing import Any
 
 import numba
 import platformdirs
+from numba.core import config
 
 # Sums may be reordered (so that they vectorise) and multiply-adds fused; NaN and infinity keep
 # their meaning, which divergence detection needs.
@@ -39,26 +40,16 @@ def cache_folder() -> Path:
     return root / f"kernels-{source_digest()}"
 
 
-def kernel(
-    function: Callable[..., Any] | None = None, *, fastmath: set[str] = REORDER
-) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REORDER) -> Any:
     """Compile a function when it is first called; keep the code; release the GIL while it runs."""
     if function is None:
         return lambda each: kernel(each, fastmath=fastmath)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(FOLDER)  # read when the function is decorated
+    before = vars(config)["CACHE_DIR"]
+    vars(config)["CACHE_DIR"] = str(FOLDER)  # read when the function is decorated
     try:
-        return numba.njit(
-            function, cache=True, nogil=True, error_model="numpy", fastmath=fastmath
-        )
+        return numba.njit(function, cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
     finally:
-        numba.config.CACHE_DIR = before
+        vars(config)["CACHE_DIR"] = before
 
 
 FOLDER = cache_folder()
-
-
-def is_cold() -> bool:
-    """Whether nothing has been compiled yet for this version, so that the first call will take
-    seconds."""
-    return not any(FOLDER.rglob("*.nbi"))

@@ -1,153 +1,235 @@
-"""Compiled versions of `bptt.functions` for float32 and float64 numbers.
+"""Compiled versions of `bptt.functions`, for numbers and for vectors of numbers.
 
 libm's tanh and exp take 12 to 14 ns and do not vectorise; these are a polynomial and a few bit
-operations without a branch, so a loop over them runs at 0.5 (float32) to 1.3 ns (float64) a number.
+operations without a branch, written once for float32 and float64, numbers and vectors.
 
-All rest on expm1 of a reduced argument: z = n ln 2 + r with |r| <= ln(2)/2, ln 2 in two parts so
+Most rest on expm1 of a reduced argument: z = n ln 2 + r with |r| <= ln(2)/2, ln 2 in two parts so
 that n ln 2 is exact enough;
 
-    e^r - 1 = r + r^2 (1/2 + r/6 + r^2/24 + ...)    degree 7 in float32, 13 in float64
+    e^r - 1 = r + r^2 (1/2 + r/6 + r^2/24 + ...)    to r^7 in float32, r^13 in float64
     e^z     = 2^n (1 + (e^r - 1)),  2^n written into the exponent bits.
 
-Error below 3 units in the last place over the whole range (tests/test_elementary.py). NaN gives
-NaN: arguments are clamped by comparisons that let NaN through.
+Logarithms rest on ln s = 2 artanh(q) = 2 q (1 + q^2/3 + q^4/5 + ...), q = (s - 1) / (s + 1).
+
+Errors are below 3 units in the last place for tanh, sigmoid and exp, 4 for log and softplus, over
+the whole range, results too small for normal numbers included (tests/test_elementary.py). NaN
+gives NaN: arguments are limited by comparisons that let NaN through. Importing this module makes
+the names of `bptt.functions` callable from kernels.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload, register_jitable
 
 from bptt import functions
 from bptt.kernels.compiler import STRICT
+from bptt.kernels.simd import (
+    absolute,
+    constant,
+    exponent,
+    fma,
+    largest,
+    polynomial,
+    power_of_2,
+    root,
+    select,
+    significand,
+    smallest,
+    with_sign_of,
+)
+from bptt.kernels.vectors import Vec
 
-OPTIONS = {"fastmath": STRICT, "error_model": "numpy"}
-F4, F8, I4, I8 = np.float32, np.float64, np.int32, np.int64
-
+OPTIONS: Any = {"fastmath": STRICT, "error_model": "numpy", "forceinline": True}
 LOG2_E = 1.4426950408889634
-# ln 2 = high + low, the high part with enough trailing zeros that n * high is exact.
-LN2_HIGH_4, LN2_LOW_4 = F4(0.693145751953125), F4(1.4286068203094172e-06)
-LN2_HIGH_8, LN2_LOW_8 = 0.6931471803691238, 1.9082149292705877e-10
-
-strict = njit(**OPTIONS)
 
 
-@strict
-def _expm1_reduced_4(z):
-    """(n, e^r - 1) of z = n ln 2 + r, float32."""
-    n = np.rint(z * F4(LOG2_E))
-    r = (z - n * LN2_HIGH_4) - n * LN2_LOW_4
-    tail = F4(1 / 6) + r * (F4(1 / 24) + r * (F4(1 / 120) + r * (F4(1 / 720) + r * F4(1 / 5040))))
-    return n, r + (r * r) * (F4(0.5) + r * tail)
+class Parameters(NamedTuple):
+    """What differs between float32 and float64."""
+
+    # Adding this to a number rounds it to a whole one, which then stands in the lowest bits.
+    shift: float
+    # ln 2 = high + low, the high part with enough trailing zeros that n * high is exact.
+    ln2_high: float
+    ln2_low: float
+    # Terms of the series of e^r - 1 after r, and of artanh(q) after q: q <= 1/3, q <= 0.172.
+    exp_terms: int
+    softplus_terms: int
+    log_terms: int
+    # Beyond this tanh is 1 to the last place.
+    tanh_limit: float
+    # Below this e^x is 0, above it infinite.
+    exp_low: float
+    exp_high: float
+    # The smallest normal number, and a power of 2 that makes normal numbers of smaller ones.
+    tiny: float
+    raising: float
+    raised: float
 
 
-@strict
-def _expm1_reduced_8(z):
-    """(n, e^r - 1) of z = n ln 2 + r, float64."""
-    n = np.rint(z * LOG2_E)
-    r = (z - n * LN2_HIGH_8) - n * LN2_LOW_8
-    tail = 1 / 479001600 + r * (1 / 6227020800)
-    tail = 1 / 3628800 + r * (1 / 39916800 + r * tail)
-    tail = 1 / 40320 + r * (1 / 362880 + r * tail)
-    tail = 1 / 720 + r * (1 / 5040 + r * tail)
-    tail = 1 / 6 + r * (1 / 24 + r * (1 / 120 + r * tail))
-    return n, r + (r * r) * (0.5 + r * tail)
+SINGLE = Parameters(
+    shift=1.5 * 2.0**23,
+    ln2_high=0.693145751953125,
+    ln2_low=1.4286068203094172e-06,
+    exp_terms=6,
+    softplus_terms=7,
+    log_terms=4,
+    tanh_limit=10.0,
+    exp_low=-104.0,
+    exp_high=89.0,
+    tiny=2.0**-126,
+    raising=2.0**24,
+    raised=24.0,
+)
+DOUBLE = Parameters(
+    shift=1.5 * 2.0**52,
+    ln2_high=0.6931471803691238,
+    ln2_low=1.9082149292705877e-10,
+    exp_terms=12,
+    softplus_terms=16,
+    log_terms=10,
+    tanh_limit=20.0,
+    exp_low=-746.0,
+    exp_high=710.0,
+    tiny=2.0**-1022,
+    raising=2.0**54,
+    raised=54.0,
+)
 
 
-@strict
-def _power_of_2_4(n):
-    return I4((I4(n) + I4(127)) << I4(23)).view(np.float32)
+def _artanh_series(terms: int) -> tuple[float, ...]:
+    """1/3, 1/5, ...: what follows 1 in artanh(q) / q as a polynomial of q^2."""
+    return tuple(1 / (2 * k + 3) for k in range(terms))
 
 
-@strict
-def _power_of_2_8(n):
-    return I8((I8(n) + I8(1023)) << I8(52)).view(np.float64)
+def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
+    """The functions that rest on e^x, for one float type."""
+    shift, ln2_high, ln2_low = of.shift, of.ln2_high, of.ln2_low
+    tanh_limit, exp_low, exp_high = of.tanh_limit, of.exp_low, of.exp_high
+    exp_series = tuple(1 / math.factorial(k) for k in range(2, of.exp_terms + 2))
+    softplus_series = _artanh_series(of.softplus_terms)
 
+    @register_jitable(**OPTIONS)
+    def reduced(z):
+        """(n + shift, e^r - 1) of z = n ln 2 + r."""
+        shifted = fma(z, constant(z, LOG2_E), constant(z, shift))
+        n = shifted - constant(z, shift)
+        r = fma(n, constant(z, -ln2_low), fma(n, constant(z, -ln2_high), z))
+        return shifted, fma(r * r, polynomial(r, exp_series), r)
 
-def _family(F: Any, reduced: Any, power_of_2: Any, tanh_limit: float, exp_low: float, exp_high: float,
-            log_terms: int) -> dict[str, Callable[..., Any]]:  # fmt: skip
-    """The functions of one float type. Beyond `tanh_limit` tanh is 1 to the last place; below
-    `exp_low` e^x is 0, above `exp_high` infinite."""
-    one, two, zero, half, top = F(1), F(2), F(0), F(0.5), F(tanh_limit)
-    low, high = F(exp_low), F(exp_high)
-    odd = tuple(F(1 / (2 * k + 1)) for k in range(log_terms))
-
-    @strict
     def tanh(x):
-        a = abs(x)
-        a = top if a > top else a
-        n, p = reduced(two * a)
-        scale = power_of_2(n)
-        e = scale * p + (scale - one)  # e^2a - 1
-        return math.copysign(e / (e + two), x)
+        a = absolute(x)
+        top = constant(x, tanh_limit)
+        a = select(a > top, top, a)
+        shifted, p = reduced(a + a)
+        scale = power_of_2(shifted)
+        e = fma(scale, p, scale - constant(x, 1.0))  # e^2a - 1
+        return with_sign_of(e / (e + constant(x, 2.0)), x)
 
-    @strict
+    @register_jitable(**OPTIONS)
     def exp(x):
-        z = low if x < low else (high if x > high else x)
-        n, p = reduced(z)
-        m = np.rint(n * half)  # in two factors: 2^n itself may be out of range
-        return (p + one) * power_of_2(m) * power_of_2(n - m)
+        low, high = constant(x, exp_low), constant(x, exp_high)
+        z = select(x < low, low, x)
+        z = select(z > high, high, z)
+        shifted, p = reduced(z)
+        # In two factors: 2^n itself may be out of range.
+        n = shifted - constant(x, shift)
+        first = fma(n, constant(x, 0.5), constant(x, shift))
+        second = (n - (first - constant(x, shift))) + constant(x, shift)
+        return (p + constant(x, 1.0)) * power_of_2(first) * power_of_2(second)
 
-    @strict
     def sigmoid(x):
-        e = exp(-abs(x))
-        return (one if x >= zero else e) / (one + e)
+        one = constant(x, 1.0)
+        e = exp(-absolute(x))
+        return select(x >= constant(x, 0.0), one, e) / (one + e)
 
-    @strict
     def softplus(x):
-        e = exp(-abs(x))
-        q = e / (two + e)  # ln(1 + e) = 2 artanh(q), q <= 1/3
+        zero = constant(x, 0.0)
+        e = exp(-absolute(x))
+        q = e / (constant(x, 2.0) + e)  # ln(1 + e) = 2 artanh(q), q <= 1/3
         q2 = q * q
-        series = zero
-        for k in range(log_terms - 1, -1, -1):
-            series = series * q2 + odd[k]
-        return (zero if x < zero else x) + two * q * series
+        series = fma((q + q) * q2, polynomial(q2, softplus_series), q + q)
+        return series + select(x < zero, zero, x)
 
-    return {
-        "tanh": tanh,
-        "exp": exp,
-        "sigmoid": sigmoid,
-        "softplus": softplus,
-        "log": njit(lambda x: math.log(x), **OPTIONS),
-        "sqrt": njit(lambda x: math.sqrt(x), **OPTIONS),
-        "relu": njit(lambda x: zero if x < zero else x, **OPTIONS),
-        "relu_backward": njit(lambda y, dy: dy if y > zero else zero * y, **OPTIONS),
-        "maximum": njit(lambda a, b: b if (b > a or b != b) else a, **OPTIONS),
-        "minimum": njit(lambda a, b: b if (b < a or b != b) else a, **OPTIONS),
-        "zeros_like": njit(lambda x: zero, **OPTIONS),
-    }
+    return {"tanh": tanh, "exp": exp, "sigmoid": sigmoid, "softplus": softplus}
 
 
+def _logarithm(of: Parameters) -> dict[str, Callable[..., Any]]:
+    """ln, for one float type."""
+    ln2_high, ln2_low = of.ln2_high, of.ln2_low
+    tiny, raising, raised = of.tiny, of.raising, of.raised
+    series = _artanh_series(of.log_terms)
+
+    def log(x):
+        zero, one = constant(x, 0.0), constant(x, 1.0)
+        small = x < constant(x, tiny)
+        y = select(small, x * constant(x, raising), x)
+        k = exponent(y) - select(small, constant(x, raised), zero)
+        f = significand(y) - one
+        q = f / (f + constant(x, 2.0))
+        q2 = q * q
+        value = fma((q + q) * q2, polynomial(q2, series), k * constant(x, ln2_low))
+        value = fma(k, constant(x, ln2_high), value + (q + q))
+        # ln 0 is -inf, ln inf inf, that of less NaN, and of NaN too.
+        value = select(x < constant(x, math.inf), value, x)
+        value = select(x == zero, constant(x, -math.inf), value)
+        return select(x < zero, constant(x, math.nan), value)
+
+    return {"log": log}
+
+
+def _relu(x):
+    zero = constant(x, 0.0)
+    return select(x < zero, zero, x)
+
+
+def _relu_backward(y, dy):
+    zero = constant(y, 0.0)
+    return select(y > zero, dy, zero * y)
+
+
+# By float type; the others are the same for both.
 FAMILIES = {
-    types.float32: _family(F4, _expm1_reduced_4, _power_of_2_4, 10.0, -104.0, 89.0, 8),
-    types.float64: _family(F8, _expm1_reduced_8, _power_of_2_8, 20.0, -746.0, 710.0, 17),
+    types.float32: _exponential(SINGLE) | _logarithm(SINGLE),
+    types.float64: _exponential(DOUBLE) | _logarithm(DOUBLE),
+}
+COMMON: dict[str, Callable[..., Any]] = {
+    "relu": _relu,
+    "relu_backward": _relu_backward,
+    "sqrt": lambda x: root(x),
+    "maximum": lambda a, b: largest(a, b),
+    "minimum": lambda a, b: smallest(a, b),
+    "zeros_like": lambda x: constant(x, 0.0),
 }
 
 
-def _register(name: str) -> None:
-    """Make `bptt.functions.<name>` callable from kernels."""
-    plain = getattr(functions, name)
-    if name in FAMILIES[types.float32]:
-        if name in ("relu_backward", "maximum", "minimum"):
-
-            @overload(plain, jit_options=OPTIONS)
-            def two_arguments(a, b):
-                compiled = FAMILIES[a][name]
-                return lambda a, b: compiled(a, b)
-
-        else:
-
-            @overload(plain, jit_options=OPTIONS)
-            def one_argument(x):
-                compiled = FAMILIES[x][name]
-                return lambda x: compiled(x)
-
-    else:  # pure arithmetic: compiled as it stands
-        register_jitable(plain)
+def _find(name: str, kind: Any) -> Any:
+    """The compiled function for arguments of a type; None if that is no float or vector."""
+    dtype = kind.dtype if isinstance(kind, Vec) else kind
+    return {**FAMILIES[dtype], **COMMON}[name] if dtype in FAMILIES else None
 
 
-for _name in (*FAMILIES[types.float32], "tanh_backward", "sigmoid_backward"):
-    _register(_name)
+def _register_one_argument(name: str) -> None:
+    overload(getattr(functions, name), jit_options=OPTIONS)(lambda x: _find(name, x))
+
+
+def _register_two_arguments(name: str) -> None:
+    overload(getattr(functions, name), jit_options=OPTIONS)(
+        lambda a, b: _find(name, a) or _find(name, b)
+    )
+
+
+def _register() -> None:
+    """Make the functions of `bptt.functions` callable from kernels."""
+    for name in (*FAMILIES[types.float32], "relu", "sqrt", "zeros_like"):
+        _register_one_argument(name)
+    for name in ("maximum", "minimum"):
+        _register_two_arguments(name)
+    overload(functions.relu_backward, jit_options=OPTIONS)(lambda y, dy: _find("relu_backward", y))
+    for plain in (functions.tanh_backward, functions.sigmoid_backward):
+        register_jitable(**OPTIONS)(plain)  # pure arithmetic: compiled as it stands
+
+
+_register()

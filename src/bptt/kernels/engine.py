@@ -19,14 +19,14 @@ class CompiledEngine:
         self._work: Work | None = None
 
     def _prepared(
-        self, structure: Structure, x: Anything, want_dx: bool
+        self, structure: Structure, x: Anything, want_gradient: bool, want_dx: bool
     ) -> tuple[Plan, Work]:
         """Plan and arrays for a batch x (B, T, ...)."""
         one_hot = x.ndim == 2
-        key = (structure, x.shape[:2], one_hot, want_dx)
+        key = (structure, x.shape[:2], one_hot, want_gradient, want_dx)
         if key != self._key or self._plan is None or self._work is None:
             self._plan = make_plan(structure, x.shape[0], x.shape[1], one_hot)
-            self._work = make_work(structure, self._plan, want_dx and not one_hot)
+            self._work = make_work(structure, self._plan, want_gradient, want_dx and not one_hot)
             self._key = key
         return self._plan, self._work
 
@@ -41,7 +41,7 @@ class CompiledEngine:
     ) -> tuple[float, Plan, Work]:
         """One batch forward, and backward if there are targets."""
         want_gradient = y is not None
-        plan, work = self._prepared(structure, x, want_gradient)
+        plan, work = self._prepared(structure, x, want_gradient, want_gradient)
         values, ids = _split(plan, x[None], structure.dtype)
         if y is None:
             rows = work.o.shape[0]
@@ -52,13 +52,16 @@ class CompiledEngine:
         start = initial_states(structure, theta, state, plan.B)
         work.states[:, 0] = start.reshape(plan.layers, plan.S, -1)
         data = (values[0], ids[0], targets[0], classes[0], alive, bool(alive.all()))
-        loss, _, _ = walk.walk(
-            structure.equations, plan, theta, data, state is None, want_gradient, work
-        )
+        loss, _, _ = walk.walk(structure.equations, plan, theta, data, state is None, work)
         return float(loss), plan, work
 
     def forward(
-        self, structure: Structure, theta: Array, x: Anything, lengths: Anything, state: Array | None
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        lengths: Anything,
+        state: Array | None,
     ) -> Forward:
         """See `bptt.engines.Engine.forward`."""
         _, plan, work = self._walk(structure, theta, x, None, lengths, state)
@@ -96,7 +99,7 @@ class CompiledEngine:
     ) -> Chunk:
         """See `bptt.engines.Engine.train`."""
         count = len(x)
-        plan, work = self._prepared(structure, x[0], False)
+        plan, work = self._prepared(structure, x[0], True, False)
         values, ids = _split(plan, x, structure.dtype)
         targets, classes = _split_targets(plan, y, structure.dtype)
         full = bool((lengths == plan.T).all())
@@ -124,7 +127,7 @@ def _final_state(plan: Plan, work: Work) -> Array:
 
 
 def _split(plan: Plan, x: Anything, dtype: str) -> tuple[Anything, Anything]:
-    """Inputs (N, B, T, ...) as values (N, T, B*D) and ids (N, T, B); the one not used is a dummy."""
+    """Inputs (N, B, T, ...) as values (N, T, B*D) and ids (N, T, B); one of them is a dummy."""
     time_first = np.swapaxes(x, 1, 2)
     if plan.one_hot:
         return np.zeros((1, plan.T, 1), dtype), np.ascontiguousarray(time_first, np.int64)

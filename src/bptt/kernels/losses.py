@@ -84,9 +84,7 @@ def judge(plan, y, classes, alive, work):
             if plan.output == 3:
                 each, mistakes = _softmax(scale, o, classes[t, b], p, do)
             else:
-                each, mistakes = _elementwise(
-                    plan.output, plan.threshold, scale, o, y[t, b], p, do
-                )
+                each, mistakes = _elementwise(plan.output, plan.threshold, scale, o, y[t, b], p, do)
             if plan.last or alive[t, b]:
                 loss += each
                 wrong_here += mistakes

@@ -61,7 +61,7 @@ class Work(NamedTuple):
     o: Floats  # (T or 1, B, O): output preactivations
     p: Floats  # (T or 1, B, O): outputs
     do: Floats  # (T or 1, B, O)
-    g: Floats  # (P,): the gradient
+    g: Floats  # (P,): the gradient, or empty
     dx: Floats  # (T, B*D), or empty where it is not wanted
 
 
@@ -87,19 +87,20 @@ def make_plan(structure: Structure, batch: int, steps: int, one_hot: bool) -> Pl
     )  # fmt: skip
 
 
-def make_work(structure: Structure, plan: Plan, want_dx: bool = False) -> Work:
-    """Arrays for batches of a plan."""
+def make_work(structure: Structure, plan: Plan, want_gradient: bool, want_dx: bool) -> Work:
+    """Arrays for batches of a plan; without a gradient those of the backward pass are empty."""
     dtype, n = structure.dtype, plan.B * plan.H
     rows = 1 if plan.last else plan.T
+    steps_back = plan.T if want_gradient else 0
     return Work(
         gates=np.zeros((plan.layers, plan.T, plan.K, n), dtype),
         states=np.zeros((plan.layers, plan.T + 1, plan.S, n), dtype),
-        dh=np.zeros((plan.T, n), dtype),
+        dh=np.zeros((steps_back, n), dtype),
         ds=np.zeros((2, plan.S, n), dtype),
         ds0=np.zeros((plan.layers, plan.S, n), dtype),
         o=np.zeros((rows, plan.B, plan.O), dtype),
         p=np.zeros((rows, plan.B, plan.O), dtype),
         do=np.zeros((rows, plan.B, plan.O), dtype),
-        g=np.zeros(structure.layout().size, dtype),
+        g=np.zeros(structure.layout().size if want_gradient else 0, dtype),
         dx=np.zeros((plan.T, plan.B * plan.D) if want_dx else (0, 0), dtype),
     )

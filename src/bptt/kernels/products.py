@@ -1,45 +1,45 @@
 """The matrix products of the walk, as loops over flat arrays.
 
 Every matrix is a part of a flat vector: (rows, columns) numbers from an offset, row after row. The
-innermost loop always runs along memory, so that it vectorises. Row pieces are taken as slices before the
-innermost loop; a slice costs as much as a dozen multiplications and stays out of it.
+innermost loop always runs along memory, so that it vectorises. Row pieces are taken as
+slices before the innermost loop; a slice costs as much as a dozen multiplications.
 """
 
 from bptt.kernels.compiler import kernel
 
 
 @kernel
-def add_product(x, B, I, M, start, width, first, J, out):
-    """out[b, :] += sum_i x[b, i] M[i, first:first+J]; x (B*I), out (B*J), M's rows are `width` long."""
+def add_product(x, B, N, M, start, width, first, J, out):
+    """out[b, :] += sum_i x[b, i] M[i, first:first+J]; x (B*N), out (B*J), M's rows `width` long."""
     for b in range(B):
         row = out[b * J : b * J + J]
-        for i in range(I):
-            factor = x[b * I + i]
+        for i in range(N):
+            factor = x[b * N + i]
             weights = M[start + i * width + first : start + i * width + first + J]
             for j in range(J):
                 row[j] += factor * weights[j]
 
 
 @kernel
-def add_product_transposed(d, B, J, M, start, width, first, I, out):
-    """out[b, i] += sum_j d[b, j] M[i, first + j]; d (B*J), out (B*I)."""
+def add_product_transposed(d, B, J, M, start, width, first, N, out):
+    """out[b, i] += sum_j d[b, j] M[i, first + j]; d (B*J), out (B*N)."""
     for b in range(B):
         row = d[b * J : b * J + J]
-        for i in range(I):
+        for i in range(N):
             weights = M[start + i * width + first : start + i * width + first + J]
-            total = out[b * I + i]
+            total = out[b * N + i]
             for j in range(J):
                 total += row[j] * weights[j]
-            out[b * I + i] = total
+            out[b * N + i] = total
 
 
 @kernel
-def add_outer(x, B, I, d, J, g, start, width, first):
+def add_outer(x, B, N, d, J, g, start, width, first):
     """g[i, first + j] += sum_b x[b, i] d[b, j]: the gradient of the matrix of `add_product`."""
     for b in range(B):
         row = d[b * J : b * J + J]
-        for i in range(I):
-            factor = x[b * I + i]
+        for i in range(N):
+            factor = x[b * N + i]
             gradient = g[start + i * width + first : start + i * width + first + J]
             for j in range(J):
                 gradient[j] += factor * row[j]

@@ -115,7 +115,7 @@ def train(
             x[n if dense else 0], ids[0 if dense else n],
             y[n if valued else 0], classes[0 if valued else n], alive_n, full,
         )  # fmt: skip
-        loss, wrong, exact = walk(cell, plan, theta, data, own_state, True, work)
+        loss, wrong, exact = walk(cell, plan, theta, data, own_state, work)
         results[0, n], results[1, n], results[2, n] = loss, wrong, exact
         results[3, n] = clip(work.g, clips[0], clips[1])
         update(rule, theta, work.g, s0, s1, k)

@@ -66,8 +66,11 @@ def clear_ended(alive, H, values):
 
 @kernel
 def layer_forward(cell, plan, layer, theta, x, ids, below, alive, full, gates, states):
-    """Walk one layer forward. Its input is x (T, B*D), or ids (T, B) of one-hot inputs, in the first
-    layer; in the others the h of `below`, the states of the layer below."""
+    """Walk one layer forward.
+
+    Its input is x (T, B*D), or ids (T, B) of one-hot inputs, in the first layer; in the others the
+    h of `below`, the states of the layer below.
+    """
     B, H, G, K = plan.B, plan.H, plan.G, plan.K
     U, W, b = plan.where[layer, 0], plan.where[layer, 1], plan.where[layer, 2]
     inputs = plan.D if layer == 0 else H
@@ -167,8 +170,10 @@ def output_backward(plan, theta, states, work):
 
 
 @kernel
-def walk(cell, plan, theta, data, own_state, want_gradient, work):
-    """One batch forward, judged, and, if wanted, backward: returns loss, wrong, exact.
+def walk(cell, plan, theta, data, own_state, work):
+    """One batch forward, judged, and, if `work` has room for a gradient, backward.
+
+    Returns loss, wrong, exact.
 
     data: x (T, B*D), ids (T, B), y (T, B, O), classes (T, B), alive (T, B) and whether all are
     alive. work.states[:, 0] holds the initial states; outputs p, states and the gradient are left
@@ -185,7 +190,7 @@ def walk(cell, plan, theta, data, own_state, want_gradient, work):
     top = work.states[plan.layers - 1]
     output_forward(plan, theta, top, work)
     judged = judge(plan, y, classes, alive, work)
-    if not want_gradient:
+    if work.g.size == 0:
         return judged
     work.g[:] = 0
     output_backward(plan, theta, top, work)

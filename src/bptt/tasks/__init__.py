@@ -17,9 +17,11 @@ __all__ = ["TASKS", "Addition", "Batch", "Stream", "Task", "Text", "task_from_co
 
 def task_from_config(config: Mapping[str, Any]) -> Addition | Text:
     """The task that `config()` describes. Raises BpttError if it describes none."""
+    if not isinstance(config, Mapping):
+        raise BpttError(f"a task is described by a mapping, not by {config!r:.60}")
     fields = dict(config)
     name = fields.pop("task", None)
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise BpttError(f"task '{name}' is not known: choose one of {quoted_list(TASKS)}")
     try:
         return msgspec.convert(fields, TASKS[name])

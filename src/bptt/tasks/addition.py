@@ -7,10 +7,13 @@ A worked example, 4 bits, 3 + 6 = 9, with room for the carry (5 steps):
     b = 6           0  1  1  0  0
     a + b = 9       1  0  0  1  0     y[t] = bit t of the sum
     carry to keep   0  1  1  0  0     what the network has to remember from step to step
+
+Inside, numbers of any size are words of 32 bits, the lowest first, in two's complement.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from operator import index
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,34 +23,51 @@ from bptt.errors import BpttError, quoted_list
 from bptt.tasks.task import Batch
 
 Bits = NDArray[np.uint8]
+Words = NDArray[np.uint32]
 CARRIES = ("room", "wrap")
 ORDERS = ("in_turn", "shuffled", "sliding")
-# Beyond this many steps numbers are drawn bit by bit instead of as machine integers.
-WORD = 62
+# Up to this many steps operands are drawn as machine integers, beyond it word by word.
+MACHINE_STEPS = 62
+# SPREAD[octet] has bit i of the octet at bit 2i, so that a | b << 1 interleaves two numbers.
+SPREAD = sum(((np.arange(256) >> i & 1) << 2 * i for i in range(8)), np.zeros(256, int)).astype(
+    np.uint16
+)
 
 
-def bits_of(numbers: NDArray[np.int64], steps: int) -> Bits:
-    """The lowest `steps` bits (at most 62) of each number, two's complement, on a new last axis."""
-    octets = np.ascontiguousarray(numbers, "<i8").view(np.uint8).reshape(*numbers.shape, 8)
-    used = np.ascontiguousarray(octets[..., : (steps + 7) // 8])
-    flat = np.unpackbits(used, bitorder="little")  # along an axis it is several times slower
-    return flat.reshape(*numbers.shape, -1)[..., :steps]
+def words_of(numbers: NDArray[np.int64], steps: int) -> Words:
+    """The lowest `steps` bits (at most 64) of each number as words, on a new last axis."""
+    words = np.ascontiguousarray(numbers, "<i8").view("<u4").reshape(*numbers.shape, 2)
+    return words[..., : (steps + 31) // 32]
 
 
-def bits_of_integer(number: int, steps: int) -> Bits:
-    """The lowest `steps` bits of an integer of any size, two's complement."""
-    octets = (number % (1 << steps)).to_bytes((steps + 7) // 8, "little")
-    return np.unpackbits(np.frombuffer(octets, np.uint8), count=steps, bitorder="little")
+def words_of_integer(number: int, steps: int) -> Words:
+    """The lowest `steps` bits of an integer of any size as words."""
+    octets = (number % (1 << steps)).to_bytes((steps + 31) // 32 * 4, "little")
+    return np.frombuffer(octets, "<u4")
 
 
-def add_bits(a: Bits, b: Bits) -> Bits:
-    """The sum of two numbers given as bits on the last axis, modulo 2 ** steps."""
-    total = np.empty_like(a)
-    carry = np.zeros(a.shape[:-1], np.uint8)
-    for t in range(a.shape[-1]):
-        s = a[..., t] + b[..., t] + carry
-        total[..., t], carry = s & 1, s >> 1
+def add_words(a: Words, b: Words) -> Words:
+    """The sum of two numbers given as words on the last axis, modulo 2 ** (32 * words)."""
+    total: Words = a + b  # each word modulo 2 ** 32
+    lost = total < a  # whether a word has wrapped before any carry comes in
+    for word in range(1, a.shape[-1]):
+        carry = lost[..., word - 1]
+        total[..., word] += carry
+        lost[..., word] |= carry & (total[..., word] == 0)
     return total
+
+
+def octets_of(words: Words, steps: int) -> Bits:
+    """As many octets (N, K) of the words (N, W) as hold `steps` bits."""
+    return np.ascontiguousarray(words, "<u4").view(np.uint8)[:, : (steps + 7) // 8]
+
+
+class SumRow(NamedTuple):
+    """A row of a sum written in columns: what it is, bits with the highest first, the integer."""
+
+    name: str
+    bits: str
+    number: str
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,9 +76,14 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bits: how many bits an operand has. signed: operands are two's complement and the sum wraps.
     carry: for unsigned numbers, 'room' adds one step, so that every sum fits; 'wrap' has `bits`
     steps and the sum is taken modulo 2 ** bits. low, high: operands are uniform in [low, high);
-    by default all numbers of `bits` bits. pairs: train on that many fixed pairs instead of on
-    fresh ones; order: in which batches go through them: 'in_turn', 'shuffled' anew each time
-    through, or 'sliding' (batch k is pairs k..k+B-1, a published fault kept for comparison).
+    by default all numbers of `bits` bits. For sums that fit in `bits` steps without an extra
+    one, take carry 'wrap' and operands below 2 ** (bits - 1).
+
+    pairs: train on that many fixed pairs instead of on fresh ones; order: how batches of B go
+    through them: 'in_turn', 'shuffled' anew each time through, or 'sliding' (batch k is pairs
+    k .. k+B-1, a published fault kept for comparison: of 2,000 pairs in batches of 100 only the
+    first 119 are ever used). One time through is pairs // B batches; what is left over is
+    not used, in shuffled order other pairs each time.
 
     Raises BpttError for a value that is not allowed.
 
@@ -79,6 +104,8 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     order: str = "in_turn"
 
     def __post_init__(self) -> None:
+        for name in ("bits", "low", "high", "pairs"):
+            self._make_integer(name)
         if self.bits < 1:
             raise BpttError(f"bits {self.bits} must be at least 1")
         for name, allowed in (("carry", CARRIES), ("order", ORDERS)):
@@ -92,8 +119,8 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.pairs is not None and self.pairs < 1:
             raise BpttError(f"pairs {self.pairs} must be at least 1; leave it out for fresh pairs")
         if self.low is not None and self.high is not None:
-            if self.steps > WORD:
-                raise BpttError(f"low and high need at most {WORD} steps: leave them out")
+            if self.steps > MACHINE_STEPS:
+                raise BpttError(f"low and high need at most {MACHINE_STEPS} steps: leave them out")
             smallest, largest = self.range_of(self.bits)
             if not smallest <= self.low < self.high <= largest + 1:
                 raise BpttError(
@@ -101,10 +128,21 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                     f"numbers from {smallest} to {largest} have {self.bits} bits"
                 )
 
+    def _make_integer(self, name: str) -> None:
+        """NumPy's integers become Python's: they do not overflow, and JSON can hold them."""
+        value = getattr(self, name)
+        if value is None and name != "bits":
+            return
+        try:
+            msgspec.structs.force_setattr(self, name, index(value))
+        except TypeError:
+            raise BpttError(f"{name} {value!r} must be a whole number") from None
+
     name = "addition"
     inputs = 2
     outputs = 1
     output = "sigmoid"
+    ids = False
 
     @property
     def steps(self) -> int:
@@ -119,6 +157,19 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The smallest and the largest operand of that many bits."""
         return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if self.signed else (0, (1 << bits) - 1)
 
+    def operand_range(self, bits: int | None = None) -> tuple[int, int]:
+        """The smallest and the largest operand drawn: of `low` and `high` if they are given and
+        `bits` is the task's own, else of all numbers of `bits` bits."""
+        if bits in (None, self.bits) and self.low is not None and self.high is not None:
+            return self.low, self.high - 1
+        return self.range_of(self._bits(bits))
+
+    def _bits(self, bits: int | None) -> int:
+        """The task's own bits for None."""
+        if bits is not None and bits < 1:
+            raise BpttError(f"bits {bits} must be at least 1")
+        return self.bits if bits is None else bits
+
     def config(self) -> dict[str, Any]:
         """See `Task.config`."""
         return {"task": self.name, **msgspec.structs.asdict(self)}
@@ -127,27 +178,34 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """See `Task.stream`."""
         return AdditionStream(self, seed, batch, dtype)
 
-    def draw_pairs(self, rng: np.random.Generator, count: int, bits: int | None = None) -> Bits:
-        """Random pairs as bits (count, 2, T), uniform over the operands' range."""
-        steps = self.steps_for(bits or self.bits)
-        if steps <= WORD:
-            low, largest = self.range_of(bits or self.bits)
-            high = largest + 1
-            if bits is None and self.low is not None and self.high is not None:
-                low, high = self.low, self.high
-            return bits_of(rng.integers(low, high, (count, 2)), steps)
-        # Whole words of 32 bits: narrower ones would share words within a call, not between calls.
-        drawn = rng.integers(0, 1 << 32, (count, 2, (steps + 31) // 32), np.uint32).astype("<u4")
-        operands = np.unpackbits(drawn.view(np.uint8), axis=-1, count=steps, bitorder="little")
-        if steps > (bits or self.bits):
-            operands[..., -1] = 0  # the carry's step
-        return operands
+    def draw_pairs(self, rng: np.random.Generator, count: int, bits: int | None = None) -> Words:
+        """Random pairs, uniform over the operands' range, as words (count, 2, W) for `sequences`.
 
-    @staticmethod
-    def sequences(operands: Bits) -> tuple[Bits, Bits]:
-        """Inputs (..., T, 2) and targets (..., T, 1) of pairs (..., 2, T)."""
-        total = add_bits(operands[..., 0, :], operands[..., 1, :])
-        return np.swapaxes(operands, -1, -2), total[..., None]
+        The same generator gives the same pairs however many are drawn at a time.
+        """
+        if count < 0:
+            raise BpttError(f"count {count} must not be negative")
+        width = self._bits(bits)
+        steps = self.steps_for(width)
+        if steps <= MACHINE_STEPS:
+            smallest, largest = self.operand_range(bits)
+            return words_of(rng.integers(smallest, largest + 1, (count, 2)), steps)
+        # Whole words of 32 bits: narrower ones would share words within a call, not between calls.
+        words = rng.integers(0, 1 << 32, (count, 2, (steps + 31) // 32), np.uint32)
+        if not self.signed:  # a signed number goes on to the left of its sign as it may
+            words[..., -1] &= np.uint32((1 << (width - 32 * (words.shape[-1] - 1))) - 1)
+        return words
+
+    def sequences(self, operands: Words, bits: int | None = None) -> tuple[Bits, Bits]:
+        """Inputs (N, T, 2) and targets (N, T, 1) of pairs as words (N, 2, W)."""
+        steps = self.steps_for(self._bits(bits))
+        a, b = operands[:, 0], operands[:, 1]
+        pairs = SPREAD.take(octets_of(a, steps)) | SPREAD.take(octets_of(b, steps)) << np.uint16(1)
+        # Without an axis: along one, unpackbits is several times slower.
+        x = np.unpackbits(pairs.astype("<u2", copy=False).view(np.uint8), bitorder="little")
+        y = np.unpackbits(octets_of(add_words(a, b), steps).copy(), bitorder="little")
+        padded = pairs.shape[-1] * 8
+        return x.reshape(-1, padded, 2)[:, :steps], y.reshape(-1, padded, 1)[:, :steps]
 
     def encode(
         self, pairs: Sequence[tuple[int, int]], bits: int | None = None
@@ -157,18 +215,18 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bits: how many bits an operand has, by default the task's. Raises BpttError for a number
         that does not fit.
         """
-        bits = bits or self.bits
-        smallest, largest = self.range_of(bits)
+        width = self._bits(bits)
+        smallest, largest = self.range_of(width)
         for number in (number for pair in pairs for number in pair):
             if not smallest <= number <= largest:
                 raise BpttError(
                     f"{number} does not fit: {'signed' if self.signed else 'unsigned'} numbers of "
-                    f"{bits} bits go from {smallest} to {largest}; give more bits"
+                    f"{width} bits go from {smallest} to {largest}; give more bits"
                     + ("" if number >= 0 or self.signed else ", or a signed network")
                 )
-        steps = self.steps_for(bits)
-        operands = [[bits_of_integer(number, steps) for number in pair] for pair in pairs]
-        return self.sequences(np.array(operands, np.uint8).reshape(-1, 2, steps))
+        steps = self.steps_for(width)
+        words = [[words_of_integer(int(number), steps) for number in pair] for pair in pairs]
+        return self.sequences(np.array(words, "<u4").reshape(len(words), 2, -1), width)
 
     def bits_needed(self, a: int, b: int) -> int:
         """How many bits operands need so that a, b and, where the sum could wrap, a + b fit."""
@@ -187,19 +245,49 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return numbers
 
     def all_pairs(self) -> Iterator[tuple[Bits, Bits]]:
-        """Inputs and targets of every pair of operands, for at most 8 bits, in 8 parts or fewer."""
+        """Inputs and targets of every pair of operands, for at most 8 bits, in 8 parts or fewer.
+
+        Operands are those the task draws: all numbers of `bits` bits (65,536 pairs for 8 bits,
+        signed or not), or those from `low` up to `high`.
+        """
         if self.bits > 8:
             raise BpttError(f"all pairs of {self.bits}-bit numbers are too many: at most 8 bits")
-        smallest, largest = self.range_of(self.bits)
+        smallest, largest = self.operand_range()
         numbers = np.arange(smallest, largest + 1)
         for part in np.array_split(numbers, min(8, numbers.size)):
             grid = np.stack(np.meshgrid(part, numbers, indexing="ij"), axis=-1).reshape(-1, 2)
-            yield self.sequences(bits_of(grid, self.steps))
+            yield self.sequences(words_of(grid, self.steps))
 
     def long_pairs(self, bits: int, count: int, seed: int) -> tuple[Bits, Bits]:
         """Inputs and targets of `count` random pairs of any number of bits, to test beyond the
-        trained length."""
-        return self.sequences(self.draw_pairs(np.random.default_rng(seed), count, bits))
+        trained length; of the task's own number, operands are from `low` up to `high`."""
+        return self.sequences(self.draw_pairs(np.random.default_rng(seed), count, bits), bits)
+
+    def format_sum(self, a: int, b: int, predicted: ArrayLike) -> list[SumRow]:
+        """A sum and what a network says it is, in columns: rows a, b, sum, and, if a bit of the
+        sum is wrong, a row that marks the wrong bits with '^' and has the right sum.
+
+        predicted: the network's bits (T,), least significant first; T sets the width.
+
+        >>> for row in Addition(bits=4).format_sum(3, 6, [1, 0, 1, 1, 0]):
+        ...     print(*row)
+        a   00011  3
+        b   00110  6
+        sum 01101 13
+              ^    9
+        """
+        said = np.asarray(predicted, np.uint8).ravel()
+        x, y = self.encode([(a, b)], said.size - self.steps_for(0))
+        rows = [("a", x[0, :, 0]), ("b", x[0, :, 1]), ("sum", said)]
+        columns = [
+            (name, "".join(map(str, bits[::-1])), str(self.decode(bits)[0])) for name, bits in rows
+        ]
+        wrong = said != y[0, :, 0]
+        if wrong.any():
+            marks = "".join("^" if w else " " for w in wrong[::-1])
+            columns.append(("", marks, str(self.decode(y[0, :, 0])[0])))
+        width = max(len(number) for _, _, number in columns)
+        return [SumRow(name.ljust(3), bits, n.rjust(width)) for name, bits, n in columns]
 
 
 def wrong_bits(predicted: Bits, y: Bits) -> float:
@@ -212,68 +300,68 @@ def exact(predicted: Bits, y: Bits) -> float:
     return float(np.mean((predicted == y).all(axis=(1, 2))))
 
 
+def first_wrong_bit(predicted: Bits, y: Bits) -> int | None:
+    """The lowest bit that is wrong in any of the sums, None if none is; arrays (B, T, 1)."""
+    wrong = np.flatnonzero((predicted != y).any(axis=(0, 2)))
+    return int(wrong[0]) if wrong.size else None
+
+
 class AdditionStream:
     """The batches of an addition task; see `bptt.tasks.task.Stream`."""
 
     def __init__(self, task: Addition, seed: int, batch: int, dtype: str) -> None:
+        """As `Addition.stream`."""
         if batch < 1:
             raise BpttError(f"batch {batch} must be at least 1")
         self.task, self.batch, self.dtype = task, batch, dtype
+        self.seed, self.iteration = seed, 0
         self.rng = np.random.default_rng(seed)
-        self.position = 0
-        self.fixed: Bits | None = None
+        self.fixed: Words | None = None
         if task.pairs is not None:
             if batch > task.pairs:
                 raise BpttError(
                     f"batch {batch} is larger than the {task.pairs} pairs: make it smaller"
                 )
             self.fixed = task.draw_pairs(self.rng, task.pairs)
-            self.shuffle = np.random.default_rng(self.rng.integers(1 << 62))
-            self.permutation = self._next_order()
-
-    def _next_order(self) -> NDArray[np.intp]:
-        if self.task.order == "shuffled":
-            return self.shuffle.permutation(self.task.pairs or 0)
-        return np.arange(self.task.pairs or 0)
 
     def draw(self, iterations: int) -> Batch:
         """See `Stream.draw`."""
         if self.fixed is None:
             operands = self.task.draw_pairs(self.rng, iterations * self.batch)
         else:
-            operands = np.concatenate([self._minibatch(self.fixed) for _ in range(iterations)])
+            operands = self.fixed[self._choice(len(self.fixed), iterations)]
+        self.iteration += iterations
         x, y = self.task.sequences(operands)
-        steps = self.task.steps
-        shape = (iterations, self.batch, steps)
+        shape = (iterations, self.batch, self.task.steps)
         return Batch(
             x.astype(self.dtype).reshape(*shape, 2), y.astype(self.dtype).reshape(*shape, 1)
         )
 
-    def _minibatch(self, fixed: Bits) -> Bits:
-        per_epoch = len(fixed) // self.batch
-        if self.position == per_epoch:
-            self.position = 0
-            self.permutation = self._next_order()
+    def _choice(self, pairs: int, iterations: int) -> NDArray[np.intp]:
+        """Which of the fixed pairs the next iterations take (iterations * B,)."""
+        iteration = np.arange(self.iteration, self.iteration + iterations)
+        epoch, k = np.divmod(iteration, pairs // self.batch)
         stride = 1 if self.task.order == "sliding" else self.batch
-        start = self.position * stride
-        self.position += 1
-        return fixed[self.permutation[start : start + self.batch]]
+        places = k[:, None] * stride + np.arange(self.batch)  # (iterations, B)
+        if self.task.order == "shuffled":
+            for number in np.unique(epoch):
+                now = epoch == number
+                # Of its own generator, so that an epoch's order depends on the seed alone.
+                permutation = np.random.default_rng([self.seed, number]).permutation(pairs)
+                places[now] = permutation[places[now]]
+        return places.ravel()
 
     def state(self) -> dict[str, Any]:
         """See `Stream.state`."""
-        state: dict[str, Any] = {"position": self.position, "rng": self.rng.bit_generator.state}
-        if self.fixed is not None:
-            state["shuffle"] = self.shuffle.bit_generator.state
-            state["permutation"] = self.permutation.tolist()
-        return state
+        return {"iteration": self.iteration, "rng": self.rng.bit_generator.state}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `Stream.restore`."""
+        """See `Stream.restore`; on a stream of the same task, seed and batch."""
         try:
+            iteration = index(state["iteration"])
             self.rng.bit_generator.state = state["rng"]
-            self.position = int(state["position"])
-            if self.fixed is not None:
-                self.shuffle.bit_generator.state = state["shuffle"]
-                self.permutation = np.array(state["permutation"], np.intp)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BpttError(f"the state of the data stream cannot be read: {error}") from None
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BpttError(f"the state of the data stream cannot be read: {error!r}") from None
+        if iteration < 0:
+            raise BpttError(f"the data stream cannot stand at iteration {iteration}")
+        self.iteration = iteration

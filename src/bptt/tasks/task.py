@@ -17,8 +17,8 @@ class Batch:
     state is carried and every iteration starts afresh.
     """
 
-    x: NDArray[np.generic]
-    y: NDArray[np.generic]
+    x: NDArray[Any]
+    y: NDArray[Any]
     lengths: NDArray[np.intp] | None = None
     reset: NDArray[np.bool_] | None = None
 
@@ -31,10 +31,13 @@ class Stream(Protocol):
         """The next iterations' data."""
 
     def state(self) -> dict[str, Any]:
-        """Where the stream stands, as plain values that JSON can hold."""
+        """Where the stream stands, as plain values that JSON can hold (integers of any size)."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to where `state` was taken."""
+        """Go to where `state` was taken, on a stream of the same task, seed and batch.
+
+        Raises BpttError for a state that cannot be one.
+        """
 
 
 class Task(Protocol):
@@ -42,7 +45,7 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """The task's name in configurations."""
+        """The task's name in configurations, a key of `bptt.tasks.TASKS`."""
 
     @property
     def inputs(self) -> int:
@@ -60,8 +63,15 @@ class Task(Protocol):
     def output(self) -> str:
         """The output function that suits the task."""
 
+    @property
+    def ids(self) -> bool:
+        """Whether x and y are integers (one-hot inputs, classes) instead of values."""
+
     def stream(self, seed: int, batch: int, dtype: str) -> Stream:
-        """The task's data from the beginning, in batches of `batch` samples."""
+        """The task's data from the beginning, in batches of `batch` samples.
+
+        The same seed and batch give the same data; values have the type `dtype`.
+        """
 
     def config(self) -> dict[str, Any]:
         """What `bptt.tasks.task_from_config` needs to make the task again."""

@@ -16,6 +16,8 @@ do, and then the end of the text is never learnt. Where the text is read in seve
 import hashlib
 import math
 import sys
+from codecs import BOM_UTF8
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +39,22 @@ def read_text(path: str | Path) -> str:
     """
     try:
         octets = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise BpttError(f"'{path}' cannot be read: {error.strerror}; give a text file") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise BpttError(f"'{path}' cannot be read: {reason}; give a text file") from None
+    mark = len(BOM_UTF8) if octets.startswith(BOM_UTF8) else 0
     try:
-        return octets.decode("utf-8-sig")
+        return octets[mark:].decode()
     except UnicodeDecodeError as error:
+        place = mark + error.start
         raise BpttError(
-            f"'{path}' is not UTF-8 text (byte {error.start} is {octets[error.start]:#04x}): "
-            "convert it to UTF-8"
+            f"'{path}' is not UTF-8 text (byte {place} is {octets[place]:#04x}): convert it to UTF-8"
         ) from None
+
+
+def code_points(text: str) -> NDArray[np.uint32]:
+    """The Unicode numbers of characters."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +63,8 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     text: the text itself; empty for a task that only encodes and decodes. vocabulary: its
     distinct characters, sorted; made from the text if not given. window: T, the characters of one
     iteration. newlines: 'keep', or 'space' to turn each line break into a space. rest: whether a
-    last window shorter than the others is kept or dropped.
+    last window shorter than the others is kept or dropped. sha256, length: of the text, in UTF-8
+    and in characters; made from it, or, if given too, what it must agree with.
 
     Raises BpttError for a value that is not allowed.
 
@@ -70,6 +80,8 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     vocabulary: str = ""
     newlines: str = "keep"
     rest: str = "keep"
+    sha256: str = ""
+    length: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in (("newlines", NEWLINES), ("rest", RESTS)):
@@ -78,22 +90,52 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                     f"{name} '{getattr(self, name)}' is not known: "
                     f"choose one of {quoted_list(allowed)}"
                 )
-        if self.newlines == "space":
-            spaced = self.text.replace("\r\n", "\n").replace("\n", " ")
-            msgspec.structs.force_setattr(self, "text", spaced)
-        if not self.vocabulary:
-            if not self.text:
-                raise BpttError("the text is empty: give one of at least 2 characters")
-            msgspec.structs.force_setattr(self, "vocabulary", "".join(sorted(set(self.text))))
+        try:
+            self._set("window", index(self.window))
+        except TypeError:
+            raise BpttError(f"window {self.window!r} must be a whole number") from None
         if self.window < 1:
             raise BpttError(f"window {self.window} must be at least 1")
-        if self.text and self.window > len(self.text) - 1:
+        if self.text:
+            self._take_text()
+        elif not self.vocabulary:
+            raise BpttError("the text is empty: give one of at least 2 characters")
+        if "".join(sorted(set(self.vocabulary))) != self.vocabulary:
+            raise BpttError(f"vocabulary {self.vocabulary!r:.60} must be sorted, without doubles")
+
+    def _set(self, name: str, value: Any) -> None:
+        msgspec.structs.force_setattr(self, name, value)
+
+    def _take_text(self) -> None:
+        """Fill the fields that follow from the text, and check it."""
+        if self.newlines == "space":
+            spaced = self.text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", " ")
+            self._set("text", spaced)
+        if len(self.text) < 2:
+            raise BpttError(f"the text is {self.text!r}: at least 2 characters are needed")
+        if self.window > len(self.text) - 1:
             raise BpttError(
                 f"window {self.window} is longer than the text allows: a text of {len(self.text)} "
                 f"characters has windows of at most {len(self.text) - 1}"
             )
-        if self.text:
+        try:
+            digest = hashlib.sha256(self.text.encode()).hexdigest()
+        except UnicodeEncodeError as error:
+            raise BpttError(
+                f"character {self.text[error.start]!r} (position {error.start + 1}) cannot be "
+                "written as UTF-8: leave it out"
+            ) from None
+        if self.sha256 not in ("", digest) or self.length not in (0, len(self.text)):
+            raise BpttError(
+                f"the text of {len(self.text)} characters is not the one of {self.length} that "
+                "this task was made with: give that one"
+            )
+        self._set("sha256", digest)
+        self._set("length", len(self.text))
+        if self.vocabulary:
             self.encode(self.text)
+        else:
+            self._set("vocabulary", "".join(sorted(set(self.text))))
 
     @classmethod
     def from_file(cls, path: str | Path, window: int = 40, newlines: str = "keep") -> "Text":
@@ -107,6 +149,7 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name = "text"
     output = "softmax"
+    ids = True
 
     @property
     def inputs(self) -> int:
@@ -123,29 +166,40 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """T: the window."""
         return self.window
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the text, as hexadecimal digits."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+    def config(self, include_text: bool = True) -> dict[str, Any]:
+        """See `Task.config`.
 
-    def config(self) -> dict[str, Any]:
-        """See `Task.config`; with the whole text, so that a run can go on where the file is gone."""
-        return {"task": self.name, **msgspec.structs.asdict(self)}
+        With the whole text, so that a run can go on where the file is gone. Without it, the
+        vocabulary and the text's sha256 and length are left: enough to encode and decode.
+        """
+        fields = msgspec.structs.asdict(self)
+        if not include_text:
+            fields["text"] = ""
+        return {"task": self.name, **fields}
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """The numbers of characters. Raises BpttError for one that is not in the vocabulary."""
-        numbers = {character: number for number, character in enumerate(self.vocabulary)}
-        for position, character in enumerate(text):
-            if character not in numbers:
-                raise BpttError(
-                    f"character {character!r} (position {position + 1}) is not in the vocabulary "
-                    f"of {len(self.vocabulary)} characters that was learnt: {self.vocabulary!r}"
-                )
-        return np.array([numbers[character] for character in text], np.int64)
+        known, wanted = code_points(self.vocabulary), code_points(text)
+        numbers = np.minimum(np.searchsorted(known, wanted), known.size - 1)
+        strangers = np.flatnonzero(known[numbers] != wanted)
+        if strangers.size:
+            place = int(strangers[0])
+            raise BpttError(
+                f"character {text[place]!r} (position {place + 1}) is not in the vocabulary "
+                f"of {known.size} characters that was learnt: {self.vocabulary!r}"
+            )
+        return numbers.astype(np.int64)
 
     def decode(self, ids: ArrayLike) -> str:
-        """The characters of numbers."""
-        return "".join(self.vocabulary[number] for number in np.asarray(ids).ravel())
+        """The characters of numbers. Raises BpttError for a number that is not a character's."""
+        numbers = np.asarray(ids).ravel()
+        wrong = numbers[(numbers < 0) | (numbers >= len(self.vocabulary))]
+        if wrong.size:
+            raise BpttError(
+                f"{wrong[0]} is not the number of a character: they go from 0 to "
+                f"{len(self.vocabulary) - 1}"
+            )
+        return "".join([self.vocabulary[number] for number in numbers])
 
     def recalled(self, written: str) -> int:
         """How many characters of `written` repeat the text before the first slip.
@@ -173,8 +227,9 @@ class TextStream:
     """The windows of a text, over and over; see `bptt.tasks.task.Stream`."""
 
     def __init__(self, task: Text, batch: int) -> None:
+        """As `Text.stream`."""
         if not task.text:
-            raise BpttError("this task has no text to learn from: give the text")
+            raise BpttError("this task has a vocabulary but no text to learn from: give the text")
         if batch < 1:
             raise BpttError(f"batch {batch} must be at least 1")
         piece = len(task.text) // batch
@@ -212,6 +267,9 @@ class TextStream:
     def restore(self, state: dict[str, Any]) -> None:
         """See `Stream.restore`."""
         try:
-            self.position = int(state["position"]) % self.windows
-        except (KeyError, TypeError, ValueError) as error:
-            raise BpttError(f"the state of the data stream cannot be read: {error}") from None
+            position = index(state["position"])
+        except (KeyError, TypeError) as error:
+            raise BpttError(f"the state of the data stream cannot be read: {error!r}") from None
+        if not 0 <= position < self.windows:
+            raise BpttError(f"the data stream cannot stand at window {position} of {self.windows}")
+        self.position = position
