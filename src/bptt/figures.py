@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bptt.training import Record
 
@@ -28,6 +29,9 @@ def learning_curve(history: Sequence[Record], title: str, unit: str, outputs: st
     )  # fmt: skip
     if any(record.loss_per_step > 0 for record in history):
         upper.set_yscale("log")
+        upper.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        upper.yaxis.set_minor_formatter(NullFormatter())
     upper.set_ylabel(f"loss per step ({unit})")
     upper.set_title(title, loc="left", fontsize=11)
     for values, label, color in (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bptt.engines import Engine, Forward, Gradient, engine_of
-from bptt.errors import BpttError
+from bptt.errors import BpttError, one_line
 from bptt.initializers import initialize
 from bptt.parameters import Array
 from bptt.structure import Structure
@@ -227,4 +227,4 @@ def structure_of(settings: Mapping[str, Any]) -> Structure:
     try:
         return msgspec.convert(dict(settings), Structure)
     except msgspec.ValidationError as error:
-        raise BpttError(f"network: {error}") from None
+        raise one_line(error, "network") from None

@@ -17,7 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": {"kind": "adam", "learning_rate": 0.01},
         "batch": 1,
         "iterations": 20_000,
-        "record_every": 200,
+        "record_every": 100,
     },
     "text": {
         "structure": {"cell": "lstm", "hidden": 64, "reduction": "sequence"},

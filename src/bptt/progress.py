@@ -31,7 +31,7 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            words = "training (the first time on a machine, its kernels are compiled: about 20 s)"
+            words = "compiling on first use: about 20 s"
             self._task = self._bar.add_task(
                 words, total=self._settings.iterations, completed=self._done
             )

@@ -1,5 +1,6 @@
 """What a training run's end looks like, for people and as JSON."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,13 @@ import numpy as np
 
 from bptt import runs
 from bptt.api import Run
-from bptt.evaluation import predicted_bits, write
+from bptt.evaluation import length_generalisation, predicted_bits, write
 from bptt.network import Network
 from bptt.tasks import Addition, Text
 from bptt.tasks.text import bits as in_bits
 
 SUMS = 5
+LONGER = (2, 8, 32, 128, 512)  # times the trained length
 
 
 def sums(
@@ -53,6 +55,25 @@ def sums_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def longer_sums(network: Network, task: Addition) -> tuple[list[dict[str, Any]], str]:
+    """How the adder does on longer sums, up to the first length at which one is wrong."""
+    rows: list[dict[str, Any]] = []
+    for factor in LONGER:
+        (result,) = length_generalisation(network, task, [factor * task.bits])
+        rows.append(asdict(result))
+        if result.right < result.total:
+            break
+    right = [f"{row['bits']:,}" for row in rows if row["right"] == row["total"]]
+    words = [f"right at {', '.join(right)} bits"] if right else []
+    last = rows[-1]
+    if last["right"] < last["total"]:
+        words.append(
+            f"{last['total'] - last['right']} wrong at {last['bits']:,} bits, "
+            f"first at bit {last['first_wrong_bit']:,}"
+        )
+    return rows, f"longer sums: {'; '.join(words)} ({last['total']} random sums each)"
+
+
 def training_report(run: Run, folder: Path) -> tuple[dict[str, Any], str]:
     """How a run ended: as plain values, and as text."""
     values: dict[str, Any] = {"run": str(folder), **runs.result_of(run.training)}
@@ -65,8 +86,11 @@ def training_report(run: Run, folder: Path) -> tuple[dict[str, Any], str]:
         if last:
             lines.append(f"loss per step {last.loss_per_step:.4f}, wrong {100 * last.wrong:.2f} %")
     elif isinstance(run.task, Addition):
-        values["sums"] = sums(run.network, run.task)
+        values["sums"] = sums(run.network, run.task, seed=run.settings.seed)
         lines += ["", sums_table(values["sums"]), ""]
+        if run.network.structure.tied:
+            values["longer"], words = longer_sums(run.network, run.task, seed=run.settings.seed)
+            lines += [words, ""]
     elif isinstance(run.task, Text):
         values["sample"] = write(run.network, run.task, run.task.text[0], 200, 1.0, 0)
         if last:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from bptt.engines import ENGINES
-from bptt.errors import BpttError, quoted_list
+from bptt.errors import BpttError, one_line, quoted_list
 from bptt.optimizers import Optimizer
 from bptt.structure import Structure
 from bptt.tasks import Addition, Text, task_from_config
@@ -76,4 +76,4 @@ def settings_from_dict(values: Mapping[str, Any]) -> Settings:
     try:
         return msgspec.convert(dict(values), Settings)
     except msgspec.ValidationError as error:
-        raise BpttError(f"settings: {error}") from None
+        raise one_line(error, "settings") from None

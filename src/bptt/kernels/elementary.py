@@ -190,11 +190,12 @@ def _relu_backward(y, dy):
     return select(y > zero, dy, zero * y)
 
 
-# By float type; the others are the same for both.
-FAMILIES = {
+# By float type.
+FAMILIES: dict[Any, dict[str, Callable[..., Any]]] = {
     types.float32: _exponential(SINGLE) | _logarithm(SINGLE),
     types.float64: _exponential(DOUBLE) | _logarithm(DOUBLE),
 }
+# The same for both.
 COMMON: dict[str, Callable[..., Any]] = {
     "relu": _relu,
     "relu_backward": _relu_backward,

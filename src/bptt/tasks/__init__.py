@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bptt.errors import BpttError, quoted_list
+from bptt.errors import BpttError, one_line, quoted_list
 from bptt.tasks.addition import Addition
 from bptt.tasks.task import Batch, Stream, Task
 from bptt.tasks.text import Text
@@ -26,4 +26,4 @@ def task_from_config(config: Mapping[str, Any]) -> Addition | Text:
     try:
         return msgspec.convert(fields, TASKS[name])
     except msgspec.ValidationError as error:
-        raise BpttError(f"task '{name}': {error}") from None
+        raise one_line(error, f"task '{name}'") from None

@@ -48,7 +48,8 @@ def read_text(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         place = mark + error.start
         raise BpttError(
-            f"'{path}' is not UTF-8 text (byte {place} is {octets[place]:#04x}): convert it to UTF-8"
+            f"'{path}' is not UTF-8 text (byte {place} is {octets[place]:#04x}): "
+            "convert it to UTF-8"
         ) from None
 
 
@@ -186,7 +187,7 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             place = int(strangers[0])
             raise BpttError(
                 f"character {text[place]!r} (position {place + 1}) is not in the vocabulary "
-                f"of {known.size} characters that was learnt: {self.vocabulary!r}"
+                f"of {known.size} characters that was learnt: {self.vocabulary!r:.80}"
             )
         return numbers.astype(np.int64)
 
