@@ -1,6 +1,9 @@
 """The walk through time, compiled: the same numbers as `bptt.recurrence`, without its overhead.
 
     compiler.py     how kernels are compiled and where compiled code is kept
+    vectors.py      the type of a vector of numbers, as wide as the processor's registers
+    simd.py         operations on vectors
+    tile.py         matrix products and transposes, by tiles held in registers
     elementary.py   compiled versions of `bptt.functions`
     equations.py    how a cell's, output's or optimizer's equations get into a kernel
     plan.py         the sizes, offsets and arrays that kernels work on

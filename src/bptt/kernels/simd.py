@@ -1,0 +1,500 @@
+"""Operations on vectors of numbers (type `bptt.kernels.vectors.Vec`), for use inside kernels.
+
+    width load store load_part store_part broadcast splat zero      memory and registers
+    constant fma select absolute root largest smallest with_sign_of lane by lane
+    polynomial power_of_2 exponent significand                      for elementary functions
+    vsum vmax count_true any_true                                   across lanes
+
++ - * / and comparisons are written as usual. `c += v` is not there, because the NumPy arrays that
+stand for vectors when the compiler is off would change in place: write `c = c + v`.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from bptt.kernels.vectors import (
+    I32,
+    I64,
+    MaskVec,
+    Vec,
+    call_llvm,
+    common,
+    convert,
+    data_pointer,
+    first_lanes,
+    lanes,
+    load_broadcast,
+    load_vector,
+    multiply_add,
+    operation,
+    shuffle,
+    store_vector,
+)
+
+# Memory.
+
+
+def _span(arr: Any, off: int, n: int) -> Any:
+    """arr[off:off + n], all of it inside the array."""
+    if arr.ndim != 1 or not 0 <= off <= off + n <= arr.size:
+        raise IndexError(f"elements {off}..{off + n} of an array of shape {arr.shape}")
+    return arr[off : off + n]
+
+
+def _define_width(_: Any, arr: Any) -> Any:
+    return types.intp(arr), lambda context, builder, sig, args: ir.Constant(I64, lanes(arr.dtype))
+
+
+@operation(_define_width)
+def width(arr: Any) -> int:
+    """How many of the array's elements a vector holds; a constant of the compiled code."""
+    return lanes(arr.dtype)
+
+
+def _define_load(_: Any, arr: Any, off: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = data_pointer(context, builder, arr, args[0])
+        return load_vector(builder, base, args[1], context.get_value_type(sig.return_type))
+
+    return Vec(arr.dtype)(arr, types.intp), generate
+
+
+@operation(_define_load)
+def load(arr: Any, off: int) -> Any:
+    """The vector of the elements from off."""
+    return _span(arr, off, width(arr)).copy()
+
+
+def _define_store(_: Any, arr: Any, off: Any, v: Any) -> Any:
+    if v != Vec(arr.dtype):
+        return None
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = data_pointer(context, builder, arr, args[0])
+        store_vector(builder, base, args[1], args[2])
+        return context.get_dummy_value()
+
+    return types.void(arr, types.intp, v), generate
+
+
+@operation(_define_store)
+def store(arr: Any, off: int, v: Any) -> None:
+    """Write a vector to the elements from off."""
+    _span(arr, off, width(arr))[:] = v
+
+
+def _define_load_part(_: Any, arr: Any, off: Any, n: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = context.get_value_type(sig.return_type)
+        mask = first_lanes(builder, vector, args[2])
+        base = data_pointer(context, builder, arr, args[0])
+        return load_vector(builder, base, args[1], vector, mask)
+
+    return Vec(arr.dtype)(arr, types.intp, types.intp), generate
+
+
+@operation(_define_load_part)
+def load_part(arr: Any, off: int, n: int) -> Any:
+    """The first n lanes from memory (0 <= n <= width), zero in the others. Nothing beyond is
+    read."""
+    v = zero(arr)
+    v[:n] = _span(arr, off, n)
+    return v
+
+
+def _define_store_part(_: Any, arr: Any, off: Any, v: Any, n: Any) -> Any:
+    if v != Vec(arr.dtype):
+        return None
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        mask = first_lanes(builder, args[2].type, args[3])
+        base = data_pointer(context, builder, arr, args[0])
+        store_vector(builder, base, args[1], args[2], mask)
+        return context.get_dummy_value()
+
+    return types.void(arr, types.intp, v, types.intp), generate
+
+
+@operation(_define_store_part)
+def store_part(arr: Any, off: int, v: Any, n: int) -> None:
+    """Write the first n lanes (0 <= n <= width); nothing beyond is touched."""
+    _span(arr, off, n)[:] = v[:n]
+
+
+def _define_broadcast(_: Any, arr: Any, off: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = data_pointer(context, builder, arr, args[0])
+        return load_broadcast(builder, base, args[1], context.get_value_type(sig.return_type))
+
+    return Vec(arr.dtype)(arr, types.intp), generate
+
+
+@operation(_define_broadcast)
+def broadcast(arr: Any, off: int) -> Any:
+    """One element of the array in every lane."""
+    return np.full(width(arr), _span(arr, off, 1)[0])
+
+
+def _define_zero(_: Any, arr: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return ir.Constant(context.get_value_type(sig.return_type), None)
+
+    return Vec(arr.dtype)(arr), generate
+
+
+@operation(_define_zero)
+def zero(arr: Any) -> Any:
+    """Zero in every lane of a vector of the array's type."""
+    return np.zeros(width(arr), arr.dtype)
+
+
+def _define_splat(_: Any, x: Any) -> Any:
+    if not isinstance(x, types.Float):
+        return None
+    return Vec(x)(x), lambda context, builder, sig, args: convert(
+        context, builder, args[0], x, sig.return_type
+    )
+
+
+@operation(_define_splat)
+def splat(x: Any) -> Any:
+    """A number of type float32 or float64 in every lane."""
+    return np.full(lanes(np.asarray(x).dtype), x)
+
+
+# Lane by lane, on vectors and on numbers alike.
+
+
+def _define_constant(_: Any, x: Any, value: Any) -> Any:
+    kind = common(x)
+    if kind is None or not isinstance(value, types.Number):
+        return None
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return convert(context, builder, args[1], sig.args[1], kind)
+
+    return kind(x, value), generate
+
+
+@operation(_define_constant)
+def constant(x: Any, value: float) -> Any:
+    """A number in the type of x."""
+    return np.full_like(x, value)[()]
+
+
+def _define_fma(_: Any, a: Any, b: Any, c: Any) -> Any:
+    kind = common(a, b, c)
+    if kind is None:
+        return None
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pairs = zip(args, sig.args, strict=True)
+        return multiply_add(
+            builder, *(convert(context, builder, each, of, kind) for each, of in pairs)
+        )
+
+    return kind(a, b, c), generate
+
+
+@operation(_define_fma)
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once where the processor can."""
+    return a * b + c
+
+
+def _define_select(_: Any, mask: Any, a: Any, b: Any) -> Any:
+    kind = common(a, b)
+    if kind is None and a == b and isinstance(a, types.Float):
+        kind = a
+    if kind is None or isinstance(mask, MaskVec) != isinstance(kind, Vec):
+        return None
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x = convert(context, builder, args[1], sig.args[1], kind)
+        y = convert(context, builder, args[2], sig.args[2], kind)
+        return builder.select(args[0], x, y)
+
+    return kind(mask, a, b), generate
+
+
+@operation(_define_select)
+def select(mask: Any, a: Any, b: Any) -> Any:
+    """a where the mask holds, else b. Of two numbers, a has the type of the result."""
+    return np.where(mask, a, b)[()]
+
+
+def _unary(name: str) -> Any:
+    """The definition of an operation on one operand that LLVM has under this name."""
+
+    def define(_: Any, x: Any) -> Any:
+        kind = common(x)
+        if kind is None:
+            return None
+        return kind(x), lambda context, builder, sig, args: call_llvm(
+            builder, name, args[0].type, [args[0]]
+        )
+
+    return define
+
+
+@operation(_unary("fabs"))
+def absolute(x: Any) -> Any:
+    """|x|."""
+    return np.abs(x)
+
+
+@operation(_unary("sqrt"))
+def root(x: Any) -> Any:
+    """The square root, rounded correctly."""
+    return np.sqrt(x)
+
+
+def _define_with_sign_of(_: Any, x: Any, sign: Any) -> Any:
+    if x != sign or common(x) is None:
+        return None
+    return x(x, sign), lambda context, builder, sig, args: call_llvm(
+        builder, "copysign", args[0].type, list(args)
+    )
+
+
+@operation(_define_with_sign_of)
+def with_sign_of(x: Any, sign: Any) -> Any:
+    """|x| with the sign of `sign`."""
+    return np.copysign(x, sign)
+
+
+def _integers(kind: Any) -> Any:
+    """The LLVM integers as wide as a float or vector type, and the mantissa bits and bias."""
+    if isinstance(kind, ir.VectorType):
+        element, mantissa, bias = _integers(kind.element)
+        return ir.VectorType(element, kind.count), mantissa, bias
+    single = kind == ir.FloatType()
+    return (I32, 23, 127) if single else (I64, 52, 1023)
+
+
+def _integer_constant(kind: Any, value: int) -> Any:
+    if isinstance(kind, ir.VectorType):
+        return ir.Constant(kind, [value] * kind.count)
+    return ir.Constant(kind, value)
+
+
+def _define_bits(emit: Any) -> Any:
+    """The definition of an operation on the bits of x: `emit` is given the builder, x, x as
+    integers, a function that makes constants of them, mantissa bits and bias."""
+
+    def define(_: Any, x: Any) -> Any:
+        kind = common(x)
+        if kind is None:
+            return None
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            integers, mantissa, bias = _integers(args[0].type)
+            bits = builder.bitcast(args[0], integers)
+            return emit(
+                builder, args[0], bits, lambda n: _integer_constant(integers, n), mantissa, bias
+            )
+
+        return kind(x), generate
+
+    return define
+
+
+def _bits(x: Any) -> tuple[Any, Any, int, int]:
+    """The bits of x as integers, their type, and the mantissa bits and bias."""
+    if x.dtype == np.float32:
+        return x.view(np.int32), np.int32, 23, 127
+    return x.view(np.int64), np.int64, 52, 1023
+
+
+def _emit_power_of_2(builder: Any, x: Any, bits: Any, number: Any, m: int, bias: int) -> Any:
+    exponent = builder.shl(bits, number(m))
+    return builder.bitcast(builder.add(exponent, number(bias << m)), x.type)
+
+
+@operation(_define_bits(_emit_power_of_2))
+def power_of_2(shifted: Any) -> Any:
+    """2^n, given n + 1.5 2^m (m = 23 or 52 mantissa bits), whose lowest bits are n. n is a whole
+    number in the range of exponents; of others, anything."""
+    bits, kind, m, bias = _bits(shifted)
+    return ((bits << kind(m)) + kind(bias << m)).view(shifted.dtype)
+
+
+def _square_root_of_half(m: int) -> int:
+    """The bits of the square root of 1/2."""
+    half = np.sqrt(np.float32(0.5) if m == 23 else np.float64(0.5))
+    return int(_bits(half)[0])
+
+
+def _emit_exponent(builder: Any, x: Any, bits: Any, number: Any, m: int, bias: int) -> Any:
+    above = builder.sub(bits, number(_square_root_of_half(m)))
+    return builder.sitofp(builder.ashr(above, number(m)), x.type)
+
+
+@operation(_define_bits(_emit_exponent))
+def exponent(x: Any) -> Any:
+    """k of x = s 2^k with s from sqrt(1/2) to sqrt(2), for normal x > 0."""
+    bits, kind, m, _ = _bits(x)
+    return ((bits - kind(_square_root_of_half(m))) >> kind(m)).astype(x.dtype)
+
+
+def _emit_significand(builder: Any, x: Any, bits: Any, number: Any, m: int, bias: int) -> Any:
+    above = builder.sub(bits, number(_square_root_of_half(m)))
+    above = builder.and_(above, number(-1 << m))
+    return builder.bitcast(builder.sub(bits, above), x.type)
+
+
+@operation(_define_bits(_emit_significand))
+def significand(x: Any) -> Any:
+    """s of x = s 2^k with s from sqrt(1/2) to sqrt(2), for normal x > 0."""
+    bits, kind, m, _ = _bits(x)
+    above = (bits - kind(_square_root_of_half(m))) & kind(-1 << m)
+    return (bits - above).view(x.dtype)
+
+
+# Across lanes. Halves are combined with halves, always in the same order.
+
+
+def _define_across(combine: Any) -> Any:
+    """The definition of a reduction by halves; `combine` emits the operation on two halves."""
+
+    def define(_: Any, v: Any) -> Any:
+        if not isinstance(v, Vec):
+            return None
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            value, n = args[0], v.lanes
+            while n > 1:
+                n //= 2
+                low = shuffle(builder, value, value, list(range(n)))
+                high = shuffle(builder, value, value, list(range(n, 2 * n)))
+                value = combine(builder, low, high)
+            return builder.extract_element(value, ir.Constant(I32, 0))
+
+        return v.dtype(v), generate
+
+    return define
+
+
+def _emit_maximum(builder: Any, a: Any, b: Any) -> Any:
+    larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)
+    return builder.select(builder.fcmp_unordered("uno", a, a), a, larger)
+
+
+def _emit_minimum(builder: Any, a: Any, b: Any) -> Any:
+    smaller = builder.select(builder.fcmp_ordered("<", a, b), a, b)
+    return builder.select(builder.fcmp_unordered("uno", a, a), a, smaller)
+
+
+@operation(_define_across(lambda builder, a, b: builder.fadd(a, b)))
+def vsum(v: Any) -> Any:
+    """The sum of the lanes, halves added to halves."""
+    while v.size > 1:
+        v = v[: v.size // 2] + v[v.size // 2 :]
+    return v[0]
+
+
+@operation(_define_across(_emit_maximum))
+def vmax(v: Any) -> Any:
+    """The largest lane; NaN if any is NaN."""
+    return np.max(v)
+
+
+def _define_pair(emit: Any) -> Any:
+    def define(_: Any, a: Any, b: Any) -> Any:
+        kind = common(a, b)
+        if kind is None:
+            return None
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            x = convert(context, builder, args[0], sig.args[0], kind)
+            return emit(builder, x, convert(context, builder, args[1], sig.args[1], kind))
+
+        return kind(a, b), generate
+
+    return define
+
+
+@operation(_define_pair(_emit_maximum))
+def largest(a: Any, b: Any) -> Any:
+    """The larger of a and b; NaN if either is NaN."""
+    return np.maximum(a, b)
+
+
+@operation(_define_pair(_emit_minimum))
+def smallest(a: Any, b: Any) -> Any:
+    """The smaller of a and b; NaN if either is NaN."""
+    return np.minimum(a, b)
+
+
+def _define_mask(finish: Any, result: Any) -> Any:
+    """The definition of an operation on the bits of a mask, as one integer."""
+
+    def define(_: Any, mask: Any) -> Any:
+        if not isinstance(mask, MaskVec):
+            return None
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return finish(builder, builder.bitcast(args[0], ir.IntType(mask.lanes)))
+
+        return result(mask), generate
+
+    return define
+
+
+def _emit_count(builder: Any, bits: Any) -> Any:
+    return builder.zext(call_llvm(builder, "ctpop", bits.type, [bits]), I64)
+
+
+@operation(_define_mask(_emit_count, types.intp))
+def count_true(mask: Any) -> int:
+    """In how many lanes the mask holds."""
+    return int(np.count_nonzero(mask))
+
+
+@operation(
+    _define_mask(
+        lambda builder, bits: builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)),
+        types.boolean,
+    )
+)
+def any_true(mask: Any) -> bool:
+    """Whether the mask holds in any lane."""
+    return bool(np.any(mask))
+
+
+def _define_polynomial(_: Any, x: Any, coefficients: Any) -> Any:
+    kind = common(x)
+    if kind is None or not isinstance(coefficients, types.UniTuple):
+        return None
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        terms = [
+            convert(context, builder, builder.extract_value(args[1], k), coefficients.dtype, kind)
+            for k in range(coefficients.count)
+        ]
+        power = args[0]
+        while len(terms) > 1:
+            pairs = [
+                multiply_add(builder, high, power, low)
+                for low, high in zip(terms[::2], terms[1::2], strict=False)
+            ]
+            terms = pairs + terms[2 * len(pairs) :]
+            power = builder.fmul(power, power, flags=("contract", "nsz"))
+        return terms[0]
+
+    return kind(x, coefficients), generate
+
+
+@operation(_define_polynomial)
+def polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
+    """c[0] + c[1] x + c[2] x^2 + ..., pairs of terms first (Estrin), which waits less than Horner's
+    rule."""
+    terms = [constant(x, each) for each in coefficients]
+    while len(terms) > 1:
+        pairs = [low + high * x for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[2 * len(pairs) :]
+        x = x * x
+    return terms[0]
