@@ -1,8 +1,5 @@
 """The compiled engine: arrays of the public shapes in, kernels called, public shapes out."""
 
-import math
-from typing import Any
-
 import numpy as np
 
 from bptt.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
@@ -45,15 +42,16 @@ class CompiledEngine:
         """One batch forward, and backward if there are targets."""
         want_gradient = y is not None
         plan, work = self._prepared(structure, x, want_gradient, want_gradient)
-        if y is None:
-            rows = (plan.B,) if plan.last else (plan.B, plan.T)
-            y = np.zeros(rows if plan.output == 3 else (*rows, plan.O), np.int64)
         values, ids = _split(plan, x[None], structure.dtype)
+        if y is None:
+            rows = work.o.shape[0]
+            y = np.zeros((plan.B, rows) if plan.output == 3 else (plan.B, rows, plan.O), np.int64)
+            y = y[:, 0] if plan.last else y
         targets, classes = _split_targets(plan, y[None], structure.dtype)
+        alive = np.arange(plan.T)[:, None] < lengths
         start = initial_states(structure, theta, state, plan.B)
-        _states(plan, work)[:, :, 0, :, : plan.H] = start
-        full = bool((lengths == plan.T).all())
-        data = (values[0], ids[0], targets[0], classes[0], lengths.astype(np.int64), full)
+        work.states[:, 0] = start.reshape(plan.layers, plan.S, -1)
+        data = (values[0], ids[0], targets[0], classes[0], alive, bool(alive.all()))
         loss, _, _ = walk.walk(structure.equations, plan, theta, data, state is None, work)
         return float(loss), plan, work
 
@@ -67,8 +65,10 @@ class CompiledEngine:
     ) -> Forward:
         """See `bptt.engines.Engine.forward`."""
         _, plan, work = self._walk(structure, theta, x, None, lengths, state)
-        p, o = (_outputs(plan, each) for each in (work.p, work.o))
-        return Forward(p, o, _final_state(plan, work))
+        p, o = work.p.copy(), work.o.copy()
+        if plan.last:
+            return Forward(p[0], o[0], _final_state(plan, work))
+        return Forward(np.swapaxes(p, 0, 1), np.swapaxes(o, 0, 1), _final_state(plan, work))
 
     def gradient(
         self,
@@ -82,11 +82,10 @@ class CompiledEngine:
         """See `bptt.engines.Engine.gradient`."""
         loss, plan, work = self._walk(structure, theta, x, y, lengths, state)
         dx = None
-        if not plan.one_hot:
+        if work.dx.size:
             dx = np.swapaxes(work.dx.reshape(plan.T, plan.B, plan.D), 0, 1).copy()
-        size = plan.layers * plan.S * plan.B * plan.Hp
-        ds = work.ds0[:size].reshape(plan.layers, plan.S, plan.B, plan.Hp)
-        return Gradient(loss, work.g.copy(), dx, ds[..., : plan.H].copy(), _final_state(plan, work))
+        ds = work.ds0.reshape(plan.layers, plan.S, plan.B, plan.H).copy()
+        return Gradient(loss, work.g.copy(), dx, ds, _final_state(plan, work))
 
     def train(
         self,
@@ -104,60 +103,41 @@ class CompiledEngine:
         values, ids = _split(plan, x, structure.dtype)
         targets, classes = _split_targets(plan, y, structure.dtype)
         full = bool((lengths == plan.T).all())
+        alive = np.arange(plan.T)[:, None] < (lengths[:1] if full else lengths)[:, None]
         carry = learner.state is not None
         if learner.state is not None:
-            _states(plan, work)[:, :, 0, :, : plan.H] = learner.state
+            work.states[:, 0] = learner.state.reshape(plan.layers, plan.S, -1)
         coefficients = optimizer.coefficients(learner.iteration, count).astype(structure.dtype)
         results = np.zeros((4, count))
         training.train(
             structure.equations, plan, optimizer.rule.code, optimizer.clips, coefficients,
-            learner.theta, learner.s0, learner.s1, values, ids, targets, classes,
-            np.ascontiguousarray(lengths, np.int64), full, reset, carry, work, results,
+            learner.theta, learner.s0, learner.s1, values, ids, targets, classes, alive, full,
+            reset, carry, work, results,
         )  # fmt: skip
         if learner.state is not None:
-            learner.state[:] = _states(plan, work)[:, :, 0, :, : plan.H]
+            learner.state[:] = work.states[:, 0].reshape(learner.state.shape)
         learner.iteration += count
         loss, wrong, exact, norm = results
         return Chunk(loss, wrong.astype(np.int64), exact.astype(np.int64), norm)
 
 
-def _states(plan: Plan, work: Work) -> Array:
-    """The states as (layers, S, T + 1, B, Hp), a view."""
-    sizes = (plan.layers, plan.S, plan.T + 1, plan.B, plan.Hp)
-    return work.states[: math.prod(sizes)].reshape(sizes)
-
-
 def _final_state(plan: Plan, work: Work) -> Array:
     """The states after the last step, (layers, S, B, H)."""
-    return _states(plan, work)[:, :, plan.T, :, : plan.H].copy()
-
-
-def _outputs(plan: Plan, flat: Array) -> Array:
-    """A flat array of outputs as (B, T, O), or (B, O) with readout 'last'."""
-    rows = 1 if plan.last else plan.T
-    outputs = flat[: rows * plan.B * plan.O].reshape(rows, plan.B, plan.O).copy()
-    return outputs[0] if plan.last else np.swapaxes(outputs, 0, 1)
+    return work.states[:, plan.T].reshape(plan.layers, plan.S, plan.B, plan.H).copy()
 
 
 def _split(plan: Plan, x: Anything, dtype: str) -> tuple[Anything, Anything]:
-    """Inputs (N, B, T, ...) as values (N, T*B*D) and ids (N, T*B); one of them is a dummy."""
+    """Inputs (N, B, T, ...) as values (N, T, B*D) and ids (N, T, B); one of them is a dummy."""
     time_first = np.swapaxes(x, 1, 2)
     if plan.one_hot:
-        return np.zeros((1, 1), dtype), _rows(time_first, np.int64, 0)
-    return _rows(time_first, dtype, plan.n), np.zeros((1, 1), np.int64)
+        return np.zeros((1, plan.T, 1), dtype), np.ascontiguousarray(time_first, np.int64)
+    values = np.ascontiguousarray(time_first, dtype).reshape(len(x), plan.T, -1)
+    return values, np.zeros((1, plan.T, 1), np.int64)
 
 
 def _split_targets(plan: Plan, y: Anything, dtype: str) -> tuple[Anything, Anything]:
-    """Targets (N, B, T, ...) as values (N, T*B*O) and classes (N, T*B), T = 1 for 'last'."""
+    """Targets (N, B, T, ...) as values (N, T, B, O) and classes (N, T, B), T = 1 for 'last'."""
     time_first = y[:, None] if plan.last else np.swapaxes(y, 1, 2)
     if plan.output == 3:
-        return np.zeros((1, 1), dtype), _rows(time_first, np.int64, 0)
-    return _rows(time_first, dtype, plan.n), np.zeros((1, 1), np.int64)
-
-
-def _rows(values: Anything, dtype: Any, spare: int) -> Anything:
-    """(N, ...) as (N, rest), with room after each row to read one vector too far."""
-    flat = values.reshape(len(values), -1)
-    rows = np.zeros((len(flat), flat.shape[1] + spare), dtype)
-    rows[:, : flat.shape[1]] = flat
-    return rows
+        return np.zeros((1, 1, 1, 1), dtype), np.ascontiguousarray(time_first, np.int64)
+    return np.ascontiguousarray(time_first, dtype), np.zeros((1, 1, 1), np.int64)

@@ -20,7 +20,6 @@ from numba.extending import (
 
 from bptt.cells import CELLS, Cell
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
-from bptt.kernels.tile import loads
 
 
 class CellType(types.Opaque):
@@ -71,23 +70,52 @@ def _step_backward(cell, gates, s, s_new, ds_new):
     return lambda cell, gates, s, s_new, ds_new: equation(gates, s, s_new, ds_new)
 
 
-def read_gates(cell: Cell, x: Any, place: int, stride: int) -> Any:
-    """The vectors at place, place + stride, ..., one for each of the cell's K preactivations."""
-    return loads(x, place, stride, len(cell.preactivations))
+def _reader(count: int) -> Any:
+    """A function that reads x[0, i], ..., x[count - 1, i] into a tuple."""
+    items = "".join(f"x[{k}, i], " for k in range(count))
+    return eval(f"lambda x, i: ({items})")
+
+
+def _writer(count: int) -> Any:
+    """A function that writes a tuple to x[0, i], ..., x[count - 1, i]."""
+    lines = "".join(f"    x[{k}, i] = values[{k}]\n" for k in range(count))
+    scope: dict[str, Any] = {}
+    exec(f"def write(x, i, values):\n{lines}", scope)
+    return scope["write"]
+
+
+READERS = {count: register_jitable(_reader(count)) for count in range(1, 9)}
+WRITERS = {count: register_jitable(_writer(count)) for count in range(1, 9)}
+
+
+def read_gates(cell: Cell, x: Any, i: int) -> Any:
+    """Column i of x (K, n) as a tuple of the cell's K preactivations."""
+    return READERS[len(cell.preactivations)](x, i)
 
 
 @overload(read_gates)
-def _read_gates(cell, x, place, stride):
-    count = len(cell.cell.preactivations)
-    return lambda cell, x, place, stride: loads(x, place, stride, count)
+def _read_gates(cell, x, i):
+    read = READERS[len(cell.cell.preactivations)]
+    return lambda cell, x, i: read(x, i)
 
 
-def read_states(cell: Cell, x: Any, place: int, stride: int) -> Any:
-    """The vectors at place, place + stride, ..., one for each of the cell's S states."""
-    return loads(x, place, stride, len(cell.states))
+def read_states(cell: Cell, x: Any, i: int) -> Any:
+    """Column i of x (S, n) as a tuple of the cell's S states."""
+    return READERS[len(cell.states)](x, i)
 
 
 @overload(read_states)
-def _read_states(cell, x, place, stride):
-    count = len(cell.cell.states)
-    return lambda cell, x, place, stride: loads(x, place, stride, count)
+def _read_states(cell, x, i):
+    read = READERS[len(cell.cell.states)]
+    return lambda cell, x, i: read(x, i)
+
+
+def write(x: Any, i: int, values: Any) -> None:
+    """Write a tuple to column i of x."""
+    WRITERS[len(values)](x, i, values)
+
+
+@overload(write)
+def _write(x, i, values):
+    assign = WRITERS[len(values)]
+    return lambda x, i, values: assign(x, i, values)

@@ -22,7 +22,6 @@ from bptt.kernels.vectors import (
     Vec,
     data_pointer,
     first_lanes,
-    kept_apart,
     load_broadcast,
     load_vector,
     multiply_add,
@@ -345,7 +344,6 @@ def _make_product(shared: bool) -> Any:
         x: Any, x_off: int, x_row: int, x_step: int,
         p: Any, p_off: int, p_col: int, p_step: int, depth: int, accumulate: bool,
     ) -> None:  # fmt: skip
-        kept_apart()
         lanes = width(out)
         vectors, c = columns // lanes, 0
         while c < vectors:

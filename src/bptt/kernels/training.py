@@ -7,8 +7,6 @@ from numba.extending import register_jitable
 
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import STRICT, kernel
-from bptt.kernels.products import fill_rows
-from bptt.kernels.simd import load, load_part, store, store_part, width
 from bptt.kernels.walk import walk
 from bptt.optimizers import (
     adagrad_update,
@@ -30,39 +28,29 @@ _adagrad, _adam = map(register_jitable, (adagrad_update, adam_update))
 @kernel(fastmath=STRICT)
 def prepare(rule, theta, s0, k):
     """What happens before the gradient is taken."""
-    if rule != 2 and rule != 4:
-        return
-    for i in range(0, theta.size, width(theta)):
-        used = min(width(theta), theta.size - i)
-        value, velocity = _look_ahead(load_part(theta, i, used), load_part(s0, i, used), k)
-        store_part(theta, i, value, used)
-        store_part(s0, i, velocity, used)
+    if rule == 2 or rule == 4:
+        for i in range(theta.size):
+            theta[i], s0[i] = _look_ahead(theta[i], s0[i], k)
 
 
 @kernel(fastmath=STRICT)
 def update(rule, theta, g, s0, s1, k):
     """The update of every parameter by the rule of that number (`bptt.optimizers.RULES`)."""
-    for i in range(0, theta.size, width(theta)):
-        used = min(width(theta), theta.size - i)
-        value, slope = load_part(theta, i, used), load_part(g, i, used)
-        a, b = load_part(s0, i, used), load_part(s1, i, used)
+    for i in range(theta.size):
         if rule == 0:
-            value, a, b = _sgd(value, slope, a, b, k)
+            theta[i], s0[i], s1[i] = _sgd(theta[i], g[i], s0[i], s1[i], k)
         elif rule == 1:
-            value, a, b = _momentum(value, slope, a, b, k)
+            theta[i], s0[i], s1[i] = _momentum(theta[i], g[i], s0[i], s1[i], k)
         elif rule == 2:
-            value, a, b = _nesterov(value, slope, a, b, k)
+            theta[i], s0[i], s1[i] = _nesterov(theta[i], g[i], s0[i], s1[i], k)
         elif rule == 3:
-            value, a, b = _rmsprop(value, slope, a, b, k)
+            theta[i], s0[i], s1[i] = _rmsprop(theta[i], g[i], s0[i], s1[i], k)
         elif rule == 4:
-            value, a, b = _rmsprop_nesterov(value, slope, a, b, k)
+            theta[i], s0[i], s1[i] = _rmsprop_nesterov(theta[i], g[i], s0[i], s1[i], k)
         elif rule == 5:
-            value, a, b = _adagrad(value, slope, a, b, k)
+            theta[i], s0[i], s1[i] = _adagrad(theta[i], g[i], s0[i], s1[i], k)
         else:
-            value, a, b = _adam(value, slope, a, b, k)
-        store_part(theta, i, value, used)
-        store_part(s0, i, a, used)
-        store_part(s1, i, b, used)
+            theta[i], s0[i], s1[i] = _adam(theta[i], g[i], s0[i], s1[i], k)
 
 
 @kernel
@@ -91,36 +79,27 @@ def clip(g, clip_value, clip_norm):
     return norm
 
 
-@kernel(fastmath=STRICT)
+@kernel
 def start_states(plan, theta, work):
     """Set the initial states to h0, or to zero where there is none."""
-    step = plan.B * plan.Hp
-    for one in range(plan.layers * plan.S):
-        start = plan.where[one // plan.S, 3 + one % plan.S]
-        place = one * (plan.T + 1) * step
-        fill_rows(theta, start, plan.H, plan.B, work.states, place, plan.Hp)
+    for layer in range(plan.layers):
+        for state in range(plan.S):
+            row, place = work.states[layer, 0, state], plan.where[layer, 3 + state]
+            for b in range(plan.B):
+                for j in range(plan.H):
+                    row[b * plan.H + j] = theta[place + j] if place >= 0 else 0
 
 
-@kernel(fastmath=STRICT)
-def carry_states(plan, work):
-    """The states after the last step become the initial ones of the next batch."""
-    step = plan.B * plan.Hp
-    for one in range(plan.layers * plan.S):
-        first = one * (plan.T + 1) * step
-        for i in range(0, step, plan.n):
-            store(work.states, first + i, load(work.states, first + plan.T * step + i))
-
-
-@kernel(fastmath=STRICT)
+@kernel
 def train(
-    cell, plan, rule, clips, coefficients, theta, s0, s1, x, ids, y, classes, lengths, full, reset,
+    cell, plan, rule, clips, coefficients, theta, s0, s1, x, ids, y, classes, alive, full, reset,
     carry, work, results,
 ):  # fmt: skip
     """N iterations. results (4, N): loss, wrong, exact, norm of each.
 
-    x (N, T*B*D), ids (N, T*B), y (N, T*B*O padded), classes (N, T*B), lengths (N, B); those that do
-    not apply have one row and are not read. carry: an iteration starts from the state that the one
-    before ended in, which `work.states` holds at step 0 at the start and at the end of the call,
+    x (N, T, B*D), ids (N, T, B), y (N, T, B, O), classes (N, T, B), alive (N, T, B); those that do
+    not apply have N = 1 and are not read. carry: an iteration starts from the state that the one
+    before ended in, which `work.states[:, 0]` holds at the start and at the end of the call,
     except where `reset` sets it back.
     """
     dense, valued = not plan.one_hot, plan.output != 3
@@ -131,13 +110,14 @@ def train(
         own_state = not carry or reset[n]
         if own_state:
             start_states(plan, theta, work)
+        alive_n = alive[0 if full else n]
         data = (
             x[n if dense else 0], ids[0 if dense else n],
-            y[n if valued else 0], classes[0 if valued else n], lengths[0 if full else n], full,
+            y[n if valued else 0], classes[0 if valued else n], alive_n, full,
         )  # fmt: skip
         loss, wrong, exact = walk(cell, plan, theta, data, own_state, work)
         results[0, n], results[1, n], results[2, n] = loss, wrong, exact
         results[3, n] = clip(work.g, clips[0], clips[1])
         update(rule, theta, work.g, s0, s1, k)
         if carry:
-            carry_states(plan, work)
+            work.states[:, 0] = work.states[:, plan.T]

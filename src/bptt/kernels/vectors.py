@@ -270,17 +270,3 @@ def _register_operators() -> None:
 
 
 _register_operators()
-
-
-def _define_kept_apart(_: Any) -> Any:
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
-@operation(_define_kept_apart)
-def kept_apart() -> None:
-    """Called in a function, keeps it from being copied into its callers: a large function that is
-    called in many places is then compiled once. It changes no number."""
