@@ -3,7 +3,7 @@
 >>> import bptt
 >>> run = bptt.train(bptt.Addition(bits=4), seed=1)
 >>> print(run)
-exact on 256 of 256 pairs after 1,000 iterations
+exact on 256 of 256 pairs after 1,100 iterations
 
 Names are imported when first used, so that `import bptt` costs nothing.
 """

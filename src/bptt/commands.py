@@ -18,6 +18,7 @@ from bptt.gradient_check import check_network
 from bptt.network import Network
 from bptt.outputs import OUTPUTS
 from bptt.tasks import Addition, Text
+from bptt.tasks.addition import first_wrong_bit
 
 Answer = tuple[dict[str, Any], str]
 LONGEST = 100_000
@@ -59,16 +60,16 @@ def add_integers(path: Path, first: str, second: str) -> Answer:
         )
     bits = max(task.bits, task.bits_needed(a, b))
     x, y = task.encode([(a, b)], bits)
-    wrong = (predicted_bits(network, x) != y)[0, :, 0]
-    said = task.decode(predicted_bits(network, x)[..., 0])[0]
-    right = not wrong.any()
+    predicted = predicted_bits(network, x)
+    said = task.decode(predicted[..., 0])[0]
+    first_wrong = first_wrong_bit(predicted, y)
     values = {
-        "a": _digits(a), "b": _digits(b), "sum": _digits(said), "right": right,
+        "a": _digits(a), "b": _digits(b), "sum": _digits(said), "right": first_wrong is None,
         "true_sum": _digits(a + b), "bits": bits,
-        "first_wrong_bit": None if right else int(np.argmax(wrong)),
+        "first_wrong_bit": first_wrong,
     }  # fmt: skip
     verdict = (
-        "right" if right else f"wrong from bit {int(np.argmax(wrong))}: it is {_digits(a + b)}"
+        "right" if first_wrong is None else f"wrong from bit {first_wrong}: it is {_digits(a + b)}"
     )
     return values, f"{_digits(a)} + {_digits(b)} = {_digits(said)}   {verdict}"
 

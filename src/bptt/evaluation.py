@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bptt.errors import BpttError
 from bptt.network import Network
 from bptt.tasks import Addition, Text
+from bptt.tasks.addition import exact, first_wrong_bit
 
 FRESH_SUMS = 1000
 FRESH_SEED = 20_000_003
@@ -99,10 +100,9 @@ def length_generalisation(
     results = []
     for bits in lengths:
         x, y = task.long_pairs(bits, count, seed)
-        wrong = (predicted_bits(network, x) != y)[..., 0]
-        ever = np.flatnonzero(wrong.any(axis=0))
-        right = int((~wrong.any(axis=1)).sum())
-        results.append(LengthResult(bits, right, count, int(ever[0]) if ever.size else None))
+        predicted = predicted_bits(network, x)
+        right = round(exact(predicted, y) * count)
+        results.append(LengthResult(bits, right, count, first_wrong_bit(predicted, y)))
     return results
 
 

@@ -18,10 +18,9 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
@@ -30,6 +29,8 @@ from numba.np.numpy_support import as_dtype
 FLAGS = ("contract", "nsz")
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
+# Whether Numba runs as plain Python.
+COMPILER_OFF: bool = vars(config)["DISABLE_JIT"] != 0
 
 
 @functools.cache
@@ -95,7 +96,7 @@ def operation(define: Callable[..., Any], *, literal: bool = False) -> Callable[
     types."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        if numba.config.DISABLE_JIT:
+        if COMPILER_OFF:
             return function
         define.__name__ = function.__name__
         define.__qualname__ = function.__qualname__

@@ -13,7 +13,7 @@ Inside, numbers of any size are words of 32 bits, the lowest first, in two's com
 
 from collections.abc import Iterator, Sequence
 from operator import index
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -60,14 +60,6 @@ def add_words(a: Words, b: Words) -> Words:
 def octets_of(words: Words, steps: int) -> Bits:
     """As many octets (N, K) of the words (N, W) as hold `steps` bits."""
     return np.ascontiguousarray(words, "<u4").view(np.uint8)[:, : (steps + 7) // 8]
-
-
-class SumRow(NamedTuple):
-    """A row of a sum written in columns: what it is, bits with the highest first, the integer."""
-
-    name: str
-    bits: str
-    number: str
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -262,32 +254,6 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Inputs and targets of `count` random pairs of any number of bits, to test beyond the
         trained length; of the task's own number, operands are from `low` up to `high`."""
         return self.sequences(self.draw_pairs(np.random.default_rng(seed), count, bits), bits)
-
-    def format_sum(self, a: int, b: int, predicted: ArrayLike) -> list[SumRow]:
-        """A sum and what a network says it is, in columns: rows a, b, sum, and, if a bit of the
-        sum is wrong, a row that marks the wrong bits with '^' and has the right sum.
-
-        predicted: the network's bits (T,), least significant first; T sets the width.
-
-        >>> for row in Addition(bits=4).format_sum(3, 6, [1, 0, 1, 1, 0]):
-        ...     print(*row)
-        a   00011  3
-        b   00110  6
-        sum 01101 13
-              ^    9
-        """
-        said = np.asarray(predicted, np.uint8).ravel()
-        x, y = self.encode([(a, b)], said.size - self.steps_for(0))
-        rows = [("a", x[0, :, 0]), ("b", x[0, :, 1]), ("sum", said)]
-        columns = [
-            (name, "".join(map(str, bits[::-1])), str(self.decode(bits)[0])) for name, bits in rows
-        ]
-        wrong = said != y[0, :, 0]
-        if wrong.any():
-            marks = "".join("^" if w else " " for w in wrong[::-1])
-            columns.append(("", marks, str(self.decode(y[0, :, 0])[0])))
-        width = max(len(number) for _, _, number in columns)
-        return [SumRow(name.ljust(3), bits, n.rjust(width)) for name, bits, n in columns]
 
 
 def wrong_bits(predicted: Bits, y: Bits) -> float:

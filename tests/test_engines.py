@@ -1,0 +1,335 @@
+"""The compiled engine against the reference: values, gradients, training, and the cut into calls."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bptt import Network, Optimizer, Schedule, Structure
+from bptt.cells import CELLS
+from bptt.engines import Chunk, Learner, initial_states
+from bptt.optimizers import RULES
+from bptt.outputs import OUTPUTS, REDUCTIONS
+
+# Sums of at most a few hundred terms in float64, each rounded to 1e-16 of it; the issue asks 1e-10.
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+FIELDS = ("output", "tied", "layers", "readout", "bias", "one_hot")
+
+
+def structures(key: tuple[str, str], D: int, H: int, O: int, T: int) -> Iterator[Any]:  # noqa: E741
+    """Every combination of the options that change a loop; the rest in turn, by random choice."""
+    rng = np.random.default_rng(1)
+    for output, tied, layers, readout, bias, one_hot in itertools.product(
+        OUTPUTS, (True, False), (1, 2), ("steps", "last"), (True, False), (True, False)
+    ):
+        structure = Structure(
+            cell=key[0], activation=key[1], inputs=D, hidden=H, outputs=O, dtype="float64",
+            output=output[0], loss=output[1], tied=tied, steps=0 if tied else T, layers=layers,
+            readout=readout, bias=bias, reduction=str(rng.choice(REDUCTIONS)),
+            initial_state=str(rng.choice(["zeros", "trainable"])),
+        )  # fmt: skip
+        yield structure, one_hot, rng
+
+
+def initializers_of(structure: Structure) -> dict[str, str]:
+    """No parameter at zero."""
+    settings = {"b": "normal(0.5)", "c": "normal(0.5)"} if structure.bias else {}
+    if structure.initial_state == "trainable":
+        settings |= {f"{state}0": "normal(0.5)" for state in structure.equations.states}
+    return settings
+
+
+def engines_of(structure: Structure, seed: int = 0) -> tuple[Network, Network]:
+    """The same network on either engine."""
+    settings = initializers_of(structure)
+    reference, compiled = (
+        Network(structure, seed=seed, initializers=settings, engine=engine)
+        for engine in ("reference", "compiled")
+    )
+    np.testing.assert_array_equal(reference.theta, compiled.theta)
+    return reference, compiled
+
+
+def inputs_of(structure: Structure, shape: tuple[int, ...], one_hot: bool, rng: Any) -> Any:
+    """x of shape (..., B, T, D), or ids."""
+    if one_hot:
+        return rng.integers(0, structure.inputs, shape)
+    return rng.normal(size=(*shape, structure.inputs))
+
+
+def targets_of(structure: Structure, shape: tuple[int, ...], rng: Any) -> Any:
+    """y of shape (..., B, T, O), or classes; without T for readout 'last'."""
+    rows = shape if structure.readout == "steps" else shape[:-1]
+    if structure.head.classes:
+        return rng.integers(0, structure.outputs, rows)
+    return rng.uniform(0, 1, (*rows, structure.outputs))
+
+
+def assert_same(
+    structure: Structure, pair: tuple[Network, Network], x: Any, y: Any, lengths: Any, state: Any
+) -> None:
+    """Outputs within the sequences, final states, loss and all gradients."""
+    reference, compiled = (each.forward(x, lengths, state) for each in pair)
+    counted = np.ones(reference.p.shape[:-1], np.bool_)
+    if lengths is not None and structure.readout == "steps":
+        counted = np.arange(x.shape[1]) < lengths[:, None]
+    np.testing.assert_allclose(compiled.p[counted], reference.p[counted], **CLOSE)
+    np.testing.assert_allclose(compiled.o[counted], reference.o[counted], **CLOSE)
+    np.testing.assert_allclose(compiled.state, reference.state, **CLOSE)
+    one, two = (each.gradient(x, y, lengths, state) for each in pair)
+    assert two.loss == pytest.approx(one.loss, rel=1e-10, abs=1e-12)
+    for name, value in one.parameters.items():
+        np.testing.assert_allclose(two.parameters[name], value, **CLOSE, err_msg=name)
+    assert (one.x is None) == (two.x is None)
+    if one.x is not None:
+        np.testing.assert_allclose(two.x, one.x, **CLOSE)
+    np.testing.assert_allclose(two.state, one.state, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(3, 7, 2, 5, 4), (1, 1, 1, 1, 1)], ids=["B3-T7-D2-H5-O4", "ones"]
+)
+@pytest.mark.parametrize("key", CELLS, ids="-".join)
+def test_engines_agree(key: tuple[str, str], sizes: tuple[int, ...]) -> None:
+    """Every option; three batches in a row of different sizes, the first's size again at the end."""
+    B, T, D, H, O = sizes  # noqa: E741
+    for structure, one_hot, rng in structures(key, D, H, O, T):
+        pair = engines_of(structure, seed=int(rng.integers(100)))
+        batches = [(B, T), (B + 1, T if structure.tied else max(T - 1, 1)), (B, T)]
+        for samples, steps in batches:
+            if not structure.tied:
+                steps = T  # the reference takes no other number of steps
+            x = inputs_of(structure, (samples, steps), one_hot, rng)
+            y = targets_of(structure, (samples, steps), rng)
+            lengths = state = None
+            if rng.random() < 0.6:
+                lengths = rng.integers(0, steps + 1, samples)
+                lengths[0] = 0 if rng.random() < 0.5 else steps
+            if rng.random() < 0.4:
+                states = len(structure.equations.states)
+                state = rng.normal(size=(structure.layers, states, samples, H))
+            assert_same(structure, pair, x, y, lengths, state)
+
+
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+@pytest.mark.parametrize("key", [("elman", "tanh"), ("lstm", "tanh")], ids="-".join)
+def test_windows_are_the_whole(key: tuple[str, str], engine: str) -> None:
+    """A sequence walked in windows, the state handed on, gives what it gives in one go."""
+    rng = np.random.default_rng(0)
+    network = Network(cell=key[0], inputs=2, hidden=5, outputs=3, layers=2, dtype="float64",
+                      seed=1, engine=engine)  # fmt: skip
+    x = rng.normal(size=(3, 9, 2))
+    whole = network.forward(x)
+    state, outputs = None, []
+    for start, stop in ((0, 2), (2, 7), (7, 9)):
+        part = network.forward(x[:, start:stop], state=state)
+        outputs.append(part.p)
+        state = part.state
+    np.testing.assert_allclose(np.concatenate(outputs, axis=1), whole.p, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(state, whole.state, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_a_number_comes_through(bad: float) -> None:
+    """No engine turns what is not finite into a number: the loss shows it."""
+    structure = Structure(inputs=2, hidden=5, outputs=3, dtype="float64", output="linear",
+                          loss="squared")  # fmt: skip
+    for network in engines_of(structure):
+        x = np.zeros((3, 4, 2))
+        network["V"][2, 1] = bad
+        network["b"][2] = 0.5
+        with np.errstate(invalid="ignore"):
+            found = network.gradient(x, np.zeros((3, 4, 3)))
+        assert not np.isfinite(found.loss)
+        assert not np.isfinite(found.flat).all()
+
+
+# Training
+
+B, T, N = 3, 5, 7
+
+
+def structure_for_training(cell: str, dtype: str = "float64", **options: Any) -> Structure:
+    options = {"output": "softmax", "outputs": 4, **options}
+    return Structure(cell=cell, inputs=2, hidden=5, dtype=dtype, reduction="sequence",
+                     initial_state="trainable", **options)  # fmt: skip
+
+
+def train(
+    engine: str, structure: Structure, optimizer: Optimizer, data: tuple[Any, ...],
+    calls: tuple[int, ...] = (N,), carry: bool = False,
+) -> tuple[Learner, Chunk]:  # fmt: skip
+    """N iterations in calls of those sizes; what they leave behind."""
+    network = Network(structure, seed=3, initializers=initializers_of(structure), engine=engine)
+    theta = network.theta
+    state = initial_states(structure, theta, None, B) if carry else None
+    learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), state)
+    chunks, done = [], 0
+    for count in calls:
+        part = [each[done : done + count] for each in data]
+        chunks.append(network.engine.train(structure, optimizer, learner, *part))
+        done += count
+    assert done == N == learner.iteration
+    fields = ("loss", "wrong", "exact", "norm")
+    return learner, Chunk(*(np.concatenate([getattr(c, f) for c in chunks]) for f in fields))
+
+
+def training_data(structure: Structure, seed: int, one_hot: bool = False) -> tuple[Any, ...]:
+    """x, y, lengths and reset of N iterations; no length is 0, as in every task."""
+    rng = np.random.default_rng(seed)
+    x = inputs_of(structure, (N, B, T), one_hot, rng)
+    y = targets_of(structure, (N, B, T), rng)
+    reset = np.array([True, False, False, True, False, False, True])
+    return x, y, rng.integers(1, T + 1, (N, B)), reset
+
+
+def assert_same_training(
+    one: tuple[Learner, Chunk], two: tuple[Learner, Chunk], **close: Any
+) -> None:
+    for name in ("theta", "s0", "s1"):
+        np.testing.assert_allclose(getattr(two[0], name), getattr(one[0], name), **close)
+    if one[0].state is not None:
+        assert two[0].state is not None
+        np.testing.assert_allclose(two[0].state, one[0].state, **close)
+    np.testing.assert_allclose(two[1].loss, one[1].loss, **close)
+    np.testing.assert_allclose(two[1].norm, one[1].norm, **close)
+    np.testing.assert_array_equal(two[1].wrong, one[1].wrong)
+    np.testing.assert_array_equal(two[1].exact, one[1].exact)
+
+
+SCHEDULES = (
+    Schedule(),
+    Schedule(kind="step", every=2, factor=0.5),
+    Schedule(kind="cosine", iterations=5, warmup=3, minimum=0.1),
+)
+CLIPS: tuple[dict[str, float], ...] = (
+    {}, {"clip_value": 0.05}, {"clip_norm": 0.2}, {"clip_value": 0.05, "clip_norm": 0.2},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RULES)
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+def test_training_agrees(cell: str, kind: str) -> None:
+    """Seven iterations with every clipping and schedule, lengths mixed.
+
+    Looser than single gradients: every rule but the first four divides by a gradient's size, which
+    for the smallest gradients (1e-6) enlarges their rounding error of 1e-16 to 1e-10 of a step.
+    """
+    structure = structure_for_training(cell)
+    data = training_data(structure, seed=1)
+    for schedule, clips in itertools.product(SCHEDULES, CLIPS):
+        optimizer = Optimizer(
+            kind=kind, learning_rate=0.02, weight_decay=0.1, schedule=schedule, **clips
+        )
+        one, two = (
+            train(engine, structure, optimizer, data) for engine in ("reference", "compiled")
+        )
+        assert_same_training(one, two, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("one_hot", [False, True], ids=["dense", "one-hot"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+def test_carried_state_and_reset(cell: str, layers: int, one_hot: bool) -> None:
+    """State goes from iteration to iteration, and back to the trained initial state at a reset."""
+    structure = structure_for_training(cell, layers=layers)
+    optimizer = Optimizer(kind="momentum", learning_rate=0.05)
+    data = training_data(structure, seed=2, one_hot=one_hot)
+    one, two = (
+        train(engine, structure, optimizer, data, carry=True)
+        for engine in ("reference", "compiled")
+    )
+    assert_same_training(one, two, **CLOSE)
+    # and it matters: neither never nor always resetting gives these weights
+    for reset in (np.zeros(N, np.bool_), np.ones(N, np.bool_)):
+        other, _ = train("compiled", structure, optimizer, (*data[:3], reset), carry=True)
+        assert np.abs(other.theta - two[0].theta).max() > 1e-6
+
+
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+@pytest.mark.parametrize("kind", ["adam", "rmsprop_nesterov"])
+@pytest.mark.parametrize("carry", [False, True], ids=["fresh", "carried"])
+def test_cut_into_calls(cell: str, kind: str, engine: str, carry: bool) -> None:
+    """However iterations are cut into calls, and run again: the same bits."""
+    structure = structure_for_training(cell)
+    optimizer = Optimizer(
+        kind=kind, learning_rate=0.02, clip_norm=0.5, schedule=Schedule(kind="cosine", warmup=3)
+    )
+    data = training_data(structure, seed=3)
+    learner, chunk = train(engine, structure, optimizer, data, carry=carry)
+    for calls in ((7,), (1, 2, 4), (3, 3, 1), (1,) * 7):
+        other, other_chunk = train(engine, structure, optimizer, data, calls, carry)
+        for name in ("theta", "s0", "s1", "state"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(learner, name))
+        for name in ("loss", "wrong", "exact", "norm"):
+            np.testing.assert_array_equal(getattr(other_chunk, name), getattr(chunk, name))
+
+
+def test_engine_shared_between_batches_of_other_sizes() -> None:
+    """Training, then a gradient, then training: nothing is left over from one to the next."""
+    structure = structure_for_training("elman")
+    optimizer = Optimizer(kind="sgd", learning_rate=0.02)
+    data = training_data(structure, seed=4)
+    found = []
+    for other_work in (False, True):
+        network = Network(structure, seed=3, engine="compiled")
+        theta = network.theta
+        learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), None)
+        for part in (slice(0, 4), slice(4, 7)):
+            network.engine.train(structure, optimizer, learner, *(each[part] for each in data))
+            if other_work:
+                rng = np.random.default_rng(5)
+                x = inputs_of(structure, (B + 2, T + 3), False, rng)
+                network.gradient(x, targets_of(structure, (B + 2, T + 3), rng))
+                network.predict(x[:B, :T])
+        found.append(learner.theta)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def assert_close_in_float32(single: NDArray[Any], double: NDArray[Any], sums: int) -> None:
+    """Within as many roundings of the largest entry as there are terms in the longest sum.
+
+    A sum of n terms in float32 is off by at most n * eps/2 of the sum of their sizes, which here
+    is a few times the largest entry; errors made at one step shrink on their way through others.
+    """
+    assert single.dtype == np.float32
+    limit = sums * np.finfo(np.float32).eps * max(float(np.abs(double).max()), 1e-3)
+    assert np.abs(single.astype(np.float64) - double).max() <= limit
+
+
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+def test_float32_is_close_to_float64(engine: str) -> None:
+    """Outputs, states, gradients, and the weights after seven iterations."""
+    kind = "lstm"
+    networks = [
+        Network(structure_for_training(kind, dtype), seed=2, engine=engine)
+        for dtype in ("float32", "float64")
+    ]
+    rng = np.random.default_rng(6)
+    # numbers that float32 has exactly, so that both see the same
+    x = inputs_of(networks[0].structure, (B, T), False, rng).astype(np.float32)
+    y = targets_of(networks[0].structure, (B, T), rng)
+    lengths = np.array([5, 0, 3])
+    for network in networks[1:]:
+        network.theta[:] = networks[0].theta
+    terms = B * T * (2 + 5)
+    single, double = (each.forward(x, lengths) for each in networks)
+    assert_close_in_float32(single.p, double.p, terms)
+    assert_close_in_float32(single.state, double.state, terms)
+    one, two = (each.gradient(x, y, lengths) for each in networks)
+    assert one.loss == pytest.approx(two.loss, rel=terms * float(np.finfo(np.float32).eps))
+    for name, value in two.parameters.items():
+        assert_close_in_float32(one.parameters[name], value, terms)
+    assert one.x is not None
+    assert two.x is not None
+    assert_close_in_float32(one.x, two.x, terms)
+    optimizer = Optimizer(kind="momentum", learning_rate=0.05)
+    learners = []
+    for network in networks:
+        data = training_data(network.structure, seed=7)
+        learners.append(train(engine, network.structure, optimizer, data)[0])
+    assert_close_in_float32(learners[0].theta, learners[1].theta, terms)

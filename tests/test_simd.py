@@ -1,0 +1,505 @@
+"""Vectors, tiles, products and transposes, against NumPy.
+
+The file runs as it is with the compiler off as well (NUMBA_DISABLE_JIT=1): the Python forms of the
+operations meet the same tests.
+"""
+
+import mmap
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import config, errors, njit, types
+
+from bptt.kernels.simd import (
+    absolute,
+    any_true,
+    broadcast,
+    constant,
+    count_true,
+    exponent,
+    fma,
+    largest,
+    load,
+    load_part,
+    polynomial,
+    power_of_2,
+    root,
+    select,
+    significand,
+    smallest,
+    splat,
+    store,
+    store_part,
+    vmax,
+    vsum,
+    width,
+    with_sign_of,
+    zero,
+)
+from bptt.kernels.tile import (
+    loads,
+    product_lanes,
+    product_shared,
+    stores,
+    tile,
+    transpose,
+    zeros,
+)
+from bptt.kernels.vectors import Vec, lanes
+
+FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+compiled_only = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the compiler is off")
+emulated_only = pytest.mark.skipif(not config.DISABLE_JIT, reason="the compiler is on")
+# What untouched memory holds.
+MARK = -77.0
+
+
+def numbers(seed, size, dtype):
+    return np.random.default_rng(seed).standard_normal(size).astype(dtype)
+
+
+def tolerance(dtype, depth):
+    """Each of depth + 1 roundings, and those of partial sums, of a sum of numbers about 1 to 10."""
+    return 8 * (depth + 10) * float(np.finfo(dtype).eps)
+
+
+@njit
+def arithmetic(a, b, out):
+    n, x, y = width(a), load(a, 1), load(b, 2)
+    for k, each in enumerate((x + y, x - y, x * y, x / y, -x, 2 - x, 3.0 * y, x / 4)):
+        store(out, k * n, each)
+
+
+@FLOATS
+def test_operators_round_as_numpy(dtype):
+    a, b = numbers(1, 40, dtype), numbers(2, 40, dtype)
+    n = lanes(dtype)
+    out = np.full(8 * n, MARK, dtype)
+    arithmetic(a, b, out)
+    x, y = a[1 : 1 + n], b[2 : 2 + n]
+    expected = [x + y, x - y, x * y, x / y, -x, 2 - x, 3 * y, x / 4]
+    np.testing.assert_array_equal(out, np.concatenate(expected))
+
+
+@njit
+def mixed(a, out):
+    n, x = width(a), load(a, 0)
+    s = a[3]
+    values = (
+        1 - x * x,
+        splat(s) * x,
+        x + s,
+        fma(x, s, 0.5),
+        constant(x, 0.1) + zero(a),
+        broadcast(a, 5),
+        absolute(x),
+        root(absolute(x)),
+        with_sign_of(constant(x, 3.0), x),
+    )
+    for k, each in enumerate(values):
+        store(out, k * n, each)
+
+
+@FLOATS
+def test_numbers_beside_vectors_take_their_type(dtype):
+    a = numbers(3, 20, dtype)
+    n, s = lanes(dtype), a[3]
+    out = np.full(9 * n, MARK, dtype)
+    mixed(a, out)
+    x = a[:n]
+    expected = [1 - x * x, s * x, x + s, x * s + dtype(0.5), np.full(n, 0.1), np.full(n, a[5])]
+    expected += [abs(x), np.sqrt(abs(x)), np.copysign(3, x)]
+    # One rounding more or less, where a product and a sum are fused.
+    np.testing.assert_allclose(
+        out, np.concatenate(expected).astype(dtype), rtol=0, atol=4 * np.finfo(dtype).eps
+    )
+
+
+@njit
+def compare(a, b, out):
+    n, x, y = width(a), load(a, 0), load(b, 0)
+    masks = (x > y, x >= y, x < y, x <= y, x == y, x != y)
+    for k, each in enumerate(masks):
+        store(out, k * n, select(each, 1, zero(a)))
+    store(out, 6 * n, largest(x, y))
+    store(out, 7 * n, smallest(x, y))
+    return count_true(x > y), any_true(x > y), any_true(x > 1e30)
+
+
+@FLOATS
+def test_comparisons_selection_and_nan(dtype):
+    special = [1.0, 2.0, np.nan, np.inf]
+    a = np.array([p for p in special for _ in special], dtype)
+    b = np.array(special * 4, dtype)
+    n = lanes(dtype)
+    for start in range(0, a.size - n + 1, n):
+        x, y = a[start : start + n].copy(), b[start : start + n].copy()
+        out = np.full(8 * n, MARK, dtype)
+        count, above, far = compare(x, y, out)
+        with np.errstate(invalid="ignore"):
+            masks = [x > y, x >= y, x < y, x <= y, x == y, x != y]
+            expected = [*masks, np.maximum(x, y), np.minimum(x, y)]
+        np.testing.assert_array_equal(out, np.concatenate(expected).astype(dtype))
+        assert count == np.count_nonzero(masks[0])
+        assert above == masks[0].any()
+        assert far == (x == np.inf).any()
+
+
+@njit
+def choose(x, y):
+    return select(x > y, x, y), largest(x, y), smallest(x, y), fma(x, y, y), constant(x, 0.5) * x
+
+
+@FLOATS
+def test_the_same_operations_on_numbers_keep_their_type(dtype):
+    x, y = dtype(0.3), dtype(0.7)
+    values = choose(x, y)
+    assert values == pytest.approx((y, y, x, x * y + y, x / 2), rel=tolerance(dtype, 0))
+    if not config.DISABLE_JIT:
+        kind = types.float32 if dtype is np.float32 else types.float64
+        assert choose.overloads[kind, kind].signature.return_type == types.UniTuple(kind, 5)
+
+
+@njit
+def across(a):
+    x = load(a, 0)
+    return vsum(x), vmax(x)
+
+
+@FLOATS
+def test_sum_and_maximum_across_lanes(dtype):
+    n = lanes(dtype)
+    for seed in range(20):
+        a = numbers(seed, n, dtype)
+        halves = a
+        while halves.size > 1:
+            m = halves.size // 2
+            halves = halves[:m] + halves[m:]
+        assert across(a) == (halves[0], a.max())
+    a[n - 2] = np.nan
+    assert all(np.isnan(across(a)))
+
+
+@njit
+def copy_part(src, at, dst, to, n):
+    v = load_part(src, at, n)
+    store_part(dst, to, v, n)
+    return vsum(v)
+
+
+@FLOATS
+def test_parts_leave_their_neighbours_alone(dtype):
+    n = lanes(dtype)
+    src = numbers(4, 3 * n, dtype)
+    for count in range(n + 1):
+        dst = np.full(3 * n, MARK, dtype)
+        total = copy_part(src, 1, dst, 3, count)
+        np.testing.assert_array_equal(dst[3 : 3 + count], src[1 : 1 + count])
+        assert (np.delete(dst, np.s_[3 : 3 + count]) == MARK).all()
+        assert total == pytest.approx(src[1 : 1 + count].sum(), abs=tolerance(dtype, n))
+
+
+GUARDED = """
+import ctypes, mmap
+import numpy as np
+from numba import njit
+from bptt.kernels.simd import load_part, store_part
+
+@njit
+def double(a, at, n):
+    v = load_part(a, at, n)
+    store_part(a, at, v + v, n)
+
+pages = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+first = np.frombuffer(pages, np.float32)
+address = first.ctypes.data
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+end = mmap.PAGESIZE // 4
+for n in range(4):
+    first[end - n : end] = 1
+    double(first, end - n, n)
+    assert (first[end - n : end] == 2).all()
+print("untouched")
+"""
+
+
+def run(script, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@compiled_only
+@pytest.mark.skipif(not hasattr(mmap, "MAP_PRIVATE"), reason="needs POSIX memory protection")
+def test_parts_do_not_touch_the_next_page():
+    result = run(GUARDED)
+    assert result.stdout == "untouched\n", result
+
+
+@pytest.mark.skipif(
+    bool(config.DISABLE_JIT) or os.uname().machine != "x86_64", reason="needs the compiler on x86"
+)
+def test_a_processor_with_no_more_than_its_base_instructions():
+    """Everything in this file that is quick, on 16-byte vectors without fused multiply-add."""
+    if os.environ.get("NUMBA_CPU_NAME") == "generic":
+        pytest.skip("this is the run")
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", __file__, "-q", "-k", "operators or parts or tile"],
+        env=os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+@njit
+def series(a, out):
+    x, n = load(a, 0), width(a)
+    store(out, 0, polynomial(x, (1.0, -2.0, 3.0, 0.5, 0.25)))
+    store(out, n, exponent(absolute(x)))
+    store(out, 2 * n, significand(absolute(x)))
+
+
+@FLOATS
+def test_polynomial_and_parts_of_numbers(dtype):
+    n = lanes(dtype)
+    a = numbers(5, n, dtype) * dtype(10) ** (np.arange(n, dtype=dtype) % 4 - 2)
+    out = np.zeros(3 * n, dtype)
+    series(a, out)
+    wide, coefficients = a.astype(np.longdouble), [1, -2, 3, 0.5, 0.25]
+    size = np.polynomial.polynomial.polyval(abs(wide), np.abs(coefficients))
+    error = out[:n] - np.polynomial.polynomial.polyval(wide, coefficients)
+    assert (abs(error) <= 8 * np.finfo(dtype).eps * size).all()  # 8 roundings
+    k, s = out[n : 2 * n], out[2 * n :]
+    np.testing.assert_array_equal(np.ldexp(s, k.astype(int)), abs(a))
+    assert ((s >= np.sqrt(0.5) * 0.999) & (s <= np.sqrt(2) * 1.001)).all()
+
+
+@njit
+def powers(a, out):
+    store(out, 0, power_of_2(load(a, 0)))
+
+
+@FLOATS
+def test_power_of_2(dtype):
+    n, shift = lanes(dtype), 1.5 * 2.0 ** (23 if dtype is np.float32 else 52)
+    lowest = -126 if dtype is np.float32 else -1022
+    for first in (lowest, -n // 2, 1 - lowest - n + 1):
+        exponents = np.arange(first, first + n)
+        out = np.zeros(n, dtype)
+        powers((exponents + shift).astype(dtype), out)
+        np.testing.assert_array_equal(out, np.ldexp(dtype(1), exponents))
+
+
+@njit
+def add_groups(a, b, out, stride):
+    x, y = loads(a, 1, stride, 3), loads(b, 0, 2 * stride, 3)
+    none = zeros(a, 3)
+    stores(out, 2, stride, (x[0] + y[0], x[1] + y[1], x[2] + y[2] + none[1]))
+
+
+@FLOATS
+def test_tuples_of_vectors(dtype):
+    n = lanes(dtype)
+    stride = n + 3
+    a, b = numbers(6, 6 * stride + n, dtype), numbers(7, 6 * stride + n, dtype)
+    out = np.full(4 * stride + n, MARK, dtype)
+    add_groups(a, b, out, stride)
+    expected = np.full_like(out, MARK)
+    for k in range(3):
+        at = 1 + k * stride
+        expected[at + 1 : at + 1 + n] = a[at : at + n] + b[2 * k * stride : 2 * k * stride + n]
+    np.testing.assert_array_equal(out, expected)
+
+
+def make_tile(R, C, shared):
+    count = R * C
+
+    @njit
+    def one_tile(out, x, x_off, x_row, x_step, p, p_off, p_col, p_step, depth):
+        n = width(p)
+        acc = loads(out, 0, n, count)
+        acc = tile(acc, R, C, shared, x, x_off, x_row, x_step, p, p_off, p_col, p_step, depth)
+        stores(out, 0, n, acc)
+
+    return one_tile
+
+
+def expected_tile(out, x, x_at, p, p_at, depth, shared, n):
+    """The definition, in extended precision."""
+    out = out.astype(np.longdouble)
+    for r, c in np.ndindex(out.shape[:2]):
+        for k in range(depth):
+            a, b = x_at(r, k), p_at(c, k)
+            left = x[a] if shared else x[a : a + n]
+            out[r, c] += left.astype(np.longdouble) * p[b : b + n]
+    return out
+
+
+@FLOATS
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (6, 4)])
+def test_tile_of_any_depth(shape, shared, dtype):
+    (R, C), n = shape, lanes(dtype)
+    compiled = make_tile(R, C, shared)
+    for depth in (0, 1, 2, 3, 7, 8, 13, 37):
+        x_step, p_step = (1, n + 1) if shared else (n, C * n + 3)
+        x_row, p_col = depth * x_step + 2, (n + 1) * (depth + 1) if shared else n
+        x = numbers(depth, 5 + R * x_row + n, dtype)
+        p = numbers(depth + 1, 3 + C * p_col + depth * p_step + n, dtype)
+        start = numbers(depth + 2, (R, C, n), dtype)
+        out = start.copy()
+        compiled(out.ravel(), x, 5, x_row, x_step, p, 3, p_col, p_step, depth)
+        expected = expected_tile(
+            start, x, lambda r, k, a=x_row, b=x_step: 5 + r * a + k * b,
+            p, lambda c, k, a=p_col, b=p_step: 3 + c * a + k * b, depth, shared, n,
+        )  # fmt: skip
+        np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance(dtype, depth))
+
+
+@FLOATS
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 13),
+    columns=st.integers(1, 70),
+    depth=st.integers(0, 37),
+    gap=st.integers(0, 5),
+    accumulate=st.booleans(),
+    shared=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_product_of_any_shape(dtype, rows, columns, depth, gap, accumulate, shared, seed):
+    n = lanes(dtype)
+    vectors = -(-columns // n)
+    padded = vectors * n
+    # X (rows, depth) numbers, or one for each lane; P (depth, vectors) vectors, padded.
+    x = numbers(seed, (rows, depth) if shared else (rows, depth, n), dtype)
+    p = numbers(seed + 1, (depth, vectors, n), dtype)
+    stride = columns + gap
+    out = np.full(gap + rows * stride, MARK, dtype)
+    body = out[gap:].reshape(rows, stride)[:, :columns]
+    body[:] = numbers(seed + 2, body.shape, dtype)
+    expected = np.zeros((rows, padded), np.longdouble)
+    if accumulate:
+        expected[:, :columns] = body
+    pattern = "rk,kvn->rvn" if shared else "rkn,kvn->rvn"
+    wide = [each.astype(np.longdouble) for each in (x, p)]
+    expected += np.einsum(pattern, *wide).reshape(rows, padded)
+    x_step = 1 if shared else n
+    compiled = product_shared if shared else product_lanes
+    compiled(
+        out, gap, stride, n, rows, columns, x.ravel(), 0, depth * x_step, x_step,
+        p.ravel(), 0, n, padded, depth, accumulate,
+    )  # fmt: skip
+    np.testing.assert_allclose(body, expected[:, :columns], rtol=0, atol=tolerance(dtype, depth))
+    body[:] = MARK
+    assert (out == MARK).all()  # nothing between the rows was touched
+
+
+@FLOATS
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+def test_a_row_of_a_product_does_not_depend_on_its_place(dtype, vectors):
+    """Whether 23 rows are computed together or 2 or 3 at a time, so that a batch may be split."""
+    n, depth, rows = lanes(dtype), 19, 23
+    columns = vectors * n
+    x, p = numbers(1, rows * depth, dtype), numbers(2, depth * columns, dtype)
+    results = []
+    for step in (rows, 2, 3):
+        out = np.zeros(rows * columns, dtype)
+        for first in range(0, rows - 1, step):
+            count = min(step, rows - first)
+            count += rows - first - count == 1  # never one row: that is computed in another order
+            product_shared(
+                out, first * columns, columns, n, count, columns, x, first * depth, depth, 1,
+                p, 0, n, columns, depth, False,
+            )  # fmt: skip
+        results.append(out)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+@FLOATS
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(0, 40), columns=st.integers(0, 40), gap=st.integers(0, 3))
+def test_transpose_of_any_shape(dtype, rows, columns, gap):
+    src = numbers(1, (rows + 1) * (columns + gap) + gap, dtype)
+    dst = np.full((columns + 1) * (rows + gap) + gap, MARK, dtype)
+    transpose(src, gap, columns + gap, rows, columns, dst, gap, rows + gap)
+    expected = np.full_like(dst, MARK)
+    for r, c in np.ndindex(rows, columns):
+        expected[gap + c * (rows + gap) + r] = src[gap + r * (columns + gap) + c]
+    np.testing.assert_array_equal(dst, expected)
+
+
+@compiled_only
+def test_what_does_not_fit_is_refused():
+    wrong = np.zeros(40), np.zeros(40, np.float32)
+    with pytest.raises(errors.TypingError):
+        copy_part(wrong[0], 0, wrong[1], 0, 1)
+    with pytest.raises(errors.TypingError):
+        arithmetic(wrong[0], wrong[1], wrong[0])
+
+
+@emulated_only
+def test_offsets_outside_the_array_are_noticed():
+    for at in (-1, 40):
+        with pytest.raises(IndexError, match="of an array of shape"):
+            load(np.zeros(40), at)
+
+
+def test_types_name_what_they_hold():
+    assert Vec(types.float32).name == f"Vec(float32 x {lanes(np.float32)})"
+    assert lanes(np.float32) == 2 * lanes(types.float64)
+
+
+CACHED = """
+from numba import njit
+from bptt.functions import tanh
+from bptt.kernels import elementary
+from bptt.kernels.simd import load, store, width
+from bptt.kernels.tile import product_shared, tile, zeros
+
+@njit(cache=True, nogil=True)
+def squash(v):
+    return tanh(v)
+
+@njit(cache=True, nogil=True)
+def kernel(x, out):
+    n = width(x)
+    acc = tile(zeros(x, 2), 2, 1, True, x, 0, 1, 1, x, 0, n, 1, 5)
+    store(out, 0, squash(acc[0]) + acc[1])
+    product_shared(out, n, n, n, 2, n, x, 0, 1, 1, x, 0, n, 1, 5, False)
+"""
+
+MAIN = """
+import numpy as np
+import cached
+x, out = np.linspace(-1, 1, 64, dtype=np.float32), np.zeros(64, np.float32)
+cached.kernel(x, out)
+print(sum(cached.kernel.stats.cache_hits.values()), out.tobytes().hex())
+"""
+
+
+@compiled_only
+def test_compiled_code_is_found_again_by_another_process(tmp_path: Path):
+    (tmp_path / "cached.py").write_text(textwrap.dedent(CACHED))
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    found = []
+    for _ in range(2):
+        result = run(MAIN, PYTHONPATH=path, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+        assert result.returncode == 0, result.stderr
+        found.append(result.stdout.split())
+    assert [hits for hits, _ in found] == ["0", "1"]
+    assert found[0][1] == found[1][1]
