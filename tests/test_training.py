@@ -186,7 +186,9 @@ def test_the_arithmetic_of_a_record(make, reduction):
     training, again = make(**options), make(**options)
     # The loss of guessing: ln 2 a bit, the logarithm of the vocabulary a character.
     smooth = np.log(2) if make is small else np.log(training.task.inputs)
-    smooth *= {"sum": 3 * training.task.steps, "sequence": training.task.steps, "mean": 1}[reduction]
+    smooth *= {"sum": 3 * training.task.steps, "sequence": training.task.steps, "mean": 1}[
+        reduction
+    ]
     assert training.smooth_loss == pytest.approx(smooth, rel=1e-14)
     finished(training)
     batch = again.stream.draw(training.learner.iteration)
@@ -359,7 +361,9 @@ def test_a_seed_fixes_everything(make):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop_nesterov"])
 def test_both_engines_give_the_same_run(optimizer):
     options = {"dtype": "float64", "optimizer": optimizer, "clip_norm": 1.0}
-    compiled, reference = (finished(small(engine, **options)) for engine in ("compiled", "reference"))
+    compiled, reference = (
+        finished(small(engine, **options)) for engine in ("compiled", "reference")
+    )
     # 37 iterations, each of which may double a rounding of 1e-16 or so, but not all do.
     close = {"rtol": 1e-9, "atol": 1e-12}
     np.testing.assert_allclose(compiled.network.theta, reference.network.theta, **close)

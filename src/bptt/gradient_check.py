@@ -2,11 +2,11 @@
 
     numerical_i = (loss(theta + eps e_i) - loss(theta - eps e_i)) / (2 eps)
 
-An entry passes if |numerical - claimed| <= max(absolute, relative * max(|numerical|, |claimed|)): the
-two errors are judged together, because near zero a relative error means nothing and for large
-entries an absolute one does not. The difference quotient itself is off by about eps^2 times the
-third derivative, and by rounding of about 1e-16 * |loss| / eps; eps = 1e-5 balances the two for
-losses near 1 and leaves errors near 1e-10, well under the tolerances.
+An entry passes if |numerical - claimed| <= max(absolute, relative * size), where size is the larger
+of |numerical| and |claimed|: the two errors are judged together, because near zero a relative error
+means nothing and for large entries an absolute one does not. The difference quotient itself is off
+by about eps^2 times the third derivative, and by rounding of about 1e-16 * |loss| / eps; eps = 1e-5
+balances the two for losses near 1 and leaves errors near 1e-10, well under the tolerances.
 """
 
 from collections.abc import Callable, Mapping

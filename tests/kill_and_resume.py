@@ -1,0 +1,133 @@
+"""Kill a training run (SIGKILL) at random moments, go on with it, and compare the weights.
+
+python tests/kill_and_resume.py [50]
+
+Each trial starts `bptt train`, kills it at a random moment between the start of training and its
+end, goes on with `bptt train --resume` until it is done, and compares weights, optimizer state and
+history with those of a run that was never killed: they must have the same bits.
+"""
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+TASKS = {
+    "add": ["add", "--bits", "8", "--no-stop-exact", "--iterations", "30000", "--record-every",
+            "50"],
+    "text": ["text", "TEXT", "--no-stop-exact", "--iterations", "600", "--record-every", "10",
+             "--hidden", "24"],
+}  # fmt: skip
+SENTENCE = "Where it is wrong, the error walks back through each step, and shifts every weight. "
+
+
+@dataclass
+class Summary:
+    """How a number of trials went. killed: the signal came before the run had ended; early: of
+    those, before its first checkpoint; same: the weights at the end were those never killed."""
+
+    killed: int = 0
+    early: int = 0
+    same: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"killed {self.killed}, same weights {self.same}"
+            f" ({self.early} killed before the first checkpoint)"
+        )
+
+
+def command(task: str, folder: Path, text: Path) -> list[str]:
+    """The command that trains in that folder, with a checkpoint after nearly every record."""
+    words = [str(text) if word == "TEXT" else word for word in TASKS[task]]
+    return [sys.executable, "-m", "bptt", "train", *words, "--out", str(folder),
+            "--checkpoint-seconds", "0.01", "--seed", "3"]  # fmt: skip
+
+
+def left_behind(folder: Path) -> dict[str, object]:
+    """What must not depend on a kill: weights, optimizer state, history but for the seconds."""
+    found: dict[str, object] = {
+        f"{name} {tensor}": array.tobytes()
+        for name in ("weights", "checkpoint")
+        for tensor, array in load_file(folder / f"{name}.safetensors").items()
+    }
+    rows = (folder / "history.csv").read_text().splitlines()
+    found["history"] = [row.rpartition(",")[0] for row in rows]  # seconds stand last
+    return found
+
+
+def one_trial(task: str, folder: Path, text: Path, moment: float) -> tuple[bool, bool]:
+    """Start, kill that many seconds after training began, and go on to the end.
+
+    Gives whether the kill came before the end, and whether before the first checkpoint.
+    """
+    process = subprocess.Popen(
+        command(task, folder, text), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        # config.json is written when all is loaded and training is about to begin.
+        while process.poll() is None and not (folder / "config.json").exists():
+            time.sleep(0.002)
+        time.sleep(moment)
+    finally:
+        process.kill()
+        _, errors = process.communicate()
+    killed = process.returncode == -9
+    if not killed and process.returncode != 0:
+        raise RuntimeError(f"training failed: {errors.decode()}")
+    early = killed and not (folder / "checkpoint.safetensors").exists()
+    resume = [sys.executable, "-m", "bptt", "train", "--resume", str(folder)]
+    subprocess.run(resume, check=True, stdout=subprocess.DEVNULL)
+    return killed, early
+
+
+def trials(count: int, seed: int = 0, tasks: tuple[str, ...] = ("add", "text")) -> Summary:
+    """Kill `count` runs, the tasks in turn, at moments that the seed fixes as far as it can."""
+    summary, rng = Summary(), random.Random(seed)
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        text = home / "text.txt"
+        text.write_text(SENTENCE)
+        expected, seconds = {}, {}
+        for task in tasks[:count]:
+            folder = home / f"{task}-whole"
+            subprocess.run(command(task, folder, text), check=True, stdout=subprocess.DEVNULL)
+            expected[task] = left_behind(folder)
+            # From the beginning of training to the last checkpoint of it, compiled already.
+            began = time.monotonic()
+            again = home / f"{task}-timed"
+            process = subprocess.Popen(command(task, again, text), stdout=subprocess.DEVNULL)
+            while process.poll() is None and not (again / "config.json").exists():
+                time.sleep(0.002)
+            began = time.monotonic()
+            while process.poll() is None and not (again / "result.json").exists():
+                time.sleep(0.002)
+            seconds[task] = time.monotonic() - began
+            process.wait()
+        for number in range(count):
+            task = tasks[number % len(tasks)]
+            folder = home / f"{task}-{number}"
+            killed, early = one_trial(task, folder, text, rng.uniform(0, seconds[task]))
+            summary.killed += killed
+            summary.early += early
+            same = left_behind(folder) == expected[task]
+            summary.same += killed and same
+            if not same:
+                print(f"trial {number} ({task}): the weights differ", file=sys.stderr)
+    return summary
+
+
+def main() -> int:
+    """Run the trials; the exit code is 1 if any ended with other weights."""
+    summary = trials(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
+    print(summary)
+    return 0 if summary.killed and summary.same == summary.killed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
