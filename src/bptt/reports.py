@@ -89,7 +89,7 @@ def training_report(run: Run, folder: Path) -> tuple[dict[str, Any], str]:
         values["sums"] = sums(run.network, run.task, seed=run.settings.seed)
         lines += ["", sums_table(values["sums"]), ""]
         if run.network.structure.tied:
-            values["longer"], words = longer_sums(run.network, run.task, seed=run.settings.seed)
+            values["longer"], words = longer_sums(run.network, run.task)
             lines += [words, ""]
     elif isinstance(run.task, Text):
         values["sample"] = write(run.network, run.task, run.task.text[0], 200, 1.0, 0)
