@@ -490,8 +490,7 @@ def _define_polynomial(_: Any, x: Any, coefficients: Any) -> Any:
 
 @operation(_define_polynomial)
 def polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
-    """c[0] + c[1] x + c[2] x^2 + ..., pairs of terms first (Estrin), which waits less than Horner's
-    rule."""
+    """c[0] + c[1] x + c[2] x^2 + ..., pairs first (Estrin), which waits less than Horner's rule."""
     terms = [constant(x, each) for each in coefficients]
     while len(terms) > 1:
         pairs = [low + high * x for low, high in zip(terms[::2], terms[1::2], strict=False)]
