@@ -13,7 +13,7 @@ import pytest
 from numba import config, njit, types
 
 from bptt import functions
-from bptt.kernels.elementary import FAMILIES
+from bptt.kernels.elementary import COMMON, FAMILIES
 
 # With the compiler off the same source runs in Python, a thousand times slower.
 COMPILED = not config.DISABLE_JIT
@@ -38,9 +38,16 @@ RANGE = {"float32": (-110.0, 95.0), "float64": (-760.0, 720.0)}
 _loops: dict[tuple[str, str], Any] = {}
 
 
+def scalar_of(name: str, dtype: str) -> Any:
+    """The function of one number, or of two, as kernels know it."""
+    if COMPILED:
+        return getattr(functions, name)  # the compiler puts its own in its place
+    return {**FAMILIES[getattr(types, dtype)], **COMMON}[name]
+
+
 def compiled(name: str, dtype: str, x: np.ndarray) -> np.ndarray:
     """The compiled function, number by number."""
-    scalar = FAMILIES[getattr(types, dtype)][name]
+    scalar = scalar_of(name, dtype)
     if (name, dtype) not in _loops:
 
         @njit
@@ -52,6 +59,21 @@ def compiled(name: str, dtype: str, x: np.ndarray) -> np.ndarray:
     y = np.empty_like(x)
     with np.errstate(all="ignore"):  # with the compiler off NumPy would warn of overflow
         _loops[name, dtype](x, y)
+    return y
+
+
+def compiled_pairs(name: str, dtype: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The compiled function of two arguments, pair by pair."""
+    scalar = scalar_of(name, dtype)
+
+    @njit
+    def loop(a: Any, b: Any, y: Any) -> None:
+        for i in range(a.size):
+            y[i] = scalar(a[i], b[i])
+
+    y = np.empty_like(a)
+    with np.errstate(all="ignore"):
+        loop(a, b, y)
     return y
 
 
@@ -185,18 +207,19 @@ def test_ranges_and_symmetry(dtype: str) -> None:
 def test_maximum_minimum_relu(dtype: str) -> None:
     """As NumPy's, NaN included."""
     values = np.array([-math.inf, -1.5, -0.0, 0.0, 2.5, math.inf, math.nan], dtype)
-    family = FAMILIES[getattr(types, dtype)]
-    for a in values:
-        np.testing.assert_array_equal(family["relu"](a), functions.relu(a))
-        for b in values:
-            np.testing.assert_array_equal(family["maximum"](a, b), functions.maximum(a, b))
-            np.testing.assert_array_equal(family["minimum"](a, b), functions.minimum(a, b))
-            if np.isfinite(a) and np.isfinite(b):
-                expected = functions.relu_backward(a, b)
-                np.testing.assert_array_equal(family["relu_backward"](a, b), expected)
-    for y, dy in ((math.nan, 1.0), (1.0, math.nan)):
-        found = family["relu_backward"](np.dtype(dtype).type(y), np.dtype(dtype).type(dy))
-        assert np.isnan(found)
+    found = compiled("relu", dtype, values)
+    np.testing.assert_array_equal(found, functions.relu(values))
+    a, b = (each.ravel() for each in np.meshgrid(values, values))
+    for name in ("maximum", "minimum"):
+        expected = getattr(functions, name)(a, b)
+        np.testing.assert_array_equal(compiled_pairs(name, dtype, a, b), expected)
+    with np.errstate(invalid="ignore"):  # 0 * infinity
+        expected = functions.relu_backward(a, b)
+    np.testing.assert_array_equal(compiled_pairs("relu_backward", dtype, a, b), expected)
+    # NaN on either side is not lost, but where the unit is off
+    y, dy = np.array([[math.nan, 1.0, -1.0], [1.0, math.nan, math.nan]], dtype)
+    found = compiled_pairs("relu_backward", dtype, y, dy)
+    assert np.isnan(found).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("name", NAMES)

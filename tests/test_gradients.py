@@ -369,7 +369,12 @@ def test_sampled_entries() -> None:
         return student.loss(p)
 
     check = check_gradients(loss, student.parameters, claimed, entries=4)
-    assert {each.name: each.entries for each in check.parameters} == dict(U=4, W=4, b=3, x=4)
+    assert {each.name: each.entries for each in check.parameters} == {
+        "U": 4,
+        "W": 4,
+        "b": 3,
+        "x": 4,
+    }
     assert len(calls) == 1 + 2 * 15
     claimed["x"] += 1.0
     places = [

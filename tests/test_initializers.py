@@ -124,7 +124,7 @@ def assert_square_third(drawn: np.ndarray) -> None:
 
 def test_settings_of_experiment_5() -> None:
     """The text LSTM: mean 0.5 for the sigmoid gates, 0 for the candidate and the output."""
-    settings = {letter: "normal(0.1, 0.5)" for letter in "UW"}
+    settings = dict.fromkeys("UW", "normal(0.1, 0.5)")
     settings |= {"U.g": "normal(0.1)", "W.g": "normal(0.1)", "V": "normal(0.1)"}
     found = parameters(2, settings, cell="lstm")
     for name in "UW":

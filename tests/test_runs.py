@@ -118,9 +118,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(step, number, tmp_p
     def fail(*arguments, **options):
         raise OSError(number, os.strerror(number))
 
-    with monkeypatch.context() as patch, pytest.raises(BpttError) as caught:
+    with monkeypatch.context() as patch:
         patch.setattr(os, step, fail)
-        runs.write_file(path, b"new and longer")
+        with pytest.raises(BpttError) as caught:
+            runs.write_file(path, b"new and longer")
     message = one_line(caught)
     assert str(path) in message
     assert os.strerror(number) in message
@@ -133,9 +134,10 @@ def test_an_interrupt_while_writing_leaves_no_temporary_file(tmp_path, monkeypat
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", interrupt)
-        runs.write_file(tmp_path / "file", b"content")
+        with pytest.raises(KeyboardInterrupt):
+            runs.write_file(tmp_path / "file", b"content")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -319,16 +321,16 @@ NOT_OURS = {
 
 def loads_or_complains(folder, name):
     """Load a file; anything but success or a BpttError of one line is a failure of the test."""
+    message = None
     try:
         if name == runs.WEIGHTS:
             runs.load_network(folder / name, "reference")
         else:
             runs.load_training(folder)
     except BpttError as error:
-        assert "\n" not in str(error)
-        assert str(error)
-        return False
-    return True
+        message = str(error)
+    assert message is None or (message and "\n" not in message)
+    return message is None
 
 
 @pytest.mark.parametrize("content", NOT_OURS.values(), ids=NOT_OURS.keys())
@@ -432,7 +434,6 @@ HOSTILE = [
     (runs.CHECKPOINT, ["history"], {}),
     (runs.CHECKPOINT, ["history", 0, "iteration"], "five"),
     (runs.CHECKPOINT, ["history", 0, "loss"], [1]),
-    (runs.CHECKPOINT, ["history", 0, "surprise"], 1),
     (runs.CHECKPOINT, ["history", 0], 7),
     (runs.CHECKPOINT, ["pending"], []),
     (runs.CHECKPOINT, ["pending"], {"loss": 5}),

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bptt import runs
 from bptt.errors import BpttError
 from bptt.evaluation import Verdict
@@ -11,7 +13,7 @@ from bptt.network import Network
 from bptt.presets import settings_for
 from bptt.settings import Settings
 from bptt.tasks import Addition, Text
-from bptt.training import Record, Training
+from bptt.training import Divergence, Record, Training
 
 if TYPE_CHECKING:
     import pandas
@@ -124,10 +126,10 @@ def load_run(folder: str | Path) -> Run:
     if result.exists():
         ended = runs.read_json(result)
         training.reason = str(ended.get("reason", ""))
-        verdict = ended.get("verdict")
-        if isinstance(verdict, dict):
+        training.divergence = Divergence.from_text(str(ended.get("divergence")))
+        if ended.get("verdict") is not None:
             try:
-                training.verdict = Verdict(verdict["right"], verdict["total"], verdict["what"])
-            except KeyError:
+                training.verdict = msgspec.convert(ended["verdict"], Verdict)
+            except msgspec.ValidationError:
                 raise BpttError(f"'{result}' is damaged: train again") from None
     return Run(training)

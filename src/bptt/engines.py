@@ -128,6 +128,10 @@ def initial_states(structure: Structure, theta: Array, state: Array | None, batc
     return states
 
 
+# Overflow and NaN are results, which training looks for; NumPy need not warn of them.
+_quiet = np.errstate(all="ignore")
+
+
 class ReferenceEngine:
     """The engine that runs `bptt.recurrence`."""
 
@@ -152,6 +156,7 @@ class ReferenceEngine:
         last = structure.readout == "last"
         return judge(structure, trace, y[None] if last else np.swapaxes(y, 0, 1))
 
+    @_quiet
     def forward(
         self,
         structure: Structure,
@@ -169,6 +174,7 @@ class ReferenceEngine:
             return Forward(p[0], trace.o[0], final)
         return Forward(np.swapaxes(p, 0, 1), np.swapaxes(trace.o, 0, 1), final)
 
+    @_quiet
     def gradient(
         self,
         structure: Structure,
@@ -197,6 +203,7 @@ class ReferenceEngine:
         flat = np.concatenate([gradients[name].ravel() for name in layout.shapes])
         return flat, dx, np.array(ds)
 
+    @_quiet
     def train(
         self,
         structure: Structure,

@@ -123,9 +123,16 @@ def check_gradients(
     not a finite number.
     """
     arrays = _checked(parameters, gradients)
+    for name, axis in (time_axis or {}).items():
+        if name not in arrays or not -arrays[name].ndim <= axis < arrays[name].ndim:
+            raise BpttError(f"time_axis: there is no axis {axis} of a parameter '{name}'")
+    if entries is not None and entries < 1:
+        raise BpttError(f"entries {entries} must be at least 1; leave it out for all")
     rng = np.random.default_rng(seed)
     first = loss(arrays)
-    if not np.ndim(first) == 0 or not np.isfinite(first):
+    if not isinstance(first, (int, float, np.number, np.ndarray)) or np.ndim(first) != 0:
+        raise BpttError(f"the loss is {' '.join(str(first).split())}: a finite number is needed")
+    if not np.isfinite(first):
         raise BpttError(f"the loss is {first}: a finite number is needed")
     checks, wrong_steps = [], []
     for name, values in arrays.items():
@@ -162,6 +169,8 @@ def _checked(
         array = np.asarray(value)
         if array.dtype != np.float64:
             raise BpttError(f"parameter '{name}' is {array.dtype}: convert it to float64")
+        if not array.size:
+            raise BpttError(f"parameter '{name}' has no entries: leave it out")
         if np.shape(gradients[name]) != array.shape:
             raise BpttError(
                 f"the gradient of '{name}' has shape {np.shape(gradients[name])}: "

@@ -58,6 +58,9 @@ KINDS: dict[str, tuple[tuple[float, ...], Draw]] = {
     "zeros": ((), lambda rng, s, a: np.zeros(s)),
 }
 
+# No number of a distribution may be larger, so that drawing cannot overflow.
+LARGEST = 1e300
+
 DEFAULTS = {"U": "glorot_uniform", "W": "orthogonal", "V": "glorot_uniform"}
 
 
@@ -68,7 +71,7 @@ def parse(text: str) -> tuple[str, tuple[float, ...]]:
     if not match or name not in KINDS:
         raise BpttError(f"initialiser '{text}' is not known: choose one of {quoted_list(KINDS)}")
     defaults = KINDS[name][0]
-    given = [part for part in (match[2] or "").split(",") if part.strip()]
+    given = (match[2] or "").split(",") if (match[2] or "").strip() else []
     try:
         values = tuple(float(part) for part in given)
     except ValueError:
@@ -78,7 +81,10 @@ def parse(text: str) -> tuple[str, tuple[float, ...]]:
             f"initialiser '{text}' cannot be read: '{name}' takes "
             f"{len(defaults) or 'no'} finite number{'' if len(defaults) == 1 else 's'}"
         )
-    return name, values + defaults[len(values) :]
+    values += defaults[len(values) :]
+    if name in ("normal", "uniform") and not 0 <= values[0] < LARGEST:
+        raise BpttError(f"initialiser '{text}': {values[0]:g} is not between 0 and {LARGEST:g}")
+    return name, values
 
 
 def _choice(settings: Mapping[str, str], letter: str, gate: str) -> str:
@@ -90,7 +96,7 @@ def _choice(settings: Mapping[str, str], letter: str, gate: str) -> str:
 def check(structure: Structure, settings: Mapping[str, str]) -> None:
     """Raises BpttError if a setting names no parameter or gate, or an initialiser is not known."""
     cell = structure.equations
-    letters = {"U", "W", "b", "V", "c", *(f"{state}0" for state in cell.states)}
+    letters = {name.partition(".")[0] for name in structure.layout().shapes}
     for key, text in settings.items():
         letter, _, gate = key.partition(".")
         gates = cell.preactivations if letter == "b" else cell.gate_names
@@ -136,7 +142,8 @@ def initialize(
                 drawn = KINDS[kind][1](rng, (block.shape[0], width), arguments)
                 if letter == "b" and gate == "f" and structure.cell == "lstm":
                     drawn = drawn + forget_bias
-                block[:, column * width : (column + 1) * width] = drawn
+                with np.errstate(over="ignore"):  # looked for below
+                    block[:, column * width : (column + 1) * width] = drawn
     if not np.isfinite(flat).all():
         raise BpttError(f"the initial weights do not fit {structure.dtype}: use smaller ones")
     return flat

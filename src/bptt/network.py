@@ -180,7 +180,11 @@ class Network:
                 f"x has {steps} steps, but the untied weights are made for {s.steps}: "
                 "give at most that many, or use a tied network"
             )
-        return x, self._lengths(lengths, batch, steps), self._state(state, batch)
+        checked = self._lengths(lengths, batch, steps)
+        ended = np.arange(steps) >= checked[:, None]  # (B, T)
+        if ended.any() and x.ndim == 3:
+            x[ended] = 0  # padding may hold anything, NaN too; x is a copy already
+        return x, checked, self._state(state, batch)
 
     def _lengths(self, lengths: ArrayLike | None, batch: int, steps: int) -> NDArray[np.intp]:
         if lengths is None:

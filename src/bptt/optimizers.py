@@ -138,8 +138,9 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("every", "iterations"):
             if getattr(self, name) < 1:
                 raise BpttError(f"schedule {name} {getattr(self, name)} must be at least 1")
-        if self.warmup < 0:
-            raise BpttError(f"schedule warmup {self.warmup} must not be negative")
+        for name in ("warmup", "factor", "minimum"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise BpttError(f"schedule {name} {getattr(self, name)} must be 0 or more")
 
     def factors(self, iterations: NDArray[np.integer]) -> NDArray[np.float64]:
         """The factor at each of these iteration numbers."""

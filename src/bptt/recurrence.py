@@ -104,9 +104,9 @@ def _output_preactivations(structure: Structure, weights: Weights, h: Array) -> 
     if structure.readout == "last":
         h = h[-1:]
     # (T, B, H) by (H, O), or by (T, H, O) untied: a product a step in either case
-    o: Array = h @ V
+    o: Array = h @ (V if V.ndim == 2 else V[: len(h)])
     if c is not None:
-        o = o + (c if c.ndim == 1 else c[:, None, :])
+        o = o + (c if c.ndim == 1 else c[: len(h), None, :])
     return o
 
 

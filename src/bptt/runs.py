@@ -54,12 +54,13 @@ def write_file(path: Path, content: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise BpttError(
             f"'{path}' cannot be written: {error.strerror}; "
             "free some space or choose another folder with --out"
         ) from None
+    finally:
+        if temporary:  # still there only if something went wrong, an interrupt included
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _tensors(tensors: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
@@ -121,11 +122,17 @@ def load_network(
                 f"{structure.dtype} {shape}; the file is damaged"
             )
     theta = np.concatenate([tensors[name].ravel() for name in shapes])
-    task = metadata.get("task")
-    return (
-        Network(structure, theta=theta, engine=engine),
-        task_from_config(task) if isinstance(task, dict) else None,
-    )
+    network = Network(structure, theta=theta, engine=engine)
+    described = metadata.get("task")
+    if not isinstance(described, dict):
+        return network, None
+    task = task_from_config(described)
+    if (task.inputs, task.outputs) != (structure.inputs, structure.outputs):
+        raise BpttError(
+            f"'{path}' does not fit its own description: its task has {task.inputs} inputs and "
+            f"its network {structure.inputs}; the file is damaged"
+        )
+    return network, task
 
 
 def load_task_network(path: str | Path, kind: type[Any]) -> tuple[Network, Any]:
@@ -145,6 +152,33 @@ def history_csv(history: list[Record]) -> bytes:
     return ("\n".join(rows) + "\n").encode()
 
 
+def _plain(standing: "Standing") -> dict[str, Any]:
+    """As JSON can hold it: the random state's integers are wider than 64 bits."""
+    return {
+        **{name: getattr(standing, name) for name in standing.__struct_fields__},
+        "history": [asdict(record) for record in standing.history],
+        "pending": asdict(standing.pending),
+    }
+
+
+class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a run stands: a checkpoint's metadata."""
+
+    settings: dict[str, Any]
+    iteration: int
+    stream: dict[str, Any]
+    history: list[Record]
+    pending: Pending
+    smooth_loss: float
+    seconds: float
+
+    def fits(self) -> bool:
+        """Whether the iteration agrees with the records and what is pending."""
+        recorded = self.history[-1].iteration if self.history else 0
+        counts = {len(values) for values in asdict(self.pending).values()}
+        return counts == {self.iteration - recorded}
+
+
 def save_checkpoint(folder: Path, training: Training) -> None:
     """Write history and checkpoint. The checkpoint holds the history too: if only one of the two
     is written, the checkpoint is what counts."""
@@ -152,16 +186,11 @@ def save_checkpoint(folder: Path, training: Training) -> None:
     tensors = {"theta": learner.theta, "s0": learner.s0, "s1": learner.s1}
     if learner.state is not None:
         tensors["state"] = learner.state
-    metadata = {
-        "settings": training.settings.as_dict(),
-        "iteration": learner.iteration,
-        "stream": training.stream.state(),
-        "history": [asdict(record) for record in training.history],
-        "pending": asdict(training.pending),
-        "smooth_loss": training.smooth_loss,
-        "seconds": training.seconds,
-    }
-    write_file(folder / CHECKPOINT, _tensors(tensors, metadata))
+    standing = Standing(
+        training.settings.as_dict(), learner.iteration, training.stream.state(),
+        training.history, training.pending, training.smooth_loss, training.seconds,
+    )  # fmt: skip
+    write_file(folder / CHECKPOINT, _tensors(tensors, _plain(standing)))
     write_file(folder / HISTORY, history_csv(training.history))
 
 
@@ -214,23 +243,30 @@ def load_training(folder: Path) -> Training:
             raise BpttError(f"'{folder}' is not a run: it has no {CONFIG}; name a run's folder")
         return Training(settings_from_dict(read_json(folder / CONFIG)))
     tensors, metadata = _read_tensors(checkpoint)
+    damaged = BpttError(f"'{checkpoint}' does not fit its own description: it is damaged")
     try:
-        training = Training(settings_from_dict(metadata["settings"]))
+        stands = msgspec.convert(metadata, Standing)
+    except msgspec.ValidationError:
+        raise damaged from None
+    settings = settings_from_dict(stands.settings)
+    size = settings.structure.layout().size
+    if any(tensors[name].shape != (size,) for name in ("theta", "s0", "s1") if name in tensors):
+        raise damaged  # before anything of that size is made
+    try:
+        training = Training(settings)
         learner = training.learner
         for name in ("theta", "s0", "s1", "state"):
             target = getattr(learner, name)
             if target is not None:
                 if tensors[name].shape != target.shape or tensors[name].dtype != target.dtype:
-                    raise ValueError(name)
+                    raise damaged
                 target[:] = tensors[name]
-        learner.iteration = int(metadata["iteration"])
-        training.stream.restore(metadata["stream"])
-        training.history = [Record(**record) for record in metadata["history"]]
-        training.pending = Pending(**metadata["pending"])
-        training.smooth_loss = float(metadata["smooth_loss"])
-        training.seconds = float(metadata["seconds"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, BpttError):
-            raise
-        raise BpttError(f"'{checkpoint}' cannot be read: it is damaged; train again") from None
+        training.stream.restore(stands.stream)
+    except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise (error if isinstance(error, BpttError) else damaged) from None
+    learner.iteration = stands.iteration
+    training.history, training.pending = stands.history, stands.pending
+    training.smooth_loss, training.seconds = stands.smooth_loss, stands.seconds
+    if not stands.fits():
+        raise damaged
     return training

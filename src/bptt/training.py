@@ -5,6 +5,7 @@ answered at once. How the iterations are cut into calls changes no number.
 """
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -54,6 +55,12 @@ class Divergence:
 
     def __str__(self) -> str:
         return f"diverged at iteration {self.iteration}: {self.what}"
+
+    @classmethod
+    def from_text(cls, text: str) -> "Divergence | None":
+        """What `str` made of one, read back; None for any other text."""
+        match = re.fullmatch(r"diverged at iteration (\d+): (.*)", text)
+        return cls(int(match[1]), match[2]) if match else None
 
 
 @dataclass
@@ -172,7 +179,7 @@ class Training:
         if self._warm:  # the first call includes compilation
             self._iteration_seconds = elapsed / count
         self._warm = True
-        if np.isfinite(chunk.norm).all() and np.isfinite(self.learner.theta).all():
+        if self._is_finite(chunk):
             self.pending.add(chunk, self._counted_steps(batch))
             self.seconds += elapsed
         else:
@@ -188,6 +195,11 @@ class Training:
         return self.network.engine.train(
             structure, optimizer, self.learner, batch.x, batch.y, lengths, reset
         )
+
+    def _is_finite(self, chunk: Chunk) -> bool:
+        """Whether losses, gradients and weights of a call are all finite numbers."""
+        numbers = (chunk.loss, chunk.norm, self.learner.theta)
+        return all(bool(np.isfinite(each).all()) for each in numbers)
 
     def _counted_steps(self, batch: Batch) -> NDArray[np.integer]:
         """How many steps of each iteration counted in the loss."""
@@ -211,11 +223,11 @@ class Training:
                 None if batch.reset is None else batch.reset[n : n + 1],
             )
             chunk = self._train(one)
-            finite = np.isfinite(self.learner.theta)
-            if np.isfinite(chunk.norm).all() and finite.all():
+            if self._is_finite(chunk):
                 self.pending.add(chunk, self._counted_steps(one))
                 continue
-            if np.isfinite(chunk.norm).all():
+            finite = np.isfinite(self.learner.theta)
+            if np.isfinite(chunk.norm).all() and np.isfinite(chunk.loss).all():
                 name, index = self.settings.structure.layout().name_of(int(np.argmin(finite)))
                 what = f"the update made {name}{list(index)} {self.learner.theta[~finite][0]}"
             else:
