@@ -70,8 +70,9 @@ def _output_delta(case: Case, o: Array, y: Array) -> Array:
         return _sigmoid(o) - y
     if case.output == "linear":
         return o - y
-    e = np.exp(o - o.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True) - np.eye(case.outputs)[y]
+    e: Array = np.exp(o - o.max(axis=1, keepdims=True))
+    p: Array = e / e.sum(axis=1, keepdims=True)
+    return p - np.eye(case.outputs)[y]
 
 
 def _sigmoid(a: Array) -> Array:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,14 +63,26 @@ def run(arguments: list[str]) -> int:
     except BpttError as error:
         print(f"bptt: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"bptt: {error or 'not enough memory'}: make the network smaller", file=sys.stderr)
+        return 2
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is None:
             raise
-        line = " ".join(message().split())
+        line = " ".join(message().split()).rstrip(".")
         if line:
-            print(f"bptt: {line.rstrip('.')}; see 'bptt --help'", file=sys.stderr)
+            print(f"bptt: {line}{_given(error, arguments)}; see 'bptt --help'", file=sys.stderr)
         return 2
+
+
+def _given(error: Exception, arguments: list[str]) -> str:
+    """The value that an option was given, which the parser's message leaves out."""
+    names = getattr(getattr(error, "param", None), "opts", [])
+    for name, value in pairwise(arguments):
+        if name in names:
+            return f", but '{value}' was given"
+    return ""
 
 
 def answer(as_json: bool, values: Mapping[str, Any], text: str) -> None:

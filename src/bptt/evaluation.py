@@ -119,8 +119,9 @@ def write(
         raise BpttError("the start text is empty: give at least one character")
     if not 0 <= temperature < float("inf"):
         raise BpttError(f"temperature {temperature} must be 0 or more")
-    if length < 0:
-        raise BpttError(f"length {length} must not be negative")
+    for name, value in (("length", length), ("seed", seed)):
+        if value < 0:
+            raise BpttError(f"{name} {value} must not be negative")
     rng = np.random.default_rng(seed)
     found = network.forward(task.encode(start)[None])
     o, state = found.o[0, -1].astype(np.float64), found.state

@@ -75,6 +75,6 @@ def settings_for(task: Addition | Text, options: Mapping[str, Any]) -> Settings:
             raise BpttError(f"option '{name}' is not known: choose of {', '.join(sorted(known))}")
     if structure.get("tied") is False:
         structure["steps"] = task.steps
-    if structure["output"] == "linear" and "loss" not in options:
+    if structure["output"] == "linear" and options.get("loss") is None:
         structure["loss"] = "squared"
     return settings_from_dict({**values, "structure": structure, "optimizer": optimizer})

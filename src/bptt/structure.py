@@ -10,6 +10,8 @@ from bptt.parameters import Layout
 READOUTS = ("steps", "last")
 INITIAL_STATES = ("zeros", "trainable")
 DTYPES = ("float32", "float64")
+# 4 GB of float32; training keeps four such vectors.
+MOST_PARAMETERS = 10**9
 
 
 class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +61,12 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 )
         if not self.tied and self.steps < 1:
             raise BpttError("an untied network needs `steps`, the number of steps it is made for")
+        if self.layout().size > MOST_PARAMETERS:
+            raise BpttError(
+                f"a network with hidden {self.hidden} and layers {self.layers} has "
+                f"{self.layout().size:,} parameters: make it smaller, "
+                f"at most {MOST_PARAMETERS:,} are allowed"
+            )
 
     @property
     def equations(self) -> Cell:

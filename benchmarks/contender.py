@@ -1,0 +1,178 @@
+"""What a contender is, and how it is checked and timed.
+
+A contender is a module of this package with
+
+    LABEL                                  its name in tables and figures
+    missing() -> str                       why it cannot run here ('' if it can)
+    versions() -> dict                     of what it runs on; only called if nothing is missing
+    covers(case) -> bool                   whether it can do this work
+    forms(case, threads) -> list[Form]     ways of doing it, to be tried; the fastest is reported
+    prepare(case, problem, threads, form) -> Prepared
+
+`prepare` does all that a user would not wait for at every iteration: copying data to where the
+contender wants it, compiling. `Prepared.run()` is what is timed: all iterations of the problem
+from its initial weights (or, where the case does not train, one forward and backward), finished
+when it returns. `Prepared.result()` is the weights (or gradients) the last run left, by name,
+each (M, ...).
+
+Every form of every contender must agree with `benchmarks.oracle` before it is timed.
+"""
+
+import importlib
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from benchmarks.cases import Case, Problem, Weights, problem
+from benchmarks.oracle import expected
+
+NAMES = ("ours", "numpy_reports", "pytorch", "jax_loop", "c_floor")
+Form = dict[str, Any]
+
+# Largest error of a parameter's entries as a share of the largest change of that parameter. A wrong
+# equation or layout is off by 0.1 and more; float32 rounding through T steps and tens of
+# iterations stays under 1e-4 (measured: 5e-5 at worst), float64 under 1e-12.
+TOLERANCE = {"float32": 5e-4, "float64": 1e-10}
+
+RUN_SECONDS = 0.25  # one timed run lasts about this long, if the case has the iterations for it
+TRIALS = 3  # runs by which forms are compared
+REPEATS = 11  # runs of the best form; their median is reported
+
+
+class Prepared(Protocol):
+    """Work ready to be run."""
+
+    def run(self) -> None:
+        """Do all iterations of the problem, from its initial weights."""
+
+    def result(self) -> Weights:
+        """Final weights, or gradients, of the last run, each (M, ...)."""
+
+
+class Contender(Protocol):
+    """A module that does the work of the cases; see the head of this file."""
+
+    LABEL: str
+
+    def missing(self) -> str:
+        """Why it cannot run here; '' if it can."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what it runs on."""
+
+    def covers(self, case: Case) -> bool:
+        """Whether it can do this work."""
+
+    def forms(self, case: Case, threads: int) -> list[Form]:
+        """Ways of doing the work."""
+
+    def prepare(self, case: Case, problem: Problem, threads: int, form: Form) -> Prepared:
+        """The work in that form, ready to be run."""
+
+
+class WrongResultError(Exception):
+    """A contender's weights or gradients are not those of the oracle."""
+
+
+def load(name: str) -> Contender | None:
+    """The contender of that name, None if its module is not there."""
+    if importlib.util.find_spec(f"benchmarks.{name}") is None:
+        return None
+    module: Any = importlib.import_module(f"benchmarks.{name}")
+    return module  # type: ignore[no-any-return]  # a module satisfies the protocol
+
+
+def disagreement(case: Case, given: Problem, result: Weights, right: Weights) -> float:
+    """Largest error by parameter, as a share of the parameter's largest change (or gradient).
+
+    NaN or a wrong shape is an infinite error.
+    """
+    worst = 0.0
+    for name, value in right.items():
+        mine = np.asarray(result[name], np.float64)
+        if mine.shape != value.shape or not np.isfinite(mine).all():
+            return float("inf")
+        start = given.weights[name].astype(np.float64) if case.trains else np.zeros(())
+        scale = np.abs(value - start).max()
+        worst = max(worst, float(np.abs(mine - value).max() / scale))
+    return worst
+
+
+def check(contender: Contender, case: Case, threads: int, form: Form) -> float:
+    """Error of the contender on `case.check` iterations; WrongResultError if too large.
+
+    The work is run twice, so that what one run leaves behind in the next is seen.
+    """
+    given = problem(case, case.check, seed=1)
+    right = expected(case, given)
+    prepared = contender.prepare(case, given, threads, form)
+    error = 0.0
+    for _ in range(2):
+        prepared.run()
+        error = max(error, disagreement(case, given, prepared.result(), right))
+    if not error <= TOLERANCE[case.dtype]:
+        raise WrongResultError(
+            f"{contender.LABEL}, {case.name}, {words(form)}: error {error:.1e} of the oracle, "
+            f"allowed {TOLERANCE[case.dtype]:.0e}"
+        )
+    return error
+
+
+def clock(threads: int) -> Callable[[], float]:
+    """CPU time of the process for one thread, wall time for several."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def seconds(prepared: Prepared, threads: int, repeats: int) -> list[float]:
+    """Seconds of each of the runs, after one that is not counted."""
+    now, spent = clock(threads), []
+    prepared.run()
+    for _ in range(repeats):
+        start = now()
+        prepared.run()
+        spent.append(now() - start)
+    return spent
+
+
+def iterations_to_time(contender: Contender, case: Case, threads: int, form: Form) -> int:
+    """How many iterations fill about RUN_SECONDS."""
+    given = problem(case, case.check)
+    once = min(seconds(contender.prepare(case, given, threads, form), threads, 2)) / case.check
+    return int(np.clip(RUN_SECONDS / max(once, 1e-8), min(case.check, case.most), case.most))
+
+
+def measure(contender: Contender, case: Case, threads: int, short: bool) -> dict[str, Any]:
+    """Check all forms, time them, and report the fastest one. `short` checks one and times none.
+
+    Seconds are per iteration and model.
+    """
+    forms = contender.forms(case, threads)
+    if short:
+        return {"error": check(contender, case.short(), threads, forms[0]), "form": words(forms[0])}
+    tried = []
+    for form in forms:
+        error = check(contender, case, threads, form)
+        count = iterations_to_time(contender, case, threads, form)
+        prepared = contender.prepare(case, problem(case, count), threads, form)
+        trial = statistics.median(seconds(prepared, threads, TRIALS)) / count
+        tried.append((trial, error, count, form, prepared))
+    _, error, count, form, prepared = min(tried, key=lambda entry: entry[0])
+    spent = [s / count / case.models for s in seconds(prepared, threads, REPEATS)]
+    return {
+        "error": error,
+        "form": words(form),
+        "iterations": count,
+        "seconds": statistics.median(spent),
+        "fastest": min(spent),
+        "slowest": max(spent),
+        "forms": {words(each): trial / case.models for trial, _, _, each, _ in tried},
+    }
+
+
+def words(form: Form) -> str:
+    """A form in words: 'unroll 8, products dot'."""
+    return ", ".join(f"{name} {value}" for name, value in form.items()) or "plain"

@@ -1,0 +1,227 @@
+"""The benchmark's own parts: the oracle, the check, the contenders at hand, tables and fits."""
+
+import dataclasses
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # benchmarks is not part of the installed package
+
+cases: Any = importlib.import_module("benchmarks.cases")
+oracle: Any = importlib.import_module("benchmarks.oracle")
+contender: Any = importlib.import_module("benchmarks.contender")
+report: Any = importlib.import_module("benchmarks.report")
+growth: Any = importlib.import_module("benchmarks.growth")
+
+OUTPUTS = {"sigmoid": 1, "linear": 2, "softmax": 5}
+NAMED = [name for name in cases.ALL if not name.startswith("growth")]
+
+
+def odd_case(cell: str, output: str, tokens: bool = False) -> Any:
+    return dataclasses.replace(
+        cases.ALL["lstm-gradient-128"],
+        cell=cell,
+        output=output,
+        outputs=OUTPUTS[output],
+        tokens=tokens,
+        inputs=5 if tokens else 2,
+        batch=3,
+        steps=7,
+        hidden=4,
+        scale=0.5,
+        dtype="float64",
+    )
+
+
+def loss(case: Any, w: Any, x: Any, y: Any) -> float:
+    """The mean loss, from the oracle's forward step alone."""
+    x = np.eye(case.inputs)[x] if case.tokens else x
+    forward, _ = oracle.CELLS[case.cell]
+    state = {name: np.zeros((case.batch, case.hidden)) for name in "hc"}
+    total = 0.0
+    for t in range(case.steps):
+        state, _ = forward(w, x[:, t], state)
+        o = state["h"] @ w["V"] + w["c"]
+        if case.output == "sigmoid":
+            total += float((np.logaddexp(0, o) - o * y[:, t]).sum())
+        elif case.output == "linear":
+            total += float(0.5 * ((o - y[:, t]) ** 2).sum())
+        else:
+            at_target = o[np.arange(case.batch), y[:, t]]
+            total += float((np.log(np.exp(o).sum(axis=1)) - at_target).sum())
+    return float(total / (case.batch * case.steps))
+
+
+@pytest.mark.parametrize(
+    ("cell", "output", "tokens"),
+    [
+        ("elman", "sigmoid", False),
+        ("elman", "linear", False),
+        ("lstm", "linear", False),
+        ("lstm", "softmax", True),
+        ("gru", "linear", False),
+        ("gru", "softmax", True),
+    ],
+)
+def test_oracle_gradients_are_central_differences(cell: str, output: str, tokens: bool) -> None:
+    case = odd_case(cell, output, tokens)
+    given = cases.problem(case, 1, seed=3)
+    if output == "softmax":
+        assert given.y.shape == (1, 1, case.batch, case.steps)
+    w = {name: value[0] for name, value in given.weights.items()}
+    x, y = given.x[0, 0], given.y[0, 0]
+    claimed = oracle.gradients(case, w, x, y)
+    step = 1e-6
+    for name, value in w.items():
+        for index in np.ndindex(value.shape):
+            up, down = value.copy(), value.copy()
+            up[index] += step
+            down[index] -= step
+            slope = (loss(case, w | {name: up}, x, y) - loss(case, w | {name: down}, x, y)) / 2
+            # Central differences in float64 are good to about 1e-10 here.
+            assert abs(slope / step - claimed[name][index]) < 1e-8, (name, index)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_numpy_contender_agrees_with_the_oracle(name: str) -> None:
+    module = contender.load("numpy_reports")
+    assert contender.check(module, cases.ALL[name].short(), 1, {}) < 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if cases.ALL[name].models == 1])
+def test_cases_are_well_conditioned(name: str) -> None:
+    # Weights off by half a float32 ulp must not move the answer by a tenth of what the check
+    # allows; otherwise it would refuse right contenders.
+    case = cases.ALL[name] if cases.ALL[name].trains else cases.ALL[name].short()
+    given = cases.problem(case, case.check, seed=1)
+    given = dataclasses.replace(
+        given, weights={key: value.astype("f8") for key, value in given.weights.items()}
+    )
+    random = np.random.default_rng(0)
+    moved = {
+        key: value * (1 + 3e-8 * random.choice([-1, 1], value.shape))
+        for key, value in given.weights.items()
+    }
+    right = oracle.expected(case, given)
+    near = oracle.expected(case, dataclasses.replace(given, weights=moved))
+    if case.trains:
+        near = {key: near[key] - moved[key] + given.weights[key] for key in near}
+    error = contender.disagreement(case, given, near, right)
+    assert error < contender.TOLERANCE["float32"] / 10
+
+
+def test_the_c_floor_agrees_for_odd_sizes_and_every_form() -> None:
+    floor = contender.load("c_floor")
+    if floor.missing():
+        pytest.skip(floor.missing())
+    for hidden, steps, inputs in ((1, 1, 1), (5, 7, 3), (17, 9, 2)):
+        case = dataclasses.replace(
+            cases.ALL["elman-online-16"], hidden=hidden, steps=steps, inputs=2, scale=0.5
+        )
+        given = cases.problem(case, case.check, seed=1)
+        if inputs != 2:
+            x = np.random.default_rng(0).standard_normal((*given.x.shape[:-1], inputs))
+            case = dataclasses.replace(case, inputs=inputs)
+            weights = cases.problem(dataclasses.replace(case, output="linear"), 1).weights
+            given = cases.Problem(weights, x.astype("f4"), given.y)
+        right = oracle.expected(case, given)
+        for form in floor.forms(case, 1):
+            work = floor.prepare(case, given, 1, form)
+            for _ in range(2):
+                work.run()
+                error = contender.disagreement(case, given, work.result(), right)
+                assert error < 5e-4, (hidden, form)
+
+
+@pytest.mark.parametrize("name", ["elman-online-3", "lstm-text-64", "gru-gradient-128"])
+def test_the_check_refuses_what_is_slightly_wrong(name: str) -> None:
+    module = contender.load("numpy_reports")
+
+    class Wrong:
+        LABEL = "wrong"
+
+        @staticmethod
+        def prepare(case: Any, given: Any, threads: int, form: Any) -> Any:
+            weights = {key: value.copy() for key, value in given.weights.items()}
+            weights["W"][0, 0, 0] += 0.05
+            changed = dataclasses.replace(given, weights=weights)
+            return module.prepare(case, changed, threads, form)
+
+    with pytest.raises(contender.WrongResultError, match="allowed"):
+        contender.check(Wrong, cases.ALL[name].short(), 1, {})
+
+
+def test_disagreement_is_infinite_for_nan_and_wrong_shapes() -> None:
+    case = cases.ALL["elman-online-3"].short()
+    given = cases.problem(case, 2)
+    right = oracle.expected(case, given)
+    assert contender.disagreement(case, given, right, right) == 0
+    for wrong in (right["U"] * np.nan, right["U"][0]):
+        assert contender.disagreement(case, given, right | {"U": wrong}, right) == np.inf
+
+
+def test_every_model_has_data_and_weights_of_its_own() -> None:
+    case = cases.ALL["elman-128-models-8"].short()
+    given = cases.problem(case, 3)
+    assert len({value.tobytes() for value in given.weights["W"]}) == case.models
+    assert len({value.tobytes() for value in given.x}) == case.models
+
+
+def test_targets_of_the_adder_are_sums() -> None:
+    given = cases.problem(cases.ALL["elman-online-3"], 50)
+    powers = 2 ** np.arange(8)
+    a, b = (given.x[0, :, 0, :, i] @ powers for i in range(2))
+    np.testing.assert_array_equal(given.y[0, :, 0, :, 0] @ powers, (a + b) % 256)
+
+
+def test_a_worker_reports_absence_and_agreement_as_json() -> None:
+    def lines(name: str) -> list[Any]:
+        command = [sys.executable, "-m", "benchmarks.worker"]
+        command += ["elman-online-3,lstm-text-64", name, "1", "--short"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    found = lines("numpy_reports")
+    assert [line["case"] for line in found] == ["elman-online-3", "lstm-text-64"]
+    assert all(line["error"] < 1e-4 for line in found)
+    assert "absent" in lines("c_floor")[1]
+    assert lines("no_such_module")[0]["absent"] == "not written"
+
+
+def test_the_table_has_ratios_and_says_what_is_wrong(tmp_path: Path) -> None:
+    shared = {"case": "elman-online-16", "threads": 1}
+    lines = [
+        shared | {"contender": "ours", "label": "bptt", "seconds": 2e-6},
+        shared | {"contender": "pytorch", "label": "PyTorch", "seconds": 1e-3},
+        shared | {"contender": "jax_loop", "label": "JAX", "wrong": "error 1e-1"},
+        shared | {"contender": "c_floor", "absent": "no C compiler"},
+    ]
+    text = report.table(lines, {"cores": "2"})
+    assert "| Elman online, H 16, T 8 | 1 | 2 µs | 1 ms (500.00×) | wrong: error 1e-1 | - |" in text
+    assert "Absent: c_floor: no C compiler." in text
+    assert report.figure(lines, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_exponents_are_those_of_the_points() -> None:
+    sizes = [2.0, 8.0, 32.0]
+    assert growth.exponent(sizes, [5 * size**1.5 for size in sizes]) == pytest.approx(1.5)
+    assert growth.exponent([1.0], [1.0]) is None
+
+
+def test_growth_measures_the_peak_of_a_worker() -> None:
+    command = [sys.executable, "-m", "benchmarks.worker", "growth-steps-256", "numpy_reports", "1"]
+    done = subprocess.run(
+        [*command, "--growth"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    line = json.loads(done.stdout)
+    # NumPy keeps at least the states and gates of 16 samples, 256 steps, 64 units.
+    assert line["peak"] > 0.5 * line["arrays"] > 0
+    assert line["seconds"] > 0
