@@ -434,3 +434,30 @@ def test_float32_network_is_refused() -> None:
     x, y = data_of(network, 0)
     with pytest.raises(BpttError, match="dtype='float64'"):
         check_network(network, x, y)
+
+
+def test_a_kink_within_a_step_is_not_held_against_the_gradient() -> None:
+    """At 3e-6 a difference over 1e-5 straddles the corner of max(w, 0); a smaller one does not."""
+    near = {"w": np.array([3e-6, -3e-6])}
+    right, wrong = {"w": np.array([1.0, 0.0])}, {"w": np.array([1.0, 1.0])}
+
+    def corner(p: Any) -> float:
+        return float(np.maximum(p["w"], 0).sum())
+
+    assert check_gradients(corner, near, right).passed
+    result = check_gradients(corner, near, wrong)
+    assert [entry.index for entry in result.parameters[0].failed] == [(1,)]
+
+
+@pytest.mark.parametrize(("cell", "gate"), [("lstm", "f"), ("gru", "z")])
+def test_a_report_names_the_gate_and_the_unit(cell: str, gate: str) -> None:
+    network = Network(
+        inputs=D, hidden=H, outputs=O, cell=cell, dtype="float64", engine="reference", seed=2
+    )
+    x, y = data_of(network, 0)
+    report = str(check_network(network, x, y))
+    names = network.structure.equations.gate_names
+    worst = {each.name: each.worst for each in check_network(network, x, y).parameters}
+    column = worst["W"].index[-1]
+    assert f"(gate {names[column // H]}, unit {column % H})" in report
+    assert gate in names

@@ -7,6 +7,8 @@ paragraph is soon known by heart; docs/log.md has the runs.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bptt.errors import BpttError
 from bptt.settings import Settings, settings_from_dict
 from bptt.tasks import Addition, Text
@@ -57,9 +59,10 @@ def settings_for(task: Addition | Text, options: Mapping[str, Any]) -> Settings:
         **preset["structure"],
     }  # fmt: skip
     optimizer = dict(preset["optimizer"])
-    for name, value in options.items():
-        if value is None:
+    for name, given in options.items():
+        if given is None:
             continue
+        value = given.item() if isinstance(given, np.generic) else given
         if name in STRUCTURE:
             structure[name] = value
         elif name in OPTIMIZER:
@@ -74,6 +77,10 @@ def settings_for(task: Addition | Text, options: Mapping[str, Any]) -> Settings:
             known = (*STRUCTURE, "optimizer", *OPTIMIZER, *STOP, *TOP)
             raise BpttError(f"option '{name}' is not known: choose of {', '.join(sorted(known))}")
     if structure.get("tied") is False:
+        if isinstance(task, Text):
+            raise BpttError(
+                "untied weights cannot write a text longer than a window: use tied ones"
+            )
         structure["steps"] = task.steps
     if structure["output"] == "linear" and options.get("loss") is None:
         structure["loss"] = "squared"

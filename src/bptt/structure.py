@@ -12,6 +12,7 @@ INITIAL_STATES = ("zeros", "trainable")
 DTYPES = ("float32", "float64")
 # 4 GB of float32; training keeps four such vectors.
 MOST_PARAMETERS = 10**9
+MOST_LAYERS = 100
 
 
 class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,6 +47,8 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         for name in ("inputs", "outputs", "hidden", "layers"):
             if getattr(self, name) < 1:
                 raise BpttError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.layers > MOST_LAYERS:
+            raise BpttError(f"layers {self.layers} is too many: at most {MOST_LAYERS}")
         cell_of(self.cell, self.activation)
         output_of(self.output, self.loss)
         for name, allowed in (

@@ -149,13 +149,13 @@ class Training:
             goal = min(goal, self.settings.iterations)
             while self.learner.iteration < goal and not self.divergence:
                 self._call_engine(goal - self.learner.iteration)
-                if interrupted() and self.learner.iteration < goal:
+                if interrupted() and self.learner.iteration < goal and not self.divergence:
                     self.reason = "interrupted"
                     return
             if self.pending.loss:
                 self.history.append(self._record())
                 yield self.history[-1]
-            if interrupted():
+            if interrupted() and not self.divergence:
                 self.reason = "interrupted"
                 return
         if self.verdict is None:
@@ -240,7 +240,9 @@ class Training:
     def _first_in_forward(self, one: Batch, chunk: Chunk) -> str:
         """What is not finite first when the batch is walked: state, output, loss or gradient."""
         lengths = None if one.lengths is None else one.lengths[0]
-        found = self.network.forward(one.x[0], lengths, self.learner.state)
+        afresh = one.reset is None or bool(one.reset[0])
+        state = None if afresh else self.learner.state
+        found = self.network.forward(one.x[0], lengths, state)
         for name, values in (("state h", found.state), ("output o", found.o)):
             if not np.isfinite(values).all():
                 return f"the {name} became {values[~np.isfinite(values)][0]}"
