@@ -360,3 +360,9 @@ def test_operands_of_the_whole_range_fill_it_evenly(kind):
     counts = np.histogram(operands, 16, (smallest, largest + 1))[0]
     # 40,000 draws into 16 equal parts: 2,500 each, six standard errors.
     np.testing.assert_allclose(counts, 2500, atol=6 * np.sqrt(2500))
+
+
+@pytest.mark.parametrize("number", [1.5, 2.0, "3", None])
+def test_only_whole_numbers_are_encoded(number):
+    with pytest.raises(BpttError, match="is not a whole number: give integers"):
+        Addition().encode([(number, 2)])

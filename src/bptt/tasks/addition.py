@@ -210,6 +210,8 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         width = self._bits(bits)
         smallest, largest = self.range_of(width)
         for number in (number for pair in pairs for number in pair):
+            if not isinstance(number, int | np.integer):
+                raise BpttError(f"{number!r} is not a whole number: give integers")
             if not smallest <= number <= largest:
                 raise BpttError(
                     f"{number} does not fit: {'signed' if self.signed else 'unsigned'} numbers of "
