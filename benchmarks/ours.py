@@ -23,8 +23,9 @@ def missing() -> str:
 
 def versions() -> dict[str, str]:
     """Its version, and its compiler's."""
-    import bptt
     import numba
+
+    import bptt
 
     return {"bptt": bptt.__version__, "numba": numba.__version__}
 

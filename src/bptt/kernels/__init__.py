@@ -3,7 +3,7 @@
     compiler.py     how kernels are compiled and where compiled code is kept
     vectors.py      the type of a vector of numbers, as wide as the processor's registers
     simd.py         operations on vectors
-    tile.py         matrix products and transposes, by tiles held in registers
+    tile.py         matrix products and transposes, by tiles held in registers; for kernels to come
     elementary.py   compiled versions of `bptt.functions`
     equations.py    how a cell's, output's or optimizer's equations get into a kernel
     plan.py         the sizes, offsets and arrays that kernels work on
