@@ -108,9 +108,8 @@ class Engine(Protocol):
     ) -> Chunk:
         """N iterations, one for each batch of x (N, B, T, ...); `learner` is updated in place.
 
-        reset (N,): before this iteration the carried state is set back to the initial state.
-        Stops early, leaving zeros in the rest of the chunk, never: divergence is for the caller
-        to see in `loss`, `norm` and the weights.
+        reset (N,): before this iteration the carried state is set back to the initial state. All N
+        iterations are done whatever becomes of the numbers: divergence is for the caller to see.
         """
 
 

@@ -79,7 +79,7 @@ def recall(network: Network, task: Text) -> Verdict:
     o = network.forward(ids[None, :-1]).o[0]
     right = o.argmax(axis=-1) == ids[1:]
     until = right.size if right.all() else int(np.argmin(right))
-    return Verdict(until, right.size, "characters, written from the first")
+    return Verdict(until, right.size, "characters written back")
 
 
 @dataclass(frozen=True)
