@@ -230,7 +230,7 @@ def test_a_failed_check_exits_with_1(capsys, monkeypatch):
         gradients["V"][...] *= 1.001
         return gradients, *rest
 
-    monkeypatch.setattr("bptt.engines.backward", wrong)
+    monkeypatch.setattr("bptt.reference_engine.backward", wrong)
     monkeypatch.setattr("bptt.commands.OUTPUTS", [("linear", "squared")])  # one is enough
     value = answer(capsys, "check", "--cell", "lstm", code=1)
     assert value["passed"] is False

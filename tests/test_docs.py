@@ -22,8 +22,9 @@ from safetensors import safe_open
 import bptt.network
 from bptt import Network
 from bptt.cells import ELMAN_TANH
-from bptt.engines import Engine, ReferenceEngine
+from bptt.engines import Engine
 from bptt.recurrence import forward
+from bptt.reference_engine import ReferenceEngine
 from bptt.structure import Structure
 
 TOP = Path(__file__).resolve().parent.parent
@@ -39,7 +40,7 @@ EQUATIONS = {"cells": range(1, 22), "outputs": range(22, 27), "optimizers": rang
 RUNNER = """
 import runpy, sys
 import bptt.network
-from bptt.engines import ReferenceEngine
+from bptt.reference_engine import ReferenceEngine
 bptt.network.engine_of = lambda name: ReferenceEngine()
 runpy.run_path(sys.argv[1], run_name="__main__")
 """

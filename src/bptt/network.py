@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bptt.engines import Engine, Forward, Gradient, engine_of
+from bptt.engines import Engine, Forward, Gradient
 from bptt.errors import BpttError, one_line
 from bptt.initializers import initialize
 from bptt.parameters import Array
+from bptt.reference_engine import ReferenceEngine
 from bptt.structure import Structure
 
 
@@ -224,6 +225,18 @@ class Network:
             bad = y.min() if y.min() < 0 else y.max()
             raise BpttError(f"class {bad} in y: numbers from 0 to {s.outputs - 1} are allowed")
         return y.astype(np.intp)
+
+
+def engine_of(name: str) -> Engine:
+    """The engine of that name. Raises BpttError for an unknown one."""
+    if name == "reference":
+        return ReferenceEngine()
+    if name == "compiled":
+        # Here, because importing the compiler takes a third of a second.
+        from bptt.kernels.engine import CompiledEngine
+
+        return CompiledEngine()
+    raise BpttError(f"engine '{name}' is not known: choose 'compiled' or 'reference'")
 
 
 def structure_of(settings: Mapping[str, Any]) -> Structure:

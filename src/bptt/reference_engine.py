@@ -1,0 +1,119 @@
+"""The engine that runs `bptt.recurrence`: plain NumPy, to read and to compare with."""
+
+import numpy as np
+
+from bptt.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
+from bptt.optimizers import Optimizer, clip
+from bptt.parameters import Array
+from bptt.recurrence import Judged, Trace, backward, forward, judge
+from bptt.structure import Structure
+
+# Overflow and NaN are results, which training looks for; NumPy need not warn of them.
+_quiet = np.errstate(all="ignore")
+
+
+class ReferenceEngine:
+    """The engine that runs `bptt.recurrence`."""
+
+    def _forward(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        lengths: Anything,
+        state: Array | None,
+    ) -> tuple[Trace, Array]:
+        steps = x.shape[1]
+        alive = np.arange(steps)[:, None] < lengths  # (T, B)
+        initial = initial_states(structure, theta, state, len(x))
+        views = structure.layout().views(theta)
+        trace = forward(
+            structure, views, np.swapaxes(x, 0, 1), alive, [tuple(layer) for layer in initial]
+        )
+        return trace, np.array([layer.states[-1] for layer in trace.layers])
+
+    def _judge(self, structure: Structure, trace: Trace, y: Anything) -> Judged:
+        last = structure.readout == "last"
+        return judge(structure, trace, y[None] if last else np.swapaxes(y, 0, 1))
+
+    @_quiet
+    def forward(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        lengths: Anything,
+        state: Array | None,
+    ) -> Forward:
+        """See `Engine.forward`."""
+        trace, final = self._forward(structure, theta, x, lengths, state)
+        rows = trace.o.shape[:2]
+        y = np.zeros(rows if structure.head.classes else trace.o.shape, np.intp)
+        p = judge(structure, trace, y).p
+        if structure.readout == "last":
+            return Forward(p[0], trace.o[0], final)
+        return Forward(np.swapaxes(p, 0, 1), np.swapaxes(trace.o, 0, 1), final)
+
+    @_quiet
+    def gradient(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        state: Array | None,
+    ) -> Gradient:
+        """See `Engine.gradient`."""
+        trace, final = self._forward(structure, theta, x, lengths, state)
+        judged = self._judge(structure, trace, y)
+        flat, dx, ds = self._backward(structure, theta, trace, judged.do, state is None)
+        dx = None if dx is None else np.swapaxes(dx, 0, 1)
+        return Gradient(judged.loss, flat, dx, ds, final)
+
+    def _backward(
+        self, structure: Structure, theta: Array, trace: Trace, do: Array, own_state: bool
+    ) -> tuple[Array, Array | None, Array]:
+        layout = structure.layout()
+        gradients, dx, ds = backward(structure, layout.views(theta), trace, do)
+        if not own_state:  # a state handed in stands in for h0, which then has no gradient
+            for name in gradients:
+                if name.partition(".")[0] in ("h0", "c0"):
+                    gradients[name][...] = 0
+        flat = np.concatenate([gradients[name].ravel() for name in layout.shapes])
+        return flat, dx, np.array(ds)
+
+    @_quiet
+    def train(
+        self,
+        structure: Structure,
+        optimizer: Optimizer,
+        learner: Learner,
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        reset: Anything,
+    ) -> Chunk:
+        """See `Engine.train`."""
+        count = len(x)
+        chunk = Chunk(
+            np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count)
+        )
+        coefficients = optimizer.coefficients(learner.iteration, count).astype(structure.dtype)
+        rule, carried = optimizer.rule, learner.state is not None
+        for n in range(count):
+            k = tuple(coefficients[n])
+            learner.theta[:], learner.s0[:] = rule.prepare(learner.theta, learner.s0, k)
+            state = learner.state if carried and not reset[n] else None
+            trace, final = self._forward(structure, learner.theta, x[n], lengths[n], state)
+            judged = self._judge(structure, trace, y[n])
+            g, _, _ = self._backward(structure, learner.theta, trace, judged.do, state is None)
+            chunk.loss[n], chunk.wrong[n] = judged.loss, judged.wrong
+            chunk.exact[n], chunk.norm[n] = judged.exact, clip(g, *optimizer.clips)
+            learner.theta[:], learner.s0[:], learner.s1[:] = rule.update(
+                learner.theta, g, learner.s0, learner.s1, k
+            )
+            if carried:
+                learner.state = final
+        learner.iteration += count
+        return chunk
