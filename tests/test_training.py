@@ -230,7 +230,12 @@ def first_bad_iteration(training):
 
 @pytest.mark.parametrize(
     ("engine", "options"),
-    [("reference", HUGE), ("reference", EXPLODING), ("compiled", HUGE)],
+    [
+        ("reference", HUGE),
+        ("reference", EXPLODING),
+        # With the compiler off NumPy's numbers warn of what compiled ones keep to themselves.
+        pytest.param("compiled", HUGE, marks=needs_compiler),
+    ],
     ids=["reference", "reference relu", "compiled"],
 )
 @pytest.mark.parametrize("seed", [0, 1, 2])
