@@ -476,3 +476,10 @@ def test_a_damaged_result_is_refused(content, folder, tmp_path):
     with pytest.raises(BpttError) as caught:
         str(api.load_run(tmp_path))
     one_line(caught)
+
+
+def test_a_run_and_its_figure_show_themselves_in_a_notebook():
+    run = short_run()
+    for shown in (run, run.figure()):
+        assert shown._repr_png_().startswith(b"\x89PNG")
+    assert run.history._repr_html_().count("<tr") == len(run.records) + 1

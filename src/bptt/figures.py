@@ -13,12 +13,19 @@ from bptt.training import Record
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 
 
+class ShownFigure(Figure):
+    """A figure that shows itself in a notebook, whatever matplotlib backend is in use there."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 def learning_curve(history: Sequence[Record], title: str, unit: str, outputs: str) -> Figure:
     """Loss and share of wrong outputs against iteration.
 
     unit: of the loss per step, for the axis; outputs: what an output is called ('bits').
     """
-    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
+    figure = ShownFigure(figsize=(7.2, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)
     iterations = [record.iteration for record in history]
