@@ -17,7 +17,9 @@ from kill_and_resume import trials
 from safetensors.numpy import load_file
 
 from bptt import runs
+from bptt.api import resume
 from bptt.cli import run
+from bptt.errors import BpttError
 
 needs_compiler = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"), reason="the compiler is off"
@@ -275,6 +277,8 @@ def test_a_diverged_run_exits_with_1_and_says_so_ever_after(here, capsys):
     assert "smaller learning rate" in text
     assert value["divergence"] in said(capsys, "show", "one")
     assert "smaller learning rate" in refused(capsys, "train", "--resume", "one")
+    with pytest.raises(BpttError, match="smaller learning rate"):
+        resume("one")
 
 
 def test_resume_of_a_finished_run_changes_nothing(shelf, tmp_path, capsys):

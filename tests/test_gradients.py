@@ -461,3 +461,17 @@ def test_a_report_names_the_gate_and_the_unit(cell: str, gate: str) -> None:
     column = worst["W"].index[-1]
     assert f"(gate {names[column // H]}, unit {column % H})" in report
     assert gate in names
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
+def test_a_sequence_walked_in_windows_ends_in_the_same_state(cell: str) -> None:
+    """The state that `gradient` gives out starts the next window, as in truncated BPTT."""
+    network = Network(
+        inputs=D, hidden=H, outputs=O, cell=cell, layers=2, dtype="float64", engine="reference"
+    )
+    x, y = data_of(network, 3)
+    cut = x.shape[1] // 2
+    first = network.gradient(x[:, :cut], y[:, :cut])
+    second = network.gradient(x[:, cut:], y[:, cut:], state=first.final_state)
+    # The same products in the same order: equal but for nothing.
+    np.testing.assert_array_equal(second.final_state, network.forward(x).state)

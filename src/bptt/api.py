@@ -106,7 +106,7 @@ def train(task: Addition | Text | Settings, **options: Any) -> Run:
 def resume(run: Run | str | Path) -> Run:
     """Go on with an interrupted run, or with a run's folder; ends with the weights that an
     uninterrupted run gives."""
-    training = run.training if isinstance(run, Run) else runs.load_training(Path(run))
+    training = run.training if isinstance(run, Run) else runs.load_unfinished(Path(run))
     with interrupts() as received:
         for _ in training.records(lambda: bool(received)):
             pass

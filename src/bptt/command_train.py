@@ -50,12 +50,7 @@ def train_and_report(
 
 def resume_and_report(folder: Path, as_json: bool) -> int:
     """Go on with a run; returns the exit code."""
-    training = runs.load_training(folder)
-    if (folder / runs.RESULT).exists():
-        reason = runs.read_json(folder / runs.RESULT).get("reason")
-        if reason == "diverged":
-            raise BpttError(f"'{folder}' diverged: train again with a smaller learning rate")
-    return _train(training, folder, 1.0, as_json)
+    return _train(runs.load_unfinished(folder), folder, 1.0, as_json)
 
 
 def _train(training: Training, folder: Path, checkpoint_seconds: float, as_json: bool) -> int:

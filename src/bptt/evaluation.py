@@ -77,9 +77,8 @@ def recall(network: Network, task: Text) -> Verdict:
     """
     ids = task.encode(task.text)
     o = network.forward(ids[None, :-1]).o[0]
-    right = o.argmax(axis=-1) == ids[1:]
-    until = right.size if right.all() else int(np.argmin(right))
-    return Verdict(until, right.size, "characters written back")
+    until = task.recalled(task.decode(o.argmax(axis=-1)))
+    return Verdict(until, len(ids) - 1, "characters written back")
 
 
 @dataclass(frozen=True)

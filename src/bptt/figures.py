@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from bptt.training import Record
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 class ShownFigure(Figure):

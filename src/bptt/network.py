@@ -26,7 +26,8 @@ class Gradients:
     loss: in the network's reduction. parameters: by name, shaped as the parameters. x: shaped as
     the input, None for one-hot inputs. state: by the state the batch started from,
     (layers, S, B, H).
-    flat: `parameters` as one vector, in the order of `Network.theta`.
+    flat: `parameters` as one vector, in the order of `Network.theta`. final_state: the states after
+    the last step, to start the next window from (truncated BPTT).
     """
 
     loss: float
@@ -34,6 +35,7 @@ class Gradients:
     x: Array | None
     state: Array
     flat: Array
+    final_state: Array
 
 
 class Network:
@@ -144,7 +146,7 @@ class Network:
         """
         found = self._gradient(x, y, lengths, state)
         views = self.structure.layout().views(found.flat)
-        return Gradients(found.loss, views, found.x, found.state, found.flat)
+        return Gradients(found.loss, views, found.x, found.state, found.flat, found.final_state)
 
     def _gradient(
         self, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None, state: ArrayLike | None

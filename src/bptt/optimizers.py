@@ -91,24 +91,22 @@ def adam_update(theta: Value, g: Value, s0: Value, s1: Value, k: Values) -> Valu
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """The equations of an optimizer; `states` tells which of s0, s1 it keeps."""
+    """The equations of an optimizer, and the number by which kernels know it."""
 
     code: int
     prepare: Prepare
     update: Update
-    states: int
 
 
-# The order is the code by which compiled kernels know the rule.
 RULES: dict[str, Rule] = {
-    "sgd": Rule(0, no_preparation, sgd_update, 0),
-    "momentum": Rule(1, no_preparation, momentum_update, 1),
-    "nesterov": Rule(2, look_ahead, nesterov_update, 1),
-    "rmsprop": Rule(3, no_preparation, rmsprop_update, 2),
-    "rmsprop_nesterov": Rule(4, look_ahead, rmsprop_nesterov_update, 2),
-    "adagrad": Rule(5, no_preparation, adagrad_update, 1),
-    "adam": Rule(6, no_preparation, adam_update, 2),
-    "adamw": Rule(6, no_preparation, adam_update, 2),
+    "sgd": Rule(0, no_preparation, sgd_update),
+    "momentum": Rule(1, no_preparation, momentum_update),
+    "nesterov": Rule(2, look_ahead, nesterov_update),
+    "rmsprop": Rule(3, no_preparation, rmsprop_update),
+    "rmsprop_nesterov": Rule(4, look_ahead, rmsprop_nesterov_update),
+    "adagrad": Rule(5, no_preparation, adagrad_update),
+    "adam": Rule(6, no_preparation, adam_update),
+    "adamw": Rule(6, no_preparation, adam_update),
 }
 
 

@@ -234,6 +234,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def load_unfinished(folder: Path) -> Training:
+    """As `load_training`, for a run that is to go on: one that diverged cannot."""
+    if (folder / RESULT).exists() and read_json(folder / RESULT).get("reason") == "diverged":
+        raise BpttError(f"'{folder}' diverged: train again with a smaller learning rate")
+    return load_training(folder)
+
+
 def load_training(folder: Path) -> Training:
     """A run to go on with: from its checkpoint, or, if it was killed before the first one, from
     its settings. Raises BpttError if there is neither, or they cannot be read."""

@@ -81,11 +81,6 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """The output function and loss."""
         return output_of(self.output, self.loss)
 
-    @property
-    def sets(self) -> int:
-        """How many sets of weights there are: 1 if tied, else one a step."""
-        return 1 if self.tied else self.steps
-
     def layer_inputs(self, layer: int) -> int:
         """How many inputs a layer has: D for the first, H for the others."""
         return self.inputs if layer == 0 else self.hidden

@@ -163,9 +163,8 @@ class Training:
 
     def _call_engine(self, most: int) -> None:
         """One call of the engine: as many iterations as take about CALL_SECONDS."""
-        numbers = self.settings.batch * self.task.steps * (self.task.inputs + 1)
-        if self.task.name == "text":
-            numbers = self.settings.batch * self.task.steps * 2
+        per_step = 2 if self.task.ids else self.task.inputs + self.task.outputs
+        numbers = self.settings.batch * self.task.steps * per_step
         count = max(1, min(most, CALL_NUMBERS // numbers))
         if self._iteration_seconds:
             count = max(1, min(count, int(CALL_SECONDS / self._iteration_seconds)))
