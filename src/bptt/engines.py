@@ -6,6 +6,7 @@ There are two engines with the same methods and, within rounding, the same numbe
 Arrays at this edge are (B, T, features), batch first, and already checked by `bptt.network`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,6 +108,23 @@ class Engine(Protocol):
 
         reset (N,): before this iteration the carried state is set back to the initial state. All N
         iterations are done whatever becomes of the numbers: divergence is for the caller to see.
+        """
+
+    def train_many(
+        self,
+        structure: Structure,
+        optimizers: Sequence[Optimizer],
+        learners: Sequence[Learner],
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        reset: Anything,
+    ) -> list[Chunk]:
+        """`train` for M models of one structure side by side, each with its own data.
+
+        x (M, N, B, T, ...), y, lengths (M, N, B), reset (M, N); optimizers: M of one kind, each
+        with its own numbers. A model's numbers do not depend on its neighbours, on M or on its
+        place among them.
         """
 
 

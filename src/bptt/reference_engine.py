@@ -1,5 +1,7 @@
 """The engine that runs `bptt.recurrence`: plain NumPy, to read and to compare with."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bptt.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
@@ -117,3 +119,19 @@ class ReferenceEngine:
                 learner.state = final
         learner.iteration += count
         return chunk
+
+    def train_many(
+        self,
+        structure: Structure,
+        optimizers: Sequence[Optimizer],
+        learners: Sequence[Learner],
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        reset: Anything,
+    ) -> list[Chunk]:
+        """See `bptt.engines.Engine.train_many`: one model after another."""
+        return [
+            self.train(structure, *each)
+            for each in zip(optimizers, learners, x, y, lengths, reset, strict=True)
+        ]

@@ -1,5 +1,7 @@
 """The compiled engine: arrays of the public shapes in, kernels called, public shapes out."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bptt.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
@@ -119,6 +121,22 @@ class CompiledEngine:
         learner.iteration += count
         loss, wrong, exact, norm = results
         return Chunk(loss, wrong.astype(np.int64), exact.astype(np.int64), norm)
+
+    def train_many(
+        self,
+        structure: Structure,
+        optimizers: Sequence[Optimizer],
+        learners: Sequence[Learner],
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        reset: Anything,
+    ) -> list[Chunk]:
+        """See `bptt.engines.Engine.train_many`."""
+        return [
+            self.train(structure, *each)
+            for each in zip(optimizers, learners, x, y, lengths, reset, strict=True)
+        ]
 
 
 def _final_state(plan: Plan, work: Work) -> Array:
