@@ -1,61 +1,53 @@
 """The compiled engine: arrays of the public shapes in, kernels called, public shapes out."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
 
 from bptt.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
-from bptt.kernels import training, walk
-from bptt.kernels.plan import Plan, Work, make_plan, make_work
+from bptt.kernels.layout import MODELS, Shape, goes_side_by_side, regime_for
+from bptt.kernels.training import BACKWARD, FORWARD, TRAIN
+from bptt.kernels.vectors import lanes
+from bptt.kernels.walker import Data, Walker, each
 from bptt.optimizers import Optimizer
 from bptt.parameters import Array
 from bptt.structure import Structure
 
+# Workspaces kept for the next batch of the same shape.
+KEPT = 4
+# Samples of a forward pass that are walked at once: what they need stays in the processor's cache.
+AT_ONCE = 512
+
 
 class CompiledEngine:
-    """The engine that runs `bptt.kernels`. Keeps the arrays of the last sizes it worked on."""
+    """The engine that runs `bptt.kernels`. Keeps the arrays of the last shapes it worked on."""
 
     def __init__(self) -> None:
-        self._key: object = None
-        self._plan: Plan | None = None
-        self._work: Work | None = None
+        self._kept: OrderedDict[Shape, list[Walker]] = OrderedDict()
+        self._lock = Lock()
 
-    def _prepared(
-        self, structure: Structure, x: Anything, want_gradient: bool, want_dx: bool
-    ) -> tuple[Plan, Work]:
-        """Plan and arrays for a batch x (B, T, ...)."""
-        one_hot = x.ndim == 2
-        key = (structure, x.shape[:2], one_hot, want_gradient, want_dx)
-        if key != self._key or self._plan is None or self._work is None:
-            self._plan = make_plan(structure, x.shape[0], x.shape[1], one_hot)
-            self._work = make_work(structure, self._plan, want_gradient, want_dx and not one_hot)
-            self._key = key
-        return self._plan, self._work
+    def _take(self, shape: Shape) -> Walker:
+        """A walker of that shape that nobody else uses."""
+        with self._lock:
+            free = self._kept.setdefault(shape, [])
+            self._kept.move_to_end(shape)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            if free:
+                return free.pop()
+        return Walker(shape)
 
-    def _walk(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        y: Anything | None,
-        lengths: Anything,
-        state: Array | None,
-    ) -> tuple[float, Plan, Work]:
-        """One batch forward, and backward if there are targets."""
-        want_gradient = y is not None
-        plan, work = self._prepared(structure, x, want_gradient, want_gradient)
-        values, ids = _split(plan, x[None], structure.dtype)
-        if y is None:
-            rows = work.o.shape[0]
-            y = np.zeros((plan.B, rows) if plan.output == 3 else (plan.B, rows, plan.O), np.int64)
-            y = y[:, 0] if plan.last else y
-        targets, classes = _split_targets(plan, y[None], structure.dtype)
-        alive = np.arange(plan.T)[:, None] < lengths
-        start = initial_states(structure, theta, state, plan.B)
-        work.states[:, 0] = start.reshape(plan.layers, plan.S, -1)
-        data = (values[0], ids[0], targets[0], classes[0], alive, bool(alive.all()))
-        loss, _, _ = walk.walk(structure.equations, plan, theta, data, state is None, work)
-        return float(loss), plan, work
+    def _give_back(self, walker: Walker) -> None:
+        with self._lock:
+            if walker.shape in self._kept:
+                self._kept[walker.shape].append(walker)
+
+    def _shape(self, structure: Structure, x: Anything, **wanted: bool) -> Shape:
+        """The shape of a batch x (B, T, ...)."""
+        B, T = x.shape[:2]
+        return Shape(structure, regime_for(structure, B), B, T, x.ndim == 2, B, **wanted)
 
     def forward(
         self,
@@ -66,11 +58,47 @@ class CompiledEngine:
         state: Array | None,
     ) -> Forward:
         """See `bptt.engines.Engine.forward`."""
-        _, plan, work = self._walk(structure, theta, x, None, lengths, state)
-        p, o = work.p.copy(), work.o.copy()
-        if plan.last:
-            return Forward(p[0], o[0], _final_state(plan, work))
-        return Forward(np.swapaxes(p, 0, 1), np.swapaxes(o, 0, 1), _final_state(plan, work))
+        parts = []
+        for first in range(0, len(x), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            given = None if state is None else state[:, :, some]
+            parts.append(self._forward(structure, theta, x[some], lengths[some], given))
+        if len(parts) == 1:
+            return parts[0]
+        return Forward(
+            np.concatenate([part.p for part in parts]),
+            np.concatenate([part.o for part in parts]),
+            np.concatenate([part.state for part in parts], axis=2),
+        )
+
+    def _forward(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        lengths: Anything,
+        state: Array | None,
+    ) -> Forward:
+        walker = self._take(self._shape(structure, x, gradient=False, optimizer=False))
+        self._walk(walker, FORWARD, theta, Data(structure, x[None], None, lengths[None]), state)
+        p, o = walker.read_outputs("p"), walker.read_outputs("oc")
+        final = walker.read_states(x.shape[1])
+        self._give_back(walker)
+        if structure.readout == "last":
+            return Forward(p[:, 0], o[:, 0], final)
+        return Forward(p, o, final)
+
+    def _walk(
+        self, walker: Walker, work: int, theta: Array, data: Data, state: Array | None
+    ) -> Anything:
+        """One batch, without an optimizer; gives the kernel's results."""
+        structure, optimizer = walker.shape.structure, Optimizer()
+        walker.write("theta", theta)
+        data.reset[:] = state is None
+        if state is not None:
+            walker.write_states(initial_states(structure, theta, state, walker.shape.B))
+        k = optimizer.coefficients(0, 1).astype(structure.dtype)
+        return walker.walk(work, data, state is not None, optimizer, k)
 
     def gradient(
         self,
@@ -82,12 +110,17 @@ class CompiledEngine:
         state: Array | None,
     ) -> Gradient:
         """See `bptt.engines.Engine.gradient`."""
-        loss, plan, work = self._walk(structure, theta, x, y, lengths, state)
-        dx = None
-        if work.dx.size:
-            dx = np.swapaxes(work.dx.reshape(plan.T, plan.B, plan.D), 0, 1).copy()
-        ds = work.ds0.reshape(plan.layers, plan.S, plan.B, plan.H).copy()
-        return Gradient(loss, work.g.copy(), dx, ds, _final_state(plan, work))
+        walker = self._take(self._shape(structure, x, optimizer=False, dx=x.ndim == 3, to_start=True))
+        data = Data(structure, x[None], y[None], lengths[None])
+        results = self._walk(walker, FORWARD | BACKWARD, theta, data, state)
+        g = np.empty_like(theta)
+        walker.read("g", g)
+        found = Gradient(
+            float(results[0, 0]), g, walker.read_dx() if x.ndim == 3 else None,
+            walker.read_state_gradient(), walker.read_states(x.shape[1]),
+        )  # fmt: skip
+        self._give_back(walker)
+        return found
 
     def train(
         self,
@@ -100,27 +133,21 @@ class CompiledEngine:
         reset: Anything,
     ) -> Chunk:
         """See `bptt.engines.Engine.train`."""
-        count = len(x)
-        plan, work = self._prepared(structure, x[0], True, False)
-        values, ids = _split(plan, x, structure.dtype)
-        targets, classes = _split_targets(plan, y, structure.dtype)
-        full = bool((lengths == plan.T).all())
-        alive = np.arange(plan.T)[:, None] < (lengths[:1] if full else lengths)[:, None]
-        carry = learner.state is not None
+        walker = self._take(self._shape(structure, x[0]))
+        for place in ("theta", "s0", "s1"):
+            walker.write(place, getattr(learner, place))
         if learner.state is not None:
-            work.states[:, 0] = learner.state.reshape(plan.layers, plan.S, -1)
-        coefficients = optimizer.coefficients(learner.iteration, count).astype(structure.dtype)
-        results = np.zeros((4, count))
-        training.train(
-            structure.equations, plan, optimizer.rule.code, optimizer.clips, coefficients,
-            learner.theta, learner.s0, learner.s1, values, ids, targets, classes, alive, full,
-            reset, carry, work, results,
-        )  # fmt: skip
+            walker.write_states(learner.state)
+        data = Data(structure, x, y, lengths, reset)
+        k = optimizer.coefficients(learner.iteration, len(x)).astype(structure.dtype)
+        results = walker.walk(TRAIN, data, learner.state is not None, optimizer, k)
+        for place in ("theta", "s0", "s1"):
+            walker.read(place, getattr(learner, place))
         if learner.state is not None:
-            learner.state[:] = work.states[:, 0].reshape(learner.state.shape)
-        learner.iteration += count
-        loss, wrong, exact, norm = results
-        return Chunk(loss, wrong.astype(np.int64), exact.astype(np.int64), norm)
+            learner.state[:] = walker.read_states(0)
+        learner.iteration += len(x)
+        self._give_back(walker)
+        return _chunk(results)
 
     def train_many(
         self,
@@ -132,30 +159,61 @@ class CompiledEngine:
         lengths: Anything,
         reset: Anything,
     ) -> list[Chunk]:
-        """See `bptt.engines.Engine.train_many`."""
-        return [
-            self.train(structure, *each)
-            for each in zip(optimizers, learners, x, y, lengths, reset, strict=True)
-        ]
+        """See `bptt.engines.Engine.train_many`: small models in the lanes of a vector, others
+        one a thread."""
+        carried = any(learner.state is not None for learner in learners)
+        if carried or not goes_side_by_side(structure, x.shape[2]):
+            return each(
+                lambda m: self.train(
+                    structure, optimizers[m], learners[m], x[m], y[m], lengths[m], reset[m]
+                ),
+                list(range(len(learners))),
+            )
+        size = lanes(structure.dtype)
+
+        def block(first: int) -> list[Chunk]:
+            some = slice(first, first + size)
+            return self._train_block(
+                structure, optimizers[some], learners[some], x[some], y[some], lengths[some]
+            )
+
+        blocks = each(block, list(range(0, len(learners), size)))
+        return [chunk for found in blocks for chunk in found]
+
+    def _train_block(
+        self,
+        structure: Structure,
+        optimizers: Sequence[Optimizer],
+        learners: Sequence[Learner],
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+    ) -> list[Chunk]:
+        """As many models as a vector has lanes, or fewer. x (M, N, 1, T, ...)."""
+        M, N, _, T = x.shape[:4]
+        walker = self._take(Shape(structure, MODELS, M, T, x.ndim == 4, 1))
+        space = walker.spaces[0]
+        size = structure.layout().size
+        places = [space.values[name] for name in ("theta", "s0", "s1")]
+        arrays = [space.m[at : at + size * space.L].reshape(size, space.L) for at in places]
+        for name, array in zip(("theta", "s0", "s1"), arrays, strict=True):
+            array[:, :M] = np.stack([getattr(learner, name) for learner in learners], axis=1)
+        k = np.zeros((N, 8, space.L), structure.dtype)
+        for lane, (optimizer, learner) in enumerate(zip(optimizers, learners, strict=True)):
+            k[:, :, lane] = optimizer.coefficients(learner.iteration, N)
+        data = Data(structure, x[:, :, 0], y[:, :, 0], lengths[:, :, 0]).flat()
+        data.reset = np.ones(N, np.int64)
+        results = walker.call(space, TRAIN, data, N, False, optimizers[0], k, apart=N)
+        for name, array in zip(("theta", "s0", "s1"), arrays, strict=True):
+            for lane, learner in enumerate(learners):
+                getattr(learner, name)[:] = array[:, lane]
+        for learner in learners:
+            learner.iteration += N
+        self._give_back(walker)
+        return [_chunk(results[:, :, lane]) for lane in range(M)]
 
 
-def _final_state(plan: Plan, work: Work) -> Array:
-    """The states after the last step, (layers, S, B, H)."""
-    return work.states[:, plan.T].reshape(plan.layers, plan.S, plan.B, plan.H).copy()
-
-
-def _split(plan: Plan, x: Anything, dtype: str) -> tuple[Anything, Anything]:
-    """Inputs (N, B, T, ...) as values (N, T, B*D) and ids (N, T, B); one of them is a dummy."""
-    time_first = np.swapaxes(x, 1, 2)
-    if plan.one_hot:
-        return np.zeros((1, plan.T, 1), dtype), np.ascontiguousarray(time_first, np.int64)
-    values = np.ascontiguousarray(time_first, dtype).reshape(len(x), plan.T, -1)
-    return values, np.zeros((1, plan.T, 1), np.int64)
-
-
-def _split_targets(plan: Plan, y: Anything, dtype: str) -> tuple[Anything, Anything]:
-    """Targets (N, B, T, ...) as values (N, T, B, O) and classes (N, T, B), T = 1 for 'last'."""
-    time_first = y[:, None] if plan.last else np.swapaxes(y, 1, 2)
-    if plan.output == 3:
-        return np.zeros((1, 1, 1, 1), dtype), np.ascontiguousarray(time_first, np.int64)
-    return np.ascontiguousarray(time_first, dtype), np.zeros((1, 1, 1), np.int64)
+def _chunk(results: Anything) -> Chunk:
+    """The kernel's results (N, 4) of one model."""
+    loss, wrong, exact, norm = results.T.astype(np.float64)
+    return Chunk(loss, wrong.astype(np.int64), exact.astype(np.int64), norm)

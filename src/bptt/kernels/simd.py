@@ -1,9 +1,9 @@
 """Operations on vectors of numbers (type `bptt.kernels.vectors.Vec`), for use inside kernels.
 
-    width load store load_part store_part broadcast splat zero      memory and registers
+    width get put load store load_part store_part broadcast splat zero    memory and registers
     constant fma select absolute root largest smallest with_sign_of lane by lane
     polynomial power_of_2 exponent significand                      for elementary functions
-    vsum vmax count_true any_true                                   across lanes
+    vsum count_true any_true                                        across lanes
 
 + - * / and comparisons are written as usual. `c += v` is not there, because the NumPy arrays that
 stand for vectors when the compiler is off would change in place: write `c = c + v`.
@@ -30,8 +30,8 @@ from bptt.kernels.vectors import (
     load_vector,
     multiply_add,
     operation,
-    shuffle,
     store_vector,
+    sum_of_lanes,
 )
 
 # Memory.
@@ -52,6 +52,36 @@ def _define_width(_: Any, arr: Any) -> Any:
 def width(arr: Any) -> int:
     """How many of the array's elements a vector holds; a constant of the compiled code."""
     return lanes(arr.dtype)
+
+
+def _define_get(_: Any, arr: Any, off: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = data_pointer(context, builder, arr, args[0])
+        return builder.load(builder.gep(base, [args[1]]))
+
+    return arr.dtype(arr, types.intp), generate
+
+
+@operation(_define_get)
+def get(arr: Any, off: int) -> Any:
+    """One number. An index in brackets would be looked at for being negative, every time."""
+    return _span(arr, off, 1)[0]
+
+
+def _define_put(_: Any, arr: Any, off: Any, x: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = data_pointer(context, builder, arr, args[0])
+        value = context.cast(builder, args[2], x, arr.dtype)
+        builder.store(value, builder.gep(base, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(arr, types.intp, x), generate
+
+
+@operation(_define_put)
+def put(arr: Any, off: int, x: Any) -> None:
+    """Write one number."""
+    _span(arr, off, 1)[:] = x
 
 
 def _define_load(_: Any, arr: Any, off: Any) -> Any:
@@ -357,27 +387,6 @@ def significand(x: Any) -> Any:
 # Across lanes. Halves are combined with halves, always in the same order.
 
 
-def _define_across(combine: Any) -> Any:
-    """The definition of a reduction by halves; `combine` emits the operation on two halves."""
-
-    def define(_: Any, v: Any) -> Any:
-        if not isinstance(v, Vec):
-            return None
-
-        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            value, n = args[0], v.lanes
-            while n > 1:
-                n //= 2
-                low = shuffle(builder, value, value, list(range(n)))
-                high = shuffle(builder, value, value, list(range(n, 2 * n)))
-                value = combine(builder, low, high)
-            return builder.extract_element(value, ir.Constant(I32, 0))
-
-        return v.dtype(v), generate
-
-    return define
-
-
 def _emit_maximum(builder: Any, a: Any, b: Any) -> Any:
     larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)
     return builder.select(builder.fcmp_unordered("uno", a, a), a, larger)
@@ -388,18 +397,18 @@ def _emit_minimum(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_unordered("uno", a, a), a, smaller)
 
 
-@operation(_define_across(lambda builder, a, b: builder.fadd(a, b)))
+def _define_vsum(_: Any, v: Any) -> Any:
+    if not isinstance(v, Vec):
+        return None
+    return v.dtype(v), lambda context, builder, sig, args: sum_of_lanes(builder, args[0])
+
+
+@operation(_define_vsum)
 def vsum(v: Any) -> Any:
     """The sum of the lanes, halves added to halves."""
     while v.size > 1:
         v = v[: v.size // 2] + v[v.size // 2 :]
     return v[0]
-
-
-@operation(_define_across(_emit_maximum))
-def vmax(v: Any) -> Any:
-    """The largest lane; NaN if any is NaN."""
-    return np.max(v)
 
 
 def _define_pair(emit: Any) -> Any:

@@ -1,11 +1,14 @@
-"""Products and transposes of matrices in flat arrays, by tiles held in registers.
+"""Products and transposes of matrices in one flat array, by tiles held in registers.
 
 A tile is R rows by C vectors of sums. It walks the depth of a product once, and each number it
 loads serves a whole row or column of the tile.
 
     sum[r, c] += sum over k < depth of X(r, k) P(c, k)
-    X(r, k) = x[x_off + r x_row + k x_step]   one number for all lanes ("shared"), or a vector
-    P(c, k) = the vector at p[p_off + c p_col + k p_step]
+    X(r, k) = x + r x_row + k x_step   one number for all lanes ("shared"), or a vector ("lanes")
+              (a matrix packed in panels has its blocks of TILE_ROWS rows x_block a row apart)
+    P(c, k) = the vector at p + c p_col + k p_step
+
+Every matrix is a place in one array m, so that a product has few arguments.
 """
 
 from typing import Any
@@ -15,7 +18,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 
-from bptt.kernels.simd import load, load_part, store, store_part, width, zero
+from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
 from bptt.kernels.vectors import (
     FLAGS,
     I64,
@@ -29,20 +32,16 @@ from bptt.kernels.vectors import (
     registers,
     shuffle,
     store_vector,
+    sum_of_lanes,
 )
 
-# The rows of a tile of TILE_COLUMNS vectors that leave room for the operands. Six would fit in 32
-# registers too, but not with the next operands that the compiler loads ahead: then sums go through
-# memory, at a third of the speed.
-TILE_COLUMNS = 4
+# The rows of a tile, of up to four vectors each: as many as leave room for the operands in the
+# registers. Six rows of four vectors would fit too, but not with the next operands that the
+# compiler loads ahead: then sums go through memory, at a third of the speed.
 TILE_ROWS = 4 if registers() == 32 else 2
 # Sums that go on side by side, because each waits about this many additions for its last one.
 SUMS = 8
-
-
-def _literal(*kinds: Any) -> bool:
-    literals = (types.IntegerLiteral, types.BooleanLiteral)
-    return all(isinstance(each, literals) for each in kinds)
+KINDS = ("shared", "lanes", "summed")
 
 
 def _at(builder: Any, off: Any, count: int, stride: Any) -> list[Any]:
@@ -54,7 +53,7 @@ def _at(builder: Any, off: Any, count: int, stride: Any) -> list[Any]:
 
 
 def _define_loads(_: Any, arr: Any, off: Any, stride: Any, count: Any) -> Any:
-    if not _literal(count):
+    if not isinstance(count, types.IntegerLiteral):
         return None
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -94,40 +93,16 @@ def stores(arr: Any, off: int, stride: int, values: Any) -> None:
         store(arr, off + k * stride, value)
 
 
-def _define_zeros(_: Any, arr: Any, count: Any) -> Any:
-    if not _literal(count):
-        return None
-    result = types.UniTuple(Vec(arr.dtype), count.literal_value)
-    return result(arr, count), lambda context, builder, sig, args: ir.Constant(
-        context.get_value_type(sig.return_type), None
-    )
-
-
-@operation(_define_zeros, literal=True)
-def zeros(arr: Any, count: int) -> Any:
-    """A tuple of `count` (a constant) vectors of zeros."""
-    return (zero(arr),) * count
-
-
-def _chains(tiles: int) -> int:
-    """How many partial sums a place of a tile of this many places should have."""
-    chains = 1
-    while chains * tiles < SUMS:
-        chains *= 2
-    return chains
-
-
 class _Tile:
     """Emits the instructions of one tile: R rows, C vectors, sums in LLVM variables that become
     registers. With several chains a place has several partial sums, each of every so many-th k."""
 
-    def __init__(
-        self, builder: Any, vector: Any, R: int, C: int, shared: bool, chains: int
-    ) -> None:
-        self.builder, self.vector, self.R, self.C, self.shared = builder, vector, R, C, shared
+    def __init__(self, builder: Any, vector: Any, R: int, C: int, kind: str, chains: int) -> None:
+        self.builder, self.vector, self.R, self.C = builder, vector, R, C
+        self.fetch = load_broadcast if kind == "shared" else load_vector
         self.chains = chains
         self.sums = [
-            [cgutils.alloca_once(builder, vector) for _ in range(R * C)] for _ in range(self.chains)
+            [cgutils.alloca_once(builder, vector) for _ in range(R * C)] for _ in range(chains)
         ]
 
     def start(self, acc: list[Any]) -> None:
@@ -148,11 +123,12 @@ class _Tile:
             ]
         return chains[0]
 
-    def accumulate(self, x: list[Any], p: list[Any], depth: Any) -> None:
-        """Walk the depth: x is base, offset, row and step; p base, offset, column and step."""
+    def accumulate(self, m: Any, x: list[Any], p: list[Any], depth: Any) -> None:
+        """Walk the depth: x is place, row and step; p place, column and step."""
         builder, n = self.builder, self.chains
-        self.x_base, x_off, x_row, self.x_step = x
-        self.p_base, p_off, p_col, self.p_step = p
+        self.m = m
+        x_off, x_row, self.x_step = x
+        p_off, p_col, self.p_step = p
         self.x_places = _at(builder, x_off, self.R, x_row)
         self.p_places = _at(builder, p_off, self.C, p_col)
         whole = builder.and_(depth, ir.Constant(I64, -n))
@@ -178,84 +154,56 @@ class _Tile:
             at = builder.add(k, ir.Constant(I64, i)) if i else k
             x_off, p_off = builder.mul(at, self.x_step), builder.mul(at, self.p_step)
             right = [
-                load_vector(builder, self.p_base, builder.add(place, p_off), self.vector)
+                load_vector(builder, self.m, builder.add(place, p_off), self.vector)
                 for place in self.p_places
             ]
-            fetch = load_broadcast if self.shared else load_vector
             for r, place in enumerate(self.x_places):
-                left = fetch(builder, self.x_base, builder.add(place, x_off), self.vector)
+                left = self.fetch(builder, self.m, builder.add(place, x_off), self.vector)
                 for c in range(self.C):
                     total = self.sums[chain][r * self.C + c]
                     value = multiply_add(builder, left, right[c], builder.load(total))
                     builder.store(value, total)
 
 
-# The arguments that say where X and P are.
-PLACES = [types.intp] * 3
-
-
-def _define_tile(
-    _: Any, acc: Any, R: Any, C: Any, shared: Any, x: Any, x_off: Any, x_row: Any, x_step: Any,
-    p: Any, p_off: Any, p_col: Any, p_step: Any, depth: Any,
-) -> Any:  # fmt: skip
-    vec = Vec(p.dtype)
-    if not _literal(R, C, shared) or acc != types.UniTuple(vec, R.literal_value * C.literal_value):
-        return None
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = context.get_value_type(vec)
-        rows, columns = R.literal_value, C.literal_value
-        chains = _chains(rows * columns)
-        tile = _Tile(builder, vector, rows, columns, shared.literal_value, chains)
-        tile.start([builder.extract_value(args[0], k) for k in range(acc.count)])
-        left = [data_pointer(context, builder, x, args[4]), *args[5:8]]
-        right = [data_pointer(context, builder, p, args[8]), *args[9:12]]
-        tile.accumulate(left, right, args[12])
-        return context.make_tuple(builder, acc, tile.total())
-
-    return acc(acc, R, C, shared, x, *PLACES, p, *PLACES, types.intp), generate
-
-
-@operation(_define_tile, literal=True)
-def tile(
-    acc: Any, R: int, C: int, shared: bool, x: Any, x_off: int, x_row: int, x_step: int,
-    p: Any, p_off: int, p_col: int, p_step: int, depth: int,
-) -> Any:  # fmt: skip
-    """acc[r C + c] + sum over k of X(r, k) P(c, k), a tuple; R, C and shared are constants."""
-    n, sums = width(p), list(acc)
-    for k in range(depth):
-        for r in range(R):
-            at = x_off + r * x_row + k * x_step
-            left = x[at] if shared else load(x, at)[:n]
-            for c in range(C):
-                right = load(p, p_off + c * p_col + k * p_step)
-                sums[r * C + c] = sums[r * C + c] + left * right
-    return tuple(sums)
-
-
-def _row_counts(C: int) -> tuple[int, ...]:
-    """The heights of the tiles that cover any number of rows of C vectors, tallest first."""
-    return (TILE_ROWS, 2, 1)[TILE_ROWS == 2 :] if C == TILE_COLUMNS else (4, 1)
+def _chains(tiles: int) -> int:
+    """How many partial sums a place of a tile of this many places should have."""
+    chains = 1
+    while chains * tiles < SUMS:
+        chains *= 2
+    return chains
 
 
 class _Strip:
-    """Emits the instructions of rows of C vectors: arguments as in `strip`, places as a base
-    address, an offset and two strides."""
+    """Emits the instructions of rows of C vectors: arguments as in `strip`, in lists."""
 
-    def __init__(
-        self, builder: Any, vector: Any, C: int, shared: bool,
-        out: list[Any], x: list[Any], p: list[Any], depth: Any, accumulate: Any, last: Any,
-    ) -> None:  # fmt: skip
-        self.builder, self.vector, self.C, self.shared = builder, vector, C, shared
-        self.out, self.x, self.p, self.depth, self.accumulate = out, x, p, depth, accumulate
-        self.mask = None if last is None else first_lanes(builder, vector, last)
+    def __init__(self, builder: Any, vector: Any, C: int, kind: str, m: Any, args: Any) -> None:
+        self.builder, self.vector, self.C, self.kind, self.m = builder, vector, C, kind, m
+        self.out, self.x, self.p, self.depth, self.accumulate, self.mask = args
+
+    def _before(self, places: list[Any]) -> list[Any]:
+        """The vectors that sums begin with, where they are added to."""
+        if self.kind == "summed":
+            return [ir.Constant(self.vector, None)] * len(places)
+        return [load_vector(self.builder, self.m, at, self.vector, self.mask) for at in places]
+
+    def _finish(self, places: list[Any], totals: list[Any]) -> None:
+        """Write the sums."""
+        builder = self.builder
+        for at, total in zip(places, totals, strict=True):
+            if self.kind != "summed":
+                store_vector(builder, self.m, at, total, self.mask)
+                continue
+            place = builder.gep(self.m, [at])
+            nothing = ir.Constant(self.vector.element, 0)
+            before = builder.select(self.accumulate, builder.load(place), nothing)
+            builder.store(builder.fadd(before, sum_of_lanes(builder, total)), place)
 
     def rows(self, R: int, first: Any, end: Any, chains: int) -> None:
         """Tiles of R rows, from the first row to the end."""
-        builder, mask = self.builder, self.mask
-        out, out_off, out_row, out_col = self.out
-        x, x_off, x_row, x_step = self.x
-        tile = _Tile(builder, self.vector, R, self.C, self.shared, chains)
+        builder = self.builder
+        out_off, out_row, out_col = self.out
+        x_off, x_block, x_row, x_step = self.x
+        tile = _Tile(builder, self.vector, R, self.C, self.kind, chains)
         with cgutils.for_range_slice(builder, first, end, ir.Constant(I64, R), I64) as (r, _):
             places = [
                 place
@@ -264,123 +212,116 @@ class _Strip:
             ]
             tile.start([ir.Constant(self.vector, None)] * len(places))
             with builder.if_then(self.accumulate):
-                tile.start([load_vector(builder, out, at, self.vector, mask) for at in places])
-            x_first = builder.add(x_off, builder.mul(r, x_row))
-            tile.accumulate([x, x_first, x_row, x_step], self.p, self.depth)
-            for place, total in zip(places, tile.total(), strict=True):
-                store_vector(builder, out, place, total, mask)
+                tile.start(self._before(places))
+            at = builder.add(x_off, builder.mul(r, x_block))
+            tile.accumulate(self.m, [at, x_row, x_step], self.p, self.depth)
+            self._finish(places, tile.total())
 
 
 def _define_strip(
-    _: Any, C: Any, partial: Any, shared: Any, last: Any,
-    out: Any, out_off: Any, out_row: Any, out_col: Any, rows: Any,
-    x: Any, x_off: Any, x_row: Any, x_step: Any,
-    p: Any, p_off: Any, p_col: Any, p_step: Any, depth: Any, accumulate: Any,
+    _: Any, C: Any, partial: Any, kind: Any, last: Any, m: Any, out: Any, out_row: Any,
+    out_col: Any, rows: Any, x: Any, x_block: Any, x_row: Any, x_step: Any, p: Any, p_col: Any,
+    p_step: Any, depth: Any, accumulate: Any,
 ) -> Any:  # fmt: skip
-    vec = Vec(p.dtype)
-    if not _literal(C, partial, shared) or vec != Vec(out.dtype):
+    literals = (types.IntegerLiteral, types.BooleanLiteral)
+    if not all(isinstance(each, literals) for each in (C, partial, kind)):
         return None
+    columns, name = C.literal_value, KINDS[kind.literal_value]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        left = [data_pointer(context, builder, x, args[9]), *args[10:13]]
-        right = [data_pointer(context, builder, p, args[13]), *args[14:17]]
-        strip = _Strip(
-            builder,
-            context.get_value_type(vec),
-            C.literal_value,
-            shared.literal_value,
-            [data_pointer(context, builder, out, args[4]), *args[5:8]],
-            left,
-            right,
-            depth=args[17],
-            accumulate=args[18],
-            last=args[3] if partial.literal_value else None,
-        )
-        rows, none, one = args[8], ir.Constant(I64, 0), ir.Constant(I64, 1)
-        single = builder.icmp_signed("==", rows, one)
-        with builder.if_else(single) as (then, otherwise):
+        vector = context.get_value_type(Vec(m.dtype))
+        mask = first_lanes(builder, vector, args[3]) if partial.literal_value else None
+        base = data_pointer(context, builder, m, args[4])
+        none, one = ir.Constant(I64, 0), ir.Constant(I64, 1)
+        operands = (args[5:8], args[9:13], args[13:16], args[16], args[17], mask)
+        strip = _Strip(builder, vector, columns, name, base, operands)
+        rows = args[8]
+        with builder.if_else(builder.icmp_signed("==", rows, one)) as (then, otherwise):
             with then:
-                strip.rows(1, none, one, _chains(strip.C))
+                strip.rows(1, none, one, _chains(columns))
             with otherwise:
                 done = none
-                for R in _row_counts(strip.C):
+                for R in (TILE_ROWS, 1):
                     left = builder.urem(builder.sub(rows, done), ir.Constant(I64, R))
                     until = builder.sub(rows, left)
-                    strip.rows(R, done, until, 1)
+                    strip.rows(R, done, until, _chains(TILE_ROWS * columns))
                     done = until
         return context.get_dummy_value()
 
+    places = [types.intp] * 3
     return types.void(
-        C, partial, shared, types.intp, out, *PLACES, types.intp, x, *PLACES, p, *PLACES,
+        C, partial, kind, types.intp, m, *places, types.intp, types.intp, *places, *places,
         types.intp, types.boolean,
     ), generate  # fmt: skip
 
 
 @operation(_define_strip, literal=True)
 def strip(
-    C: int, partial: bool, shared: bool, last: int,
-    out: Any, out_off: int, out_row: int, out_col: int, rows: int,
-    x: Any, x_off: int, x_row: int, x_step: int,
-    p: Any, p_off: int, p_col: int, p_step: int, depth: int, accumulate: bool,
+    C: int, partial: bool, kind: int, last: int, m: Any, out: int, out_row: int, out_col: int,
+    rows: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,
+    depth: int, accumulate: bool,
 ) -> None:  # fmt: skip
     """`rows` rows of C vectors (of only the first `last` lanes, if `partial`): the vector at
-    out_off + r out_row + c out_col = its value before, if `accumulate`, or zero, + sum over k of
-    X(r, k) P(c, k). C, partial and shared are constants.
+    out + r out_row + c out_col = its value before, if `accumulate`, or zero, + the sum over k of
+    X(r, k) P(c, k). C, partial and kind (a number of `KINDS`) are constants. Of kind "summed", X
+    and P are vectors and the lanes of each sum are added up to one number.
 
     A single row is summed in several parts, for speed; a row among others is not, so that its
     numbers do not depend on how many others there are.
     """
-    lanes = last if partial else width(out)
+    name = KINDS[kind]
+    lanes = last if partial else width(m)
     for r in range(rows):
-        places = [out_off + r * out_row + c * out_col for c in range(C)]
-        acc = tuple(load_part(out, each, lanes) if accumulate else zero(out) for each in places)
-        at = x_off + r * x_row
-        acc = tile(acc, 1, C, shared, x, at, x_row, x_step, p, p_off, p_col, p_step, depth)
-        for place, value in zip(places, acc, strict=True):
-            store_part(out, place, value, lanes)
+        for c in range(C):
+            place, total = out + r * out_row + c * out_col, zero(m)
+            if accumulate and name != "summed":
+                total = load_part(m, place, lanes)
+            for k in range(depth):
+                at = x + r // TILE_ROWS * TILE_ROWS * x_block + r % TILE_ROWS * x_row + k * x_step
+                left = m[at] if name == "shared" else load(m, at)
+                total = total + left * load(m, p + c * p_col + k * p_step)
+            if name == "summed":
+                m[place] = (m[place] if accumulate else 0) + vsum(total)
+            else:
+                store_part(m, place, total, lanes)
 
 
-def _make_product(shared: bool) -> Any:
-    """The product whose X(r, k) are numbers (shared) or vectors."""
+def _make_product(kind: int) -> Any:
+    """The product of this kind (a number of `KINDS`)."""
 
     @njit(nogil=True, error_model="numpy")
     def product(
-        out: Any, out_off: int, out_row: int, out_col: int, rows: int, columns: int,
-        x: Any, x_off: int, x_row: int, x_step: int,
-        p: Any, p_off: int, p_col: int, p_step: int, depth: int, accumulate: bool,
+        m: Any, out: int, out_row: int, out_col: int, rows: int, vectors: int, last: int,
+        x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,
+        depth: int, accumulate: bool,
     ) -> None:  # fmt: skip
-        lanes = width(out)
-        vectors, c = columns // lanes, 0
+        c = 0
         while c < vectors:
-            o, q = out_off + c * out_col, p_off + c * p_col
+            o, q = out + c * out_col, p + c * p_col
             if c + 4 <= vectors:
-                strip(4, False, shared, lanes, out, o, out_row, out_col, rows,
-                      x, x_off, x_row, x_step, p, q, p_col, p_step, depth, accumulate)  # fmt: skip
+                strip(4, False, kind, 0, m, o, out_row, out_col, rows,
+                      x, x_block, x_row, x_step, q, p_col, p_step, depth, accumulate)  # fmt: skip
                 c += 4
             elif c + 2 <= vectors:
-                strip(2, False, shared, lanes, out, o, out_row, out_col, rows,
-                      x, x_off, x_row, x_step, p, q, p_col, p_step, depth, accumulate)  # fmt: skip
+                strip(2, False, kind, 0, m, o, out_row, out_col, rows,
+                      x, x_block, x_row, x_step, q, p_col, p_step, depth, accumulate)  # fmt: skip
                 c += 2
             else:
-                strip(1, False, shared, lanes, out, o, out_row, out_col, rows,
-                      x, x_off, x_row, x_step, p, q, p_col, p_step, depth, accumulate)  # fmt: skip
+                strip(1, False, kind, 0, m, o, out_row, out_col, rows,
+                      x, x_block, x_row, x_step, q, p_col, p_step, depth, accumulate)  # fmt: skip
                 c += 1
-        last = columns - vectors * lanes
         if last > 0:
-            o, q = out_off + vectors * out_col, p_off + vectors * p_col
-            strip(1, True, shared, last, out, o, out_row, out_col, rows,
-                  x, x_off, x_row, x_step, p, q, p_col, p_step, depth, accumulate)  # fmt: skip
+            strip(1, True, kind, last, m, out + c * out_col, out_row, out_col, rows, x, x_block,
+                  x_row, x_step, p + c * p_col, p_col, p_step, depth, accumulate)  # fmt: skip
 
-    product.__doc__ = f"""out = (or, with `accumulate`, +=) X P: `rows` rows of `columns` numbers.
-
-    Row r begins at out_off + r out_row, its vector c at out_col c further; X(r, k) are
-    {"numbers" if shared else "vectors"}, and P must be padded to whole vectors.
-    """
     return product
 
 
-product_shared = _make_product(True)
-product_lanes = _make_product(False)
+# out = (or, with `accumulate`, +=) X P: `rows` rows of `vectors` columns and, if `last` > 0, `last`
+# lanes of one more. Row r begins at out + r out_row, its column c out_col c further.
+product_shared = _make_product(0)
+product_lanes = _make_product(1)
+product_summed = _make_product(2)
 
 
 def _define_transpose_block(
@@ -426,8 +367,11 @@ def transpose_block(
         store(dst, dst_off + c * dst_stride, np.array([row[c] for row in rows]))
 
 
-@njit
-def transpose(src, src_off, src_stride, rows, cols, dst, dst_off, dst_stride):
+@njit(nogil=True, error_model="numpy")
+def transpose(
+    src: Any, src_off: int, src_stride: int, rows: int, cols: int,
+    dst: Any, dst_off: int, dst_stride: int,
+) -> None:  # fmt: skip
     """dst[dst_off + c dst_stride + r] = src[src_off + r src_stride + c], r < rows, c < cols."""
     n = width(src)
     r_end, c_end = rows // n * n, cols // n * n
@@ -439,4 +383,4 @@ def transpose(src, src_off, src_stride, rows, cols, dst, dst_off, dst_stride):
             )  # fmt: skip
     for r in range(rows):
         for c in range(c_end if r < r_end else 0, cols):
-            dst[dst_off + c * dst_stride + r] = src[src_off + r * src_stride + c]
+            put(dst, dst_off + c * dst_stride + r, get(src, src_off + r * src_stride + c))

@@ -1,13 +1,41 @@
-"""The training loop: N iterations in one call, without returning to Python."""
+"""The training loop: N iterations in one call, without returning to Python.
 
-import math
+The same function, with parts of its work left out, is the forward pass, the gradient, and the
+update alone (for a batch whose shards were walked by several threads), so that one compilation
+serves all.
+"""
 
-import numpy as np
 from numba.extending import register_jitable
 
-from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
+from bptt.functions import sqrt
 from bptt.kernels.compiler import STRICT, kernel
-from bptt.kernels.walk import walk
+from bptt.kernels.judge import judge, turn_back, turn_outputs, weigh_cases
+from bptt.kernels.layout import DERIVED
+from bptt.kernels.regimes import coefficient, copy, put_result, total, transfer
+from bptt.kernels.simd import (
+    any_true,
+    constant,
+    get,
+    load,
+    put,
+    select,
+    store,
+    width,
+    zero,
+)
+from bptt.kernels.tile import TILE_ROWS, transpose
+from bptt.kernels.walk import (
+    clear,
+    input_backward,
+    input_forward,
+    layer_gradients,
+    output_backward,
+    output_forward,
+    recurrent_backward,
+    recurrent_forward,
+    start_gradient,
+    start_layer,
+)
 from bptt.optimizers import (
     adagrad_update,
     adam_update,
@@ -24,100 +52,171 @@ _sgd, _momentum, _nesterov = map(register_jitable, (sgd_update, momentum_update,
 _rmsprop, _rmsprop_nesterov = map(register_jitable, (rmsprop_update, rmsprop_nesterov_update))
 _adagrad, _adam = map(register_jitable, (adagrad_update, adam_update))
 
+# What a call does.
+PREPARE, FORWARD, BACKWARD, UPDATE = 1, 2, 4, 8
+TRAIN = PREPARE | FORWARD | BACKWARD | UPDATE
+
 
 @kernel(fastmath=STRICT)
-def prepare(rule, theta, s0, k):
+def prepare(kind, plan, rule, m, k, row):
     """What happens before the gradient is taken."""
     if rule == 2 or rule == 4:
-        for i in range(theta.size):
-            theta[i], s0[i] = _look_ahead(theta[i], s0[i], k)
-
-
-@kernel(fastmath=STRICT)
-def update(rule, theta, g, s0, s1, k):
-    """The update of every parameter by the rule of that number (`bptt.optimizers.RULES`)."""
-    for i in range(theta.size):
-        if rule == 0:
-            theta[i], s0[i], s1[i] = _sgd(theta[i], g[i], s0[i], s1[i], k)
-        elif rule == 1:
-            theta[i], s0[i], s1[i] = _momentum(theta[i], g[i], s0[i], s1[i], k)
-        elif rule == 2:
-            theta[i], s0[i], s1[i] = _nesterov(theta[i], g[i], s0[i], s1[i], k)
-        elif rule == 3:
-            theta[i], s0[i], s1[i] = _rmsprop(theta[i], g[i], s0[i], s1[i], k)
-        elif rule == 4:
-            theta[i], s0[i], s1[i] = _rmsprop_nesterov(theta[i], g[i], s0[i], s1[i], k)
-        elif rule == 5:
-            theta[i], s0[i], s1[i] = _adagrad(theta[i], g[i], s0[i], s1[i], k)
-        else:
-            theta[i], s0[i], s1[i] = _adam(theta[i], g[i], s0[i], s1[i], k)
+        ks = coefficients(kind, k, m, row)
+        for i in range(0, plan.size, width(m)):
+            theta, s0 = _look_ahead(load(m, plan.theta + i), load(m, plan.s0 + i), ks)
+            store(m, plan.theta + i, theta)
+            store(m, plan.s0 + i, s0)
 
 
 @kernel
-def norm_of(g):
-    """The Euclidean norm, summed in float64."""
-    total = 0.0
-    for i in range(g.size):
-        total += np.float64(g[i]) * np.float64(g[i])
-    return math.sqrt(total)
+def coefficients(kind, k, m, row):
+    """The numbers of an iteration, as vectors."""
+    at = 8 * row
+    return (
+        coefficient(kind, k, m, at), coefficient(kind, k, m, at + 1),
+        coefficient(kind, k, m, at + 2), coefficient(kind, k, m, at + 3),
+        coefficient(kind, k, m, at + 4), coefficient(kind, k, m, at + 5),
+        coefficient(kind, k, m, at + 6), coefficient(kind, k, m, at + 7),
+    )  # fmt: skip
 
 
 @kernel(fastmath=STRICT)
-def clip(g, clip_value, clip_norm):
+def update(kind, plan, rule, m, k, row):
+    """The update of every parameter by the rule of that number (`bptt.optimizers.RULES`)."""
+    ks = coefficients(kind, k, m, row)
+    for i in range(0, plan.size, width(m)):
+        theta, g = load(m, plan.theta + i), load(m, plan.g + i)
+        s0, s1 = load(m, plan.s0 + i), load(m, plan.s1 + i)
+        if rule == 0:
+            theta, s0, s1 = _sgd(theta, g, s0, s1, ks)
+        elif rule == 1:
+            theta, s0, s1 = _momentum(theta, g, s0, s1, ks)
+        elif rule == 2:
+            theta, s0, s1 = _nesterov(theta, g, s0, s1, ks)
+        elif rule == 3:
+            theta, s0, s1 = _rmsprop(theta, g, s0, s1, ks)
+        elif rule == 4:
+            theta, s0, s1 = _rmsprop_nesterov(theta, g, s0, s1, ks)
+        elif rule == 5:
+            theta, s0, s1 = _adagrad(theta, g, s0, s1, ks)
+        else:
+            theta, s0, s1 = _adam(theta, g, s0, s1, ks)
+        store(m, plan.theta + i, theta)
+        store(m, plan.s0 + i, s0)
+        store(m, plan.s1 + i, s1)
+
+
+@kernel(fastmath=STRICT)
+def norm_of(kind, plan, m):
+    """The Euclidean norm of the gradient; where squares would overflow, taken of smaller numbers."""
+    norm = zero(m)
+    for attempt in range(2):
+        square, factor = zero(m), constant(norm, 2.0**-60 if attempt else 1.0)
+        for i in range(0, plan.size, width(m)):
+            g = load(m, plan.g + i) * factor
+            square = square + g * g
+        here = sqrt(total(kind, square)) / factor
+        large = constant(norm, 1e18)
+        norm = select(norm > large, here, norm) if attempt else here
+        if not any_true(norm > large):
+            break
+    return norm
+
+
+@kernel(fastmath=STRICT)
+def clip(kind, plan, m, clip_value, clip_norm):
     """`bptt.optimizers.clip`: by value, then by norm; returns the norm before."""
-    norm = norm_of(g)
+    norm = norm_of(kind, plan, m)
     clipped = norm
-    if clip_value < np.inf:
-        limit = g.dtype.type(clip_value)
-        for i in range(g.size):
-            g[i] = limit if g[i] > limit else (-limit if g[i] < -limit else g[i])
-        clipped = norm_of(g)
-    if clipped > clip_norm:
-        factor = g.dtype.type(clip_norm / clipped)
-        for i in range(g.size):
-            g[i] *= factor
+    if clip_value < 1e300:
+        limit = constant(norm, clip_value)
+        for i in range(0, plan.size, width(m)):
+            g = load(m, plan.g + i)
+            g = select(g > limit, limit, g)
+            store(m, plan.g + i, select(g < -limit, -limit, g))
+        clipped = norm_of(kind, plan, m)
+    if clip_norm < 1e300:
+        one, limit = constant(norm, 1.0), constant(norm, clip_norm)
+        factor = select(clipped > limit, limit / clipped, one)
+        for i in range(0, plan.size, width(m)):
+            store(m, plan.g + i, load(m, plan.g + i) * factor)
     return norm
 
 
 @kernel
-def start_states(plan, theta, work):
-    """Set the initial states to h0, or to zero where there is none."""
-    for layer in range(plan.layers):
-        for state in range(plan.S):
-            row, place = work.states[layer, 0, state], plan.where[layer, 3 + state]
-            for b in range(plan.B):
-                for j in range(plan.H):
-                    row[b * plan.H + j] = theta[place + j] if place >= 0 else 0
+def copy_weights(plan, m, derived):
+    """The weights in the other orders that the walk wants them in."""
+    for i in range(derived.size // DERIVED):
+        at = i * DERIVED
+        source, stride, rows = get(derived, at), get(derived, at + 1), get(derived, at + 2)
+        cols, target = get(derived, at + 3), get(derived, at + 4)
+        target_stride = get(derived, at + 5)
+        if target_stride > 0:
+            transpose(m, source, stride, rows, cols, m, target, target_stride)
+        else:
+            for r in range(rows):
+                for c in range(0, cols, TILE_ROWS):
+                    place = target + c * rows + r * TILE_ROWS
+                    for lane in range(TILE_ROWS):
+                        put(m, place + lane, get(m, source + r * stride + c + lane))
 
 
 @kernel
 def train(
-    cell, plan, rule, clips, coefficients, theta, s0, s1, x, ids, y, classes, alive, full, reset,
-    carry, work, results,
+    kind, plan, work, m, views, parts, derived, rule, clips, k, x, ids, y, classes, lengths, full,
+    counted, apart, reset, carry, results,
 ):  # fmt: skip
-    """N iterations. results (4, N): loss, wrong, exact, norm of each.
+    """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
 
-    x (N, T, B*D), ids (N, T, B), y (N, T, B, O), classes (N, T, B), alive (N, T, B); those that do
-    not apply have N = 1 and are not read. carry: an iteration starts from the state that the one
-    before ended in, which `work.states[:, 0]` holds at the start and at the end of the call,
-    except where `reset` sets it back.
+    work: what is done, of PREPARE, FORWARD, BACKWARD and UPDATE. x, y: values (N, B, T, ...);
+    ids, classes: whole numbers, likewise; lengths (N, B). Of models (M, N, ...): `apart` is how
+    many samples further the next lane's data lie (1 or N). carry: an iteration starts from the
+    state that the one before ended in, except where `reset` sets it back. full: every sequence has
+    all T steps. counted: how many steps count in the whole batch that this one is a shard of; 0: it
+    is no shard.
     """
-    dense, valued = not plan.one_hot, plan.output != 3
-    for n in range(coefficients.shape[0]):
-        row = coefficients[n]
-        k = (row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7])
-        prepare(rule, theta, s0, k)
-        own_state = not carry or reset[n]
-        if own_state:
-            start_states(plan, theta, work)
-        alive_n = alive[0 if full else n]
-        data = (
-            x[n if dense else 0], ids[0 if dense else n],
-            y[n if valued else 0], classes[0 if valued else n], alive_n, full,
-        )  # fmt: skip
-        loss, wrong, exact = walk(cell, plan, theta, data, own_state, work)
-        results[0, n], results[1, n], results[2, n] = loss, wrong, exact
-        results[3, n] = clip(work.g, clips[0], clips[1])
-        update(rule, theta, work.g, s0, s1, k)
+    layers, N = plan.layers, reset.size
+    for n in range(N):
+        sample = n if plan.lane else n * plan.B
+        if work & PREPARE:
+            prepare(kind, plan, rule, m, k, n)
+        if work & FORWARD:
+            copy_weights(plan, m, derived)
+            transfer(kind, plan, m, x, y, sample, apart)
+            if n == 0 or not full:
+                weigh_cases(plan, m, lengths, counted, sample, apart)
+            own_state = not carry or get(reset, n) != 0
+            for layer in range(layers):
+                if own_state:
+                    start_layer(kind, plan, m, views, parts, layer)
+                input_forward(kind, plan, m, views, parts, layer, ids, sample, apart)
+                recurrent_forward(kind, plan, m, views, parts, layer, full)
+            output_forward(kind, plan, m, views, parts)
+            turn_outputs(plan, m)
+            judge(kind, plan, m, classes, sample, apart, results, 4 * n)
+        if work & BACKWARD:
+            turn_back(plan, m)
+            if plan.one_hot:
+                clear(m, plan.g, plan.size)
+            output_backward(kind, plan, m, views, parts)
+            for layer in range(layers - 1, -1, -1):
+                to_start = plan.trainable or plan.to_start
+                recurrent_backward(kind, plan, m, views, parts, layer, full, to_start)
+                layer_gradients(kind, plan, m, views, parts, layer, ids, sample, apart)
+                start_gradient(kind, plan, m, views, parts, layer, own_state)
+                if layer > 0:
+                    input_backward(
+                        kind, plan, m, views, parts, layer, plan.dh, plan.plane, plan.dh_b
+                    )
+                elif plan.want_dx:
+                    input_backward(
+                        kind, plan, m, views, parts, 0, plan.dx, plan.dx_t, plan.dx_t * plan.T
+                    )
+        if work & UPDATE:
+            put_result(kind, results, 4 * n + 3, clip(kind, plan, m, clips[0], clips[1]))
+            update(kind, plan, rule, m, k, n)
         if carry:
-            work.states[:, 0] = work.states[:, plan.T]
+            for layer in range(layers):
+                for b in range(plan.outer):
+                    state = get(parts, 7 * layer + 1) + b * plan.state_b
+                    copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)

@@ -122,6 +122,17 @@ def shuffle(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(order)), order))
 
 
+def sum_of_lanes(builder: Any, value: Any) -> Any:
+    """The sum of a vector's lanes, halves added to halves."""
+    n = value.type.count
+    while n > 1:
+        n //= 2
+        low = shuffle(builder, value, value, list(range(n)))
+        high = shuffle(builder, value, value, list(range(n, 2 * n)))
+        value = builder.fadd(low, high)
+    return builder.extract_element(value, ir.Constant(I32, 0))
+
+
 def convert(context: Any, builder: Any, value: Any, source: Any, target: Any) -> Any:
     """A number or vector as a value of the type `target`, a Vec or a float type."""
     if source == target:

@@ -1,0 +1,171 @@
+"""Outputs and losses of a batch, and the count of wrong outputs: `bptt.recurrence.judge`, compiled.
+
+Cases (a sample at a step) are in the lanes, outputs of a case lie Cp apart. The elementwise outputs
+are the equations of `bptt.outputs`; softmax, which couples the outputs of a case, is written out
+here, equation (26).
+"""
+
+from numba.extending import register_jitable
+
+from bptt.functions import exp, log
+from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
+from bptt.kernels.compiler import STRICT, kernel
+from bptt.kernels.regimes import put_result, total
+from bptt.kernels.simd import constant, get, load, put, select, store, width, zero
+from bptt.kernels.tile import transpose
+from bptt.outputs import linear_squared, sigmoid_cross_entropy, sigmoid_squared
+
+EQUATIONS = tuple(
+    register_jitable(each) for each in (linear_squared, sigmoid_cross_entropy, sigmoid_squared)
+)
+_linear, _sigmoid, _sigmoid_squared = EQUATIONS
+
+
+@kernel
+def weigh_cases(plan, m, lengths, counted, sample, apart):
+    """The weight of each case in the loss (0 for those that do not count), and the masks.
+
+    counted: over how many cases a mean is taken; 0: over this batch's own.
+    """
+    for b in range(plan.B):
+        length = get(lengths, (sample + b * apart))
+        for t in range(plan.T):
+            place = plan.mask + b * plan.mask_b + t * plan.mask_t
+            if plan.mask_v == 0:
+                for lane in range(width(m)):
+                    put(m, place + lane, 1.0 if t < length else 0.0)
+            else:
+                put(m, place + b, 1.0 if t < length else 0.0)
+    for b in range(plan.B if counted == 0 else 0):
+        counted += get(lengths, sample + b * apart) if plan.R == plan.T else 1
+    for b in range(plan.B):
+        length = get(lengths, sample + b * apart)
+        weight = 1.0
+        if plan.reduction == 1 and plan.lane == 0:
+            weight = 1.0 / plan.whole
+        elif plan.reduction == 2:
+            own = length if plan.R == plan.T else 1
+            weight = 1.0 / max(own if plan.lane else counted, 1)
+        for t in range(plan.R):
+            counts = plan.R < plan.T or t < length
+            place = plan.case_weights + b * plan.case_b + t * plan.case_t
+            put(m, place, weight if counts else 0.0)
+
+
+@kernel(fastmath=STRICT)
+def _elementwise(plan, m, at, y, p, dc, weight, alive):
+    """One vector of cases: p and dc are written. Returns losses and how many are wrong."""
+    nothing = zero(m)
+    one, loss, wrong = constant(nothing, 1.0), nothing, nothing
+    threshold = constant(nothing, plan.threshold)
+    for k in range(plan.O):
+        i = k * plan.Cp
+        value, target = load(m, at + i), load(m, y + i)
+        if plan.output == 0:
+            out, each, d = _linear(value, target)
+        elif plan.output == 1:
+            out, each, d = _sigmoid(value, target)
+        else:
+            out, each, d = _sigmoid_squared(value, target)
+        store(m, p + i, out)
+        store(m, dc + i, select(alive, d * weight, nothing))
+        said = select(value > threshold, one, nothing)
+        wanted = select(target > 0.5, one, nothing)
+        wrong = wrong + select(said == wanted, nothing, one)
+        loss = loss + each
+    return loss, wrong
+
+
+@kernel(fastmath=STRICT)
+def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
+    """The same for softmax. Lane l's class is classes[first + l stride], for l < cases."""
+    lanes, nothing = width(m), zero(m)
+    one, weight = constant(nothing, 1.0), load(m, weights)
+    largest, best = load(m, at), nothing
+    for k in range(1, plan.O):
+        value = load(m, at + k * plan.Cp)
+        best = select(value > largest, constant(nothing, k), best)
+        largest = select(value > largest, value, largest)
+    s = nothing
+    for k in range(plan.O):
+        each = exp(load(m, at + k * plan.Cp) - largest)
+        store(m, p + k * plan.Cp, each)
+        s = s + each
+    for k in range(plan.O):
+        each = load(m, p + k * plan.Cp) / s
+        store(m, p + k * plan.Cp, each)
+        store(m, dc + k * plan.Cp, select(alive, each * weight, nothing))
+    for lane in range(cases):
+        target = get(classes, first + lane * stride)
+        put(m, plan.scratch + lane, target)
+        put(m, plan.scratch + lanes + lane, get(m, at + target * plan.Cp + lane))
+        place = dc + target * plan.Cp + lane
+        put(m, place, get(m, place) - get(m, weights + lane))
+    wrong = select(best == load(m, plan.scratch), nothing, one)
+    return log(s) + (largest - load(m, plan.scratch + lanes)), wrong
+
+
+@kernel
+def turn_outputs(plan, m):
+    """Lay the rows of o with the cases in the lanes."""
+    if plan.turned:
+        transpose(m, plan.o, plan.O, plan.B * plan.R, plan.O, m, plan.oc, plan.Cp)
+
+
+@kernel
+def turn_back(plan, m):
+    """The derivatives as rows again."""
+    if plan.turned:
+        transpose(m, plan.dc, plan.Cp, plan.O, plan.B * plan.R, m, plan.do, plan.O)
+
+
+@kernel
+def judge(kind, plan, m, classes, sample, apart, results, at):
+    """Outputs p, derivatives and losses of all cases, and of what counts as wrong.
+
+    results: at `at` the loss, then wrong outputs, then samples without a wrong one; of models a
+    vector each.
+    """
+    lanes, nothing = width(m), zero(m)
+    one = constant(nothing, 1.0)
+    loss_sum, wrong_sum = nothing, nothing
+    for block in range(plan.blocks):
+        for c in range(0, plan.Cp, lanes):
+            row = block * plan.O * plan.Cp + c
+            weights = plan.case_weights + block * plan.Cp + c
+            weight = load(m, weights)
+            alive = weight > 0.0
+            if plan.output == 3:
+                first, stride, cases = sample * plan.R + c, 1, plan.B * plan.R - c
+                if plan.case_b == 1:
+                    first, stride = (sample + c * apart) * plan.R + block, apart * plan.R
+                    cases = plan.B - c
+                loss, wrong = _softmax(
+                    plan, m, plan.oc + row, plan.p + row, plan.dc + row, weights, alive, classes,
+                    first, stride, min(cases, lanes),
+                )  # fmt: skip
+            else:
+                loss, wrong = _elementwise(
+                    plan, m, plan.oc + row, plan.y + row, plan.p + row, plan.dc + row, weight, alive
+                )
+            wrong = select(alive, wrong, nothing)
+            loss_sum = loss_sum + select(alive, loss * weight, nothing)
+            wrong_sum = wrong_sum + wrong
+            before = nothing if block == 0 else load(m, plan.wrong + c)
+            store(m, plan.wrong + c, before + wrong)
+    put_result(kind, results, at, total(kind, loss_sum))
+    put_result(kind, results, at + 1, total(kind, wrong_sum))
+    exact_sum = nothing
+    if plan.lane_cases == 1:
+        for c in range(0, plan.Cp, lanes):
+            right = select(load(m, plan.wrong + c) == nothing, one, nothing)
+            exact_sum = exact_sum + right * load(m, plan.present + c)
+        put_result(kind, results, at + 2, total(kind, exact_sum))
+    else:
+        exact = 0
+        for b in range(plan.B):
+            mistakes = 0.0
+            for t in range(plan.lane_cases):
+                mistakes += get(m, plan.wrong + b * plan.lane_cases + t)
+            exact += 1 if mistakes == 0.0 else 0
+        put(results, at + 2, exact)

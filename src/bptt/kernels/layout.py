@@ -1,0 +1,333 @@
+"""Where everything lies: the layouts of a walk, chosen here by shapes, and one array that holds all.
+
+A walk works on one flat array m: weights, gradient, optimizer state, and the values of all steps.
+A kernel is given places in m and strides, so that the three layouts differ in numbers alone:
+
+    units    lanes are hidden units. One or few samples: each weight is read once and used once,
+             so weights lie as vectors, W also transposed for the way back.
+             A row of values: K planes (or S states) of H numbers, padded to whole vectors.
+    samples  lanes are samples, weights single numbers: each weight read serves a vector of samples.
+             Nothing is padded but the batch; large matrices are packed in panels.
+             A row of values: K planes of H features of Bp samples.
+    models   lanes are models of the same structure, one sample each; a weight is a vector.
+             A row of values: K planes of H features of one vector.
+
+A "case" is one column of a product: a step, or a sample.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.kernels.tile import TILE_ROWS
+from bptt.kernels.vectors import lanes
+from bptt.outputs import REDUCTIONS
+from bptt.structure import Structure
+
+UNITS, SAMPLES, MODELS = "units", "samples", "models"
+# What a row of `Workspace.views` says of a matrix: where it is, three strides (of blocks, rows and
+# steps for `apply`; of rows and columns for `outer`), and how far apart gates and sets are.
+VIEW = 6
+# What a row of `Workspace.derived` says: source, stride, rows, columns, target, its stride (0: a
+# matrix packed in panels).
+DERIVED = 6
+# The rows of `Workspace.views`: of each layer, and of the output layer after all layers.
+U_FORWARD, U_BACKWARD, U_GRADIENT = 0, 1, 2
+W_FORWARD, W_BACKWARD, W_GRADIENT = 3, 4, 5
+B_FORWARD, B_GRADIENT = 6, 7
+S_FORWARD, S_GRADIENT = 8, 10  # the initial states, up to two each
+LAYER_VIEWS = 12
+V_FORWARD, V_BACKWARD, V_GRADIENT, C_FORWARD, C_GRADIENT = 0, 1, 2, 3, 4
+HEAD_VIEWS = 5
+# A weight matrix of more numbers than this is packed in panels (layout "samples").
+PACKED = 4096
+# A batch of fewer samples than this is walked with the units in the lanes.
+FEW_SAMPLES = 6
+# The layers' widest that several models are walked side by side for.
+SIDE_BY_SIDE = 16
+
+
+def regime_for(structure: Structure, batch: int) -> str:
+    """The layout that serves a network and batch best, by shapes alone."""
+    return UNITS if batch < FEW_SAMPLES else SAMPLES
+
+
+def goes_side_by_side(structure: Structure, batch: int) -> bool:
+    """Whether models of this structure are walked in the lanes of a vector."""
+    return batch == 1 and structure.hidden <= SIDE_BY_SIDE
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a workspace is made for: T steps, B samples (of `whole` in the batch) or models; what of the derivatives is wanted (by the weights, by x, by the initial state), and
+    whether there is an optimizer."""
+
+    structure: Structure
+    regime: str
+    B: int
+    T: int
+    one_hot: bool
+    whole: int
+    gradient: bool = True
+    dx: bool = False
+    to_start: bool = False
+    optimizer: bool = True
+
+
+class Places:
+    """Hands out places in the flat array, each at the beginning of a vector."""
+
+    def __init__(self, vector: int) -> None:
+        self.vector, self.size = vector, 0
+
+    def padded(self, n: int) -> int:
+        """n, up to whole vectors."""
+        return -(-n // self.vector) * self.vector
+
+    def take(self, n: int) -> int:
+        """The place of n numbers."""
+        place = self.size
+        self.size += self.padded(n)
+        return place
+
+
+class Workspace:
+    """The array of a walk, and the numbers that say what is where.
+
+    Attributes: plan (a record of sizes, places and strides), views (rows of VIEW integers),
+    m (the array), order (of the parameters in m: m[theta + places] = theta[sources]).
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        structure = shape.structure
+        self.L = lanes(structure.dtype)
+        self.take = Places(self.L)
+        self.values: dict[str, Any] = {}
+        self._sizes()
+        self._parameters()
+        self._derived()
+        self._values_of_steps()
+        self._cases()
+        names = sorted(self.values)
+        kinds = ["f8" if name == "threshold" else "i8" for name in names]
+        row = tuple(self.values[name] for name in names)
+        self.plan: Any = np.rec.array([row], dtype=list(zip(names, kinds, strict=True)))[0]
+        self.m = self._aligned(structure.dtype)
+        ones = self.values["ones"]
+        self.m[ones : ones + self.values["Bp"]] = 1
+        present = self.values["present"]
+        self.m[present : present + shape.B] = 1
+
+    def _aligned(self, dtype: str) -> NDArray[np.floating]:
+        """The array, at the beginning of a cache line."""
+        size = self.take.size + 2 * self.L  # reading whole vectors may go beyond the last number
+        raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
+        start = -raw.ctypes.data % 64
+        return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
+
+    def _sizes(self) -> None:
+        """Sizes and the strides of rows of values."""
+        shape, v = self.shape, self.values
+        structure, cell, head = shape.structure, shape.structure.equations, shape.structure.head
+        B, T, H = shape.B, shape.T, structure.hidden
+        K, S = len(cell.preactivations), len(cell.states)
+        units = shape.regime == UNITS
+        R = T if structure.readout == "steps" else 1
+        v.update(
+            B=B, whole=shape.whole, T=T, D=structure.inputs, H=H, O=structure.outputs, G=cell.gates, K=K, S=S, R=R,
+            layers=structure.layers, one_hot=shape.one_hot, output=head.code,
+            reduction=REDUCTIONS.index(structure.reduction), threshold=head.threshold,
+            bias=structure.bias, sets=1 if structure.tied else T, want_dx=shape.dx,
+            to_start=shape.to_start,
+        )  # fmt: skip
+        # Hw: what a plane of H units spans in a row of weights. merge: whether planes that lie
+        # beside each other leave no gap, so that one product takes several.
+        Bp = 1 if units else self.take.padded(B)
+        Hw = self.take.padded(H) if units else H
+        plane = Hw * Bp
+        outer = B if units else 1
+        v.update(
+            Bp=Bp, Hw=Hw, plane=plane, outer=outer, merge=Hw == H,
+            VV=(Hw if units else Bp) // self.L,
+            gate_t=K * plane, gate_b=T * K * plane, state_t=S * plane, state_b=(T + 1) * S * plane,
+            runs=1 if K == cell.gates else 2, weight=self._lane(),
+            lane=1 if shape.regime == MODELS else 0,
+            mask_t=self.L if units else Bp, mask_b=T * self.L if units else 0,
+            mask_v=0 if units else self.L,
+        )  # fmt: skip
+
+    def _lane(self) -> int:
+        """How far apart successive weights lie."""
+        return self.L if self.shape.regime == MODELS else 1
+
+    def _parameters(self) -> None:
+        """Theta, gradient and optimizer state, and the order of theta's numbers."""
+        structure, regime = self.shape.structure, self.shape.regime
+        layout = structure.layout()
+        self.offsets: dict[str, int] = {}
+        if regime == UNITS:
+            self._padded_parameters()
+        else:
+            for name in layout.shapes:
+                self.offsets[name] = layout.offset(name) * self._lane()
+            self.places: Any = slice(0, layout.size)
+            self.sources: Any = slice(None)
+            self.size = layout.size * self._lane()
+        self.size = self.take.padded(self.size)
+        states = self.size if self.shape.optimizer else 0
+        self.values.update(
+            size=self.size, theta=self.take.take(self.size),
+            g=self.take.take(self.size if self.shape.gradient else 0),
+            s0=self.take.take(states), s1=self.take.take(states),
+        )  # fmt: skip
+
+    def _padded_parameters(self) -> None:
+        """Rows padded to vectors, V transposed (layout "units")."""
+        structure, layout = self.shape.structure, self.shape.structure.layout()
+        order = Places(self.L)
+        where: list[NDArray[Any]] = []
+        for name, index in layout.views(np.arange(layout.size)).items():
+            index = np.swapaxes(index, -1, -2) if name == "V" else index
+            width = structure.outputs if name == "c" else structure.hidden
+            padded = np.full((index.size // width, order.padded(width)), -1)
+            padded[:, :width] = index.reshape(-1, width)
+            self.offsets[name] = order.take(padded.size)
+            where.append(padded.reshape(-1))
+        flat = np.concatenate(where)
+        self.places = np.flatnonzero(flat >= 0)
+        self.sources = flat[self.places]
+        self.size = order.size
+
+    def _view(self, row: int, name: str, kind: str, strides: tuple[int, ...]) -> None:
+        """A row of `views`, for a parameter in theta or its gradient."""
+        base = self.values["g" if kind == "gradient" else "theta"]
+        self.views[row] = (base + self.offsets[name], *strides)
+
+    def _derived(self) -> None:
+        """The views of all matrices, and the copies of them in another order: `derived` says what
+        is transposed (layout "units") or packed (layout "samples")."""
+        structure, v = self.shape.structure, self.values
+        self.views = np.zeros((structure.layers * LAYER_VIEWS + HEAD_VIEWS, VIEW), np.int64)
+        self.copies: list[tuple[int, ...]] = []
+        for layer in range(structure.layers):
+            first, inputs = layer * LAYER_VIEWS, structure.layer_inputs(layer)
+            back = layer > 0 or self.shape.dx
+            packed = layer > 0 or not self.shape.one_hot  # rows of a packed U cannot be looked up
+            self._matrix(first + U_FORWARD, structure.name("U", layer), inputs, back, packed)
+            self._matrix(first + W_FORWARD, structure.name("W", layer), int(v["H"]), True, True)
+            if structure.bias:
+                self._bias(first + B_FORWARD, structure.name("b", layer), v["K"] * v["Hw"], 1)
+            if structure.initial_state == "trainable":
+                for s, letter in enumerate(structure.equations.states):
+                    name = structure.name(f"{letter}0", layer)
+                    self._bias(first + S_FORWARD + s, name, 0, S_GRADIENT - S_FORWARD)
+        v["trainable"] = structure.initial_state == "trainable"
+        self._head(structure.layers * LAYER_VIEWS)
+        self.derived = np.array(self.copies, np.int64).reshape(-1, DERIVED)
+
+    def _bias(self, row: int, name: str, per_set: Any, to_gradient: int) -> None:
+        w, units = self.values["weight"], self.shape.regime == UNITS
+        across = 0 if units else w
+        self._view(row, name, "theta", (across, across, 0, 0, per_set * w))
+        self._view(row + to_gradient, name, "gradient", (0, across, 0, 0, per_set * w))
+
+    def _matrix(self, row: int, name: str, inputs: int, back: bool, packed: bool) -> None:
+        """U or W: forward, backward (with `back`), gradient."""
+        v, w = self.values, int(self.values["weight"])
+        G, H, Hw, sets = (int(v[each]) for each in ("G", "H", "Hw", "sets"))
+        wide = G * Hw * w  # from one input's weights to the next's
+        per_set, gate = inputs * wide, Hw * w
+        self._view(row + 2, name, "gradient", (wide, w, 0, gate, per_set))
+        theta = int(v["theta"]) + self.offsets[name]
+        if self.shape.regime == UNITS:
+            self._view(row, name, "theta", (0, 0, wide, gate, per_set))
+            if back:
+                Iw = self.take.padded(inputs)
+                place = self.take.take(sets * G * H * Iw)
+                self.views[row + 1] = (place, 0, 0, Iw, H * Iw, G * H * Iw)
+                for s in range(sets):
+                    for g in range(G):
+                        source, target = theta + s * per_set + g * Hw, (s * G + g) * H * Iw
+                        self.copies.append((source, wide, inputs, H, place + target, Iw))
+            return
+        self._view(row, name, "theta", (w, w, wide, gate, per_set))
+        self._view(row + 1, name, "theta", (wide, wide, w, gate, per_set))
+        packed = packed and inputs * G * H > PACKED and H % TILE_ROWS == 0
+        if self.shape.regime == SAMPLES and packed:
+            place = self.take.take(sets * per_set)
+            self.views[row] = (place, inputs, 1, TILE_ROWS, H * inputs, per_set)
+            for s in range(sets):
+                source = theta + s * per_set
+                self.copies.append((source, wide, inputs, wide, place + s * per_set, 0))
+
+    def _head(self, row: int) -> None:
+        """V and c."""
+        v, w, structure = self.values, int(self.values["weight"]), self.shape.structure
+        O, H, Hw = (int(v[each]) for each in ("O", "H", "Hw"))  # noqa: E741
+        Op = self.take.padded(O) if self.shape.regime == UNITS else O
+        if structure.bias:
+            self._bias(row + C_FORWARD, "c", Op, 1)
+        if self.shape.regime != UNITS:
+            per_set = H * O * w
+            self._view(row + V_FORWARD, "V", "theta", (w, w, O * w, 0, per_set))
+            self._view(row + V_BACKWARD, "V", "theta", (O * w, O * w, w, 0, per_set))
+            self._view(row + V_GRADIENT, "V", "gradient", (w, O * w, 0, 0, per_set))
+            return
+        per_set = O * Hw
+        self._view(row + V_BACKWARD, "V", "theta", (0, 0, Hw, 0, per_set))
+        self._view(row + V_GRADIENT, "V", "gradient", (Hw, 0, 0, 0, per_set))
+        if O == 1:  # a single row is its own transpose
+            self._view(row + V_FORWARD, "V", "theta", (0, 0, 1, 0, per_set))
+            return
+        sets = int(v["sets"]) if structure.readout == "steps" else 1
+        place, theta = self.take.take(sets * H * Op), int(v["theta"]) + self.offsets["V"]
+        self.views[row + V_FORWARD] = (place, 0, 0, Op, 0, H * Op)
+        for s in range(sets):
+            self.copies.append((theta + s * per_set, Hw, O, H, place + s * H * Op, Op))
+
+    def _values_of_steps(self) -> None:
+        """The values of all steps. `parts` (layers, 7): places of gates, states and ds, and of the
+        input, its strides of steps and samples, and how many inputs there are."""
+        structure, v, take = self.shape.structure, self.values, self.take.take
+        B, T, D, Bp = (int(v[each]) for each in ("B", "T", "D", "Bp"))
+        units, outer = self.shape.regime == UNITS, int(v["outer"])
+        rows = outer * T if self.shape.gradient else 0
+        v["ones"] = take(Bp)
+        v["x"] = take(0 if self.shape.one_hot else T * D * (B if units else Bp))
+        v["x_t"], v["x_b"] = D * Bp, T * D if units else 0
+        v["dh"], v["dh_b"] = take(rows * v["plane"]), T * v["plane"]
+        wide = self.take.padded(D) if units else D * Bp
+        v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
+        v["held"] = take(outer * v["state_t"] if rows else 0)
+        self.parts = np.zeros((structure.layers, 7), np.int64)
+        source = (v["x"], v["x_t"], v["x_b"])
+        for layer in range(structure.layers):
+            gates, states = take(outer * v["gate_b"]), take(outer * v["state_b"])
+            ds = take(outer * v["state_t"] if rows else 0)
+            self.parts[layer] = (gates, states, ds, *source, structure.layer_inputs(layer))
+            source = (states + v["state_t"], v["state_t"], v["state_b"])
+
+    def _cases(self) -> None:
+        """Outputs and losses: rows (o, do), and the same with the cases in the lanes (oc, dc, p,
+        y): [block][O][Cp], where one block holds all cases (layout "units") or one step's."""
+        v, take, shape = self.values, self.take.take, self.shape
+        B, T, R, O, Bp = (int(v[each]) for each in ("B", "T", "R", "O", "Bp"))  # noqa: E741
+        units = shape.regime == UNITS
+        Cp, blocks = (self.take.padded(B * R), 1) if units else (Bp, R)
+        size = blocks * O * Cp
+        turned = units and O > 1
+        v.update(
+            Cp=Cp, blocks=blocks, turned=turned, o_t=O * Bp, o_b=R * O if units else 0,
+            case_b=R if units else 1, case_t=1 if units else Bp, lane_cases=R if units else 1,
+        )  # fmt: skip
+        v["o"], v["p"] = take(size), take(size)
+        v["oc"] = take(size) if turned else v["o"]
+        v["do"] = take(size)
+        v["dc"] = take(size) if turned else v["do"]
+        v["y"] = take(0 if shape.structure.head.classes else size)
+        v["case_weights"] = take(blocks * Cp)
+        v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)
+        v["mask"] = take(B * T * self.L if units else T * Bp)

@@ -1,0 +1,259 @@
+"""A batch's walk through the kernels: arrays of the public shapes in and out, shards, threads."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.kernels import training
+from bptt.kernels.layout import MODELS, UNITS, Shape, Workspace
+from bptt.kernels.regimes import Kind
+from bptt.kernels.vectors import lanes
+from bptt.optimizers import Optimizer
+from bptt.parameters import Array
+from bptt.structure import Structure
+
+Anything = NDArray[Any]
+# A batch is split if a step of it takes at least this many multiplications, and into at most so
+# many shards. How it is split depends on shapes alone: sums are the same on any number of threads.
+SHARD_WORK = 250_000
+MOST_SHARDS = 16
+
+
+@cache
+def threads() -> int:
+    """How many threads work at once: BPTT_THREADS, or else the processors this process may use."""
+    chosen = os.environ.get("BPTT_THREADS", "")
+    if chosen.isdigit() and int(chosen) > 0:
+        return int(chosen)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """The threads; kernels release the interpreter's lock."""
+    return ThreadPoolExecutor(threads(), thread_name_prefix="bptt")
+
+
+def each(function: Any, items: list[Any]) -> list[Any]:
+    """`function` of every item, on all threads, in order."""
+    if len(items) == 1 or threads() == 1:
+        return [function(item) for item in items]
+    return list(pool().map(function, items))
+
+
+def shards(shape: Shape, vector: int) -> list[tuple[int, int]]:
+    """The ranges of samples that are walked apart."""
+    structure, B = shape.structure, shape.B
+    inputs = 1 if shape.one_hot else structure.inputs
+    work = B * structure.equations.gates * structure.hidden * (structure.hidden + inputs)
+    vectors = -(-B // vector)
+    if shape.regime == UNITS or work < SHARD_WORK or vectors < 2:
+        return [(0, B)]
+    count = min(vectors if vectors < 4 else vectors // 2, MOST_SHARDS)
+    size = -(-vectors // count) * vector
+    return [(first, min(first + size, B)) for first in range(0, B, size)]
+
+
+class Walker:
+    """Workspaces for one shape of batch, and what goes in and out of them.
+
+    Where there are several shards the first one's workspace holds the optimizer.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape, structure = shape, shape.structure
+        self.dtype = np.dtype(structure.dtype)
+        self.kind = Kind(shape.regime, (structure.cell, structure.activation))
+        self.ranges = shards(shape, lanes(structure.dtype))
+        self.spaces = [
+            Workspace(replace(shape, B=end - start, optimizer=shape.optimizer and start == 0))
+            for start, end in self.ranges
+        ]
+
+    # Parameters and states.
+
+    def write(self, place: str, flat: Array) -> None:
+        """Put parameters, or what goes with them ('theta', 's0', 's1'), into the workspaces."""
+        for space in self.spaces if place == "theta" else self.spaces[:1]:
+            start = space.values[place]
+            space.m[start : start + space.size][space.places] = flat[space.sources]
+
+    def read(self, place: str, flat: Array) -> None:
+        """The other way round."""
+        space = self.spaces[0]
+        start = space.values[place]
+        flat[space.sources] = space.m[start : start + space.size][space.places]
+
+    def _states(self, t: int) -> Iterator[tuple[int, int, int, Array]]:
+        """The states before step t: first and last sample, layer, and a view (S, B, H) of m."""
+        for space, (start, end) in zip(self.spaces, self.ranges, strict=True):
+            for layer in range(self.shape.structure.layers):
+                yield start, end, layer, self._rows(space, int(space.parts[layer, 1]), t, True)
+
+    def _rows(self, space: Workspace, place: int, t: int, of_states: bool) -> Array:
+        """A view (S, B, H) of states at `place`, or, with T + 1 of them, of those before step t."""
+        v, B, H = space.values, space.shape.B, self.shape.structure.hidden
+        rows = v["T"] + 1 if of_states else 1
+        S, outer = v["S"], v["outer"]
+        flat = space.m[place : place + outer * rows * v["state_t"]]
+        if self.shape.regime == UNITS:
+            return flat.reshape(outer, rows, S, v["Hw"])[:, t, :, :H].transpose(1, 0, 2)
+        return flat.reshape(rows, S, H, v["Bp"])[t, :, :, :B].transpose(0, 2, 1)
+
+    def write_states(self, state: Array) -> None:
+        """Put the states (layers, S, B, H) that a batch starts from into the workspaces."""
+        for start, end, layer, view in self._states(0):
+            view[:] = state[layer, :, start:end]
+
+    def read_states(self, t: int) -> Array:
+        """The states (layers, S, B, H) before step t."""
+        structure = self.shape.structure
+        S = len(structure.equations.states)
+        state = np.empty((structure.layers, S, self.shape.B, structure.hidden), self.dtype)
+        for start, end, layer, view in self._states(t):
+            state[layer, :, start:end] = view
+        return state
+
+    def read_state_gradient(self) -> Array:
+        """The derivative (layers, S, B, H) by the states that the batch started from."""
+        structure = self.shape.structure
+        ds = self.read_states(0)
+        for space, (start, end) in zip(self.spaces, self.ranges, strict=True):
+            for layer in range(structure.layers):
+                ds[layer, :, start:end] = self._rows(space, int(space.parts[layer, 2]), 0, False)
+        return ds
+
+    # Values.
+
+    def read_outputs(self, place: str) -> Array:
+        """'p' or 'oc' (B, R, O) of all cases."""
+        parts = []
+        for space in self.spaces:
+            v, B = space.values, space.shape.B
+            flat = space.m[v[place] : v[place] + v["blocks"] * v["O"] * v["Cp"]]
+            if self.shape.regime == UNITS:
+                cases = flat.reshape(v["O"], v["Cp"])[:, : B * v["R"]]
+                parts.append(cases.reshape(v["O"], B, v["R"]).transpose(1, 2, 0))
+            else:
+                cases = flat.reshape(v["R"], v["O"], v["Bp"])
+                parts.append(cases[:, :, :B].transpose(2, 0, 1))
+        return np.concatenate(parts)
+
+    def read_dx(self) -> Array:
+        """The derivative (B, T, D) by the inputs."""
+        parts = []
+        for space in self.spaces:
+            v, B = space.values, space.shape.B
+            flat = space.m[v["dx"] : v["dx"] + v["outer"] * v["T"] * v["dx_t"]]
+            if self.shape.regime == UNITS:
+                parts.append(flat.reshape(B, v["T"], v["dx_t"])[:, :, : v["D"]])
+            else:
+                parts.append(flat.reshape(v["T"], v["D"], v["Bp"])[:, :, :B].transpose(2, 0, 1))
+        return np.concatenate(parts)
+
+    # Work.
+
+    def call(
+        self, space: Workspace, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer,
+        k: Array, apart: int = 1, counted: int = 0,
+    ) -> Array:  # fmt: skip
+        """Call the kernel for n iterations; gives its results (n, 4), or (n, 4, lanes) of models."""
+        shape = (n, 4, space.L) if self.shape.regime == MODELS else (n, 4)
+        results = np.zeros(shape, self.dtype)
+        training.train(
+            self.kind, space.plan, work, space.m, space.views.reshape(-1),
+            space.parts.reshape(-1), space.derived.reshape(-1), optimizer.rule.code,
+            optimizer.clips, k.reshape(-1), data.x, data.ids, data.y, data.classes, data.lengths,
+            data.full, counted, apart, data.reset, carry, results.reshape(-1),
+        )  # fmt: skip
+        return results
+
+    def walk(self, work: int, data: "Data", carry: bool, optimizer: Optimizer, k: Array) -> Array:
+        """Go through the iterations of `data` (x of N batches, B samples each); results (N, 4)."""
+        N = len(data.reset)
+        if len(self.spaces) == 1:
+            return self.call(self.spaces[0], work, data.flat(), N, carry, optimizer, k)
+        results = np.zeros((N, 4))
+        for n in range(N):
+            results[n] = self._walk_shards(work, data, n, carry, optimizer, k[n : n + 1])
+        return results
+
+    def _walk_shards(
+        self, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer, k: Array
+    ) -> Anything:
+        """One iteration, shard by shard; gradients and losses are added up in their order."""
+        first, structure = self.spaces[0], self.shape.structure
+        rows = data.lengths[n].sum() if structure.readout == "steps" else self.shape.B
+        nothing = data.part(n, 0, 0)
+        if work & training.PREPARE and optimizer.rule.code in (2, 4):
+            self.call(first, training.PREPARE, nothing, 1, False, optimizer, k)
+        theta = first.values["theta"]
+        for space in self.spaces[1:]:
+            at = space.values["theta"]
+            space.m[at : at + space.size] = first.m[theta : theta + first.size]
+
+        def one(index: int) -> Array:
+            part = data.part(n, *self.ranges[index])
+            passes = work & (training.FORWARD | training.BACKWARD)
+            space = self.spaces[index]
+            return self.call(space, passes, part, 1, carry, optimizer, k, counted=int(rows))
+
+        found = each(one, list(range(len(self.spaces))))
+        results = np.sum([row[0].astype(np.float64) for row in found], axis=0)
+        if work & training.BACKWARD:
+            g = first.m[first.values["g"] : first.values["g"] + first.size]
+            for space in self.spaces[1:]:
+                at = space.values["g"]
+                g += space.m[at : at + space.size]
+        if work & training.UPDATE:
+            last = self.call(first, training.UPDATE, nothing, 1, False, optimizer, k)
+            results[3] = last[0, 3]
+        return results
+
+
+class Data:
+    """The data of N iterations, as kernels want them: x or ids (N, B, T, ...), y or classes
+    (N, B, R, ...), lengths (N, B), reset (N,)."""
+
+    def __init__(
+        self, structure: Structure, x: Anything, y: Anything | None, lengths: Anything,
+        reset: Anything | None = None,
+    ) -> None:  # fmt: skip
+        dtype, N = structure.dtype, len(x)
+        nothing, none = np.zeros((N, 0), dtype), np.zeros((N, 0), np.int64)
+        one_hot, classes = x.ndim == 3, structure.head.classes
+        self.x = nothing if one_hot else np.ascontiguousarray(x, dtype)
+        self.ids = np.ascontiguousarray(x, np.int64) if one_hot else none
+        self.y, self.classes = nothing, none
+        if y is not None:
+            self.y = nothing if classes else np.ascontiguousarray(y, dtype)
+            self.classes = np.ascontiguousarray(y, np.int64) if classes else none
+        elif classes:
+            self.classes = np.zeros(x.shape[: 3 if structure.readout == "steps" else 2], np.int64)
+        self.lengths = np.ascontiguousarray(lengths, np.int64)
+        self.full = bool((self.lengths == x.shape[2]).all())
+        self.reset = np.ones(N, np.int64) if reset is None else reset.astype(np.int64)
+
+    def _of(self, index: Any, full: bool) -> "Data":
+        part = object.__new__(Data)
+        for name in ("x", "ids", "y", "classes", "lengths"):
+            setattr(part, name, getattr(self, name)[index].reshape(-1))
+        part.full, part.reset = full, self.reset
+        return part
+
+    def flat(self) -> "Data":
+        """The same in flat arrays."""
+        return self._of(slice(None), self.full)
+
+    def part(self, n: int, start: int, end: int) -> "Data":
+        """Samples start..end of iteration n, in flat arrays."""
+        part = self._of((n, slice(start, end)), self.full)
+        part.reset = self.reset[n : n + 1]
+        return part
