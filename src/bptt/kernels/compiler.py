@@ -7,13 +7,15 @@ running the old equations.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numba
 import platformdirs
 from numba.core import config
+from numba.extending import register_jitable
 
 # Sums may be reordered (so that they vectorise) and multiply-adds fused; NaN and infinity keep
 # their meaning, which divergence detection needs.
@@ -40,16 +42,37 @@ def cache_folder() -> Path:
     return root / f"kernels-{source_digest()}"
 
 
+def part(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REORDER) -> Any:
+    """A function for use inside kernels, compiled with each. It is compiled for the types of its
+    arguments; a kernel would be compiled once more for every constant that it is called with."""
+    if function is None:
+        return lambda each: part(each, fastmath=fastmath)
+    return register_jitable(fastmath=fastmath, error_model="numpy")(function)
+
+
+def function_at(signature: Any, function: Callable[..., Any]) -> Any:
+    """Compile (or load) a C function, which kernels call by its `address`."""
+    with _folder():
+        return numba.cfunc(signature, cache=True, error_model="numpy", fastmath=STRICT)(function)
+
+
+@contextmanager
+def _folder() -> Iterator[None]:
+    """Have Numba keep what is decorated here in our folder."""
+    before = vars(config)["CACHE_DIR"]
+    vars(config)["CACHE_DIR"] = str(FOLDER)
+    try:
+        yield
+    finally:
+        vars(config)["CACHE_DIR"] = before
+
+
 def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REORDER) -> Any:
     """Compile a function when it is first called; keep the code; release the GIL while it runs."""
     if function is None:
         return lambda each: kernel(each, fastmath=fastmath)
-    before = vars(config)["CACHE_DIR"]
-    vars(config)["CACHE_DIR"] = str(FOLDER)  # read when the function is decorated
-    try:
+    with _folder():
         return numba.njit(function, cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
-    finally:
-        vars(config)["CACHE_DIR"] = before
 
 
 FOLDER = cache_folder()

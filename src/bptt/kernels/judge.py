@@ -9,7 +9,7 @@ from numba.extending import register_jitable
 
 from bptt.functions import exp, log
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
-from bptt.kernels.compiler import STRICT, kernel
+from bptt.kernels.compiler import STRICT, part
 from bptt.kernels.regimes import put_result, total
 from bptt.kernels.simd import constant, get, load, put, select, store, width, zero
 from bptt.kernels.tile import transpose
@@ -21,7 +21,7 @@ EQUATIONS = tuple(
 _linear, _sigmoid, _sigmoid_squared = EQUATIONS
 
 
-@kernel
+@part
 def weigh_cases(plan, m, lengths, counted, sample, apart):
     """The weight of each case in the loss (0 for those that do not count), and the masks.
 
@@ -52,7 +52,7 @@ def weigh_cases(plan, m, lengths, counted, sample, apart):
             put(m, place, weight if counts else 0.0)
 
 
-@kernel(fastmath=STRICT)
+@part(fastmath=STRICT)
 def _elementwise(plan, m, at, y, p, dc, weight, alive):
     """One vector of cases: p and dc are written. Returns losses and how many are wrong."""
     nothing = zero(m)
@@ -76,7 +76,7 @@ def _elementwise(plan, m, at, y, p, dc, weight, alive):
     return loss, wrong
 
 
-@kernel(fastmath=STRICT)
+@part(fastmath=STRICT)
 def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
     """The same for softmax. Lane l's class is classes[first + l stride], for l < cases."""
     lanes, nothing = width(m), zero(m)
@@ -105,21 +105,21 @@ def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
     return log(s) + (largest - load(m, plan.scratch + lanes)), wrong
 
 
-@kernel
+@part
 def turn_outputs(plan, m):
     """Lay the rows of o with the cases in the lanes."""
     if plan.turned:
         transpose(m, plan.o, plan.O, plan.B * plan.R, plan.O, m, plan.oc, plan.Cp)
 
 
-@kernel
+@part
 def turn_back(plan, m):
     """The derivatives as rows again."""
     if plan.turned:
         transpose(m, plan.dc, plan.Cp, plan.O, plan.B * plan.R, m, plan.do, plan.O)
 
 
-@kernel
+@part
 def judge(kind, plan, m, classes, sample, apart, results, at):
     """Outputs p, derivatives and losses of all cases, and of what counts as wrong.
 

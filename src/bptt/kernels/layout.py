@@ -226,6 +226,7 @@ class Workspace:
                     self._bias(first + S_FORWARD + s, name, 0, S_GRADIENT - S_FORWARD)
         v["trainable"] = structure.initial_state == "trainable"
         self._head(structure.layers * LAYER_VIEWS)
+        v["copies"] = len(self.copies)
         self.derived = np.array(self.copies, np.int64).reshape(-1, DERIVED)
 
     def _bias(self, row: int, name: str, per_set: Any, to_gradient: int) -> None:

@@ -21,10 +21,10 @@ from numba.extending import (
 
 from bptt.cells import CELLS, Cell
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
-from bptt.kernels.compiler import STRICT
+from bptt.kernels.compiler import STRICT, part
 from bptt.kernels.layout import MODELS, SAMPLES, UNITS, VIEW
 from bptt.kernels.simd import broadcast, get, load, load_part, put, splat, store, store_part, vsum, width
-from bptt.kernels.tile import loads, product_lanes, product_shared, product_summed, transpose
+from bptt.kernels.tile import loads, product, transpose
 
 
 OPTIONS: Any = {"fastmath": STRICT, "error_model": "numpy"}
@@ -111,20 +111,20 @@ read_states = by_kind(lambda kind: _reader(len(kind.cell.states)))
 
 
 def _apply_units(
-    kind, plan, m, views, v, shift, out, out_c, features, x, x_c, depth, n, accumulate
+    kind, codes, plan, m, views, v, shift, out, out_c, features, x, x_c, depth, n, accumulate
 ):
     at, lanes = VIEW * v, width(m)
     w, step = get(views, at) + shift, get(views, at + 3)
-    product_shared(
-        m, out, out_c, lanes, n, features // lanes, features % lanes,
+    product(
+        codes, 0, m, out, out_c, lanes, n, features // lanes, features % lanes,
         x, x_c, x_c, 1, w, lanes, step, depth, accumulate,
     )  # fmt: skip
 
 
-def _apply_in_lanes(product: Any) -> Any:
+def _apply_in_lanes(number: int) -> Any:
     """The same where samples or models are in the lanes."""
 
-    def apply(kind, plan, m, views, v, shift, out, out_c, features, x, x_c, depth, n, accumulate):
+    def apply(kind, codes, plan, m, views, v, shift, out, out_c, features, x, x_c, depth, n, accumulate):
         at, lanes, Bp = VIEW * v, width(m), plan.Bp
         w, block, row, step = (
             get(views, at) + shift, get(views, at + 1), get(views, at + 2), get(views, at + 3)
@@ -135,45 +135,49 @@ def _apply_in_lanes(product: Any) -> Any:
             times, columns, x_col, out_col = 1, plan.VV, lanes, lanes
         for i in range(times):
             product(
-                m, out + i * lanes, Bp, out_col, features, columns, 0,
+                codes, number, m, out + i * lanes, Bp, out_col, features, columns, 0,
                 w, block, row, step, x + i * lanes, x_col, Bp, depth, accumulate,
             )  # fmt: skip
 
     return apply
 
 
-apply = by_regime(_apply_units, _apply_in_lanes(product_shared), _apply_in_lanes(product_lanes))
+apply = by_regime(_apply_units, _apply_in_lanes(0), _apply_in_lanes(1))
 
 
 # The gradient of such a matrix: sum over `times` of x (n inputs, x_t apart) times d (`features`
 # outputs, d_t apart), and over the samples in the lanes.
 
 
-def _outer_units(kind, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate):
+def _outer_units(kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate):
     at, lanes = VIEW * v, width(m)
     out, row = get(views, at) + shift, get(views, at + 1)
-    product_shared(
-        m, out, row, lanes, n, features // lanes, features % lanes,
+    product(
+        codes, 0, m, out, row, lanes, n, features // lanes, features % lanes,
         x, 1, 1, x_t, d, lanes, d_t, times, accumulate,
     )  # fmt: skip
 
 
-def _outer_in_lanes(product: Any) -> Any:
+def _outer_in_lanes(number: int) -> Any:
     """The same where samples (which are added up) or models (which are not) are in the lanes."""
 
-    def outer(kind, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate):
+    def outer(kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate):
         at, lanes, Bp = VIEW * v, width(m), plan.Bp
         out, row, col = get(views, at) + shift, get(views, at + 1), get(views, at + 2)
         for i in range(plan.VV):
             product(
-                m, out, row, col, n, features, 0, x + i * lanes, Bp, Bp, x_t,
+                codes, number, m, out, row, col, n, features, 0, x + i * lanes, Bp, Bp, x_t,
                 d + i * lanes, Bp, d_t, times, accumulate or i > 0,
             )  # fmt: skip
 
     return outer
 
 
-outer = by_regime(_outer_units, _outer_in_lanes(product_summed), _outer_in_lanes(product_lanes))
+outer = by_regime(_outer_units, _outer_in_lanes(2), _outer_in_lanes(1))
+
+
+# The kinds of products that a layout needs (numbers of `tile.KINDS`).
+PRODUCTS = {UNITS: (0,), SAMPLES: (0, 2), MODELS: (1,)}
 
 
 # Numbers of an iteration: one for all lanes, or one for each model.
@@ -230,12 +234,12 @@ receive = by_kind(_receive_of)
 # of the gradient. With samples or models in the lanes each lane has a row of its own.
 
 
-def _add_rows_units(kind, plan, m, views, v, shift, ids, first, stride, out, features):
+def _add_rows_units(kind, codes, plan, m, views, v, shift, ids, first, stride, out, features):
     at = get(ids, first) * get(views, VIEW * v + 3)
-    apply(kind, plan, m, views, v, shift + at, out, 0, features, plan.ones, 0, 1, 1, True)
+    apply(kind, codes, plan, m, views, v, shift + at, out, 0, features, plan.ones, 0, 1, 1, True)
 
 
-def _add_rows_in_lanes(kind, plan, m, views, v, shift, ids, first, stride, out, features):
+def _add_rows_in_lanes(kind, codes, plan, m, views, v, shift, ids, first, stride, out, features):
     w = get(views, VIEW * v) + shift
     for b in range(plan.B):
         row = w + get(ids, first + b * stride) * get(views, VIEW * v + 3) + b * plan.lane
@@ -247,12 +251,12 @@ def _add_rows_in_lanes(kind, plan, m, views, v, shift, ids, first, stride, out, 
 add_rows = by_regime(_add_rows_units, _add_rows_in_lanes, _add_rows_in_lanes)
 
 
-def _scatter_rows_units(kind, plan, m, views, v, shift, ids, first, stride, d, features):
+def _scatter_rows_units(kind, codes, plan, m, views, v, shift, ids, first, stride, d, features):
     at = get(ids, first) * get(views, VIEW * v + 1)
-    outer(kind, plan, m, views, v, shift + at, plan.ones, 0, 1, d, 0, features, 1, True)
+    outer(kind, codes, plan, m, views, v, shift + at, plan.ones, 0, 1, d, 0, features, 1, True)
 
 
-def _scatter_rows_in_lanes(kind, plan, m, views, v, shift, ids, first, stride, d, features):
+def _scatter_rows_in_lanes(kind, codes, plan, m, views, v, shift, ids, first, stride, d, features):
     g = get(views, VIEW * v) + shift
     for b in range(plan.B):
         row = g + get(ids, first + b * stride) * get(views, VIEW * v + 1) + b * plan.lane
@@ -274,13 +278,13 @@ def _copy(m, place, source, off, count):
         store_part(m, place + i, load_part(source, off + i, n), n)
 
 
-copy = register_jitable(_copy)
+copy = part(_copy)
 
 
-def _transfer_units(kind, plan, m, x, y, sample, apart):
+def _transfer_units(kind, plan, m, x, y, given, sample, apart):
     if not plan.one_hot:
         copy(m, plan.x, x, sample * plan.T * plan.D, plan.B * plan.T * plan.D)
-    if plan.output != 3 and y.size > 0:
+    if plan.output != 3 and given:
         rows = plan.B * plan.R
         if plan.turned:
             transpose(y, sample * plan.R * plan.O, plan.O, rows, plan.O, m, plan.y, plan.Cp)
@@ -288,11 +292,11 @@ def _transfer_units(kind, plan, m, x, y, sample, apart):
             copy(m, plan.y, y, sample * plan.R, rows)
 
 
-def _transfer_in_lanes(kind, plan, m, x, y, sample, apart):
+def _transfer_in_lanes(kind, plan, m, x, y, given, sample, apart):
     if not plan.one_hot:
         row = plan.T * plan.D
         transpose(x, sample * row, apart * row, plan.B, row, m, plan.x, plan.Bp)
-    if plan.output != 3 and y.size > 0:
+    if plan.output != 3 and given:
         row = plan.R * plan.O
         transpose(y, sample * row, apart * row, plan.B, row, m, plan.y, plan.Bp)
 

@@ -1,6 +1,6 @@
 """Operations on vectors of numbers (type `bptt.kernels.vectors.Vec`), for use inside kernels.
 
-    width get put load store load_part store_part broadcast splat zero    memory and registers
+    pointer_to width get put load store load_part store_part broadcast splat zero    memory and registers
     constant fma select absolute root largest smallest with_sign_of lane by lane
     polynomial power_of_2 exponent significand                      for elementary functions
     vsum count_true any_true                                        across lanes
@@ -42,6 +42,20 @@ def _span(arr: Any, off: int, n: int) -> Any:
     if arr.ndim != 1 or not 0 <= off <= off + n <= arr.size:
         raise IndexError(f"elements {off}..{off + n} of an array of shape {arr.shape}")
     return arr[off : off + n]
+
+
+def _define_pointer_to(_: Any, arr: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return data_pointer(context, builder, arr, args[0])
+
+    return types.CPointer(arr.dtype)(arr), generate
+
+
+@operation(_define_pointer_to)
+def pointer_to(arr: Any) -> Any:
+    """The array without its owner: handing arrays themselves from function to function, compiled
+    code counts their references each time, which takes longer than a small product."""
+    return arr
 
 
 def _define_width(_: Any, arr: Any) -> Any:

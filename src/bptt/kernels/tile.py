@@ -11,15 +11,19 @@ loads serves a whole row or column of the tile.
 Every matrix is a place in one array m, so that a product has few arguments.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
+from numpy.typing import NDArray
 
+from bptt.kernels.compiler import function_at, part
 from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
 from bptt.kernels.vectors import (
+    COMPILER_OFF,
     FLAGS,
     I64,
     Vec,
@@ -219,27 +223,35 @@ class _Strip:
 
 
 def _define_strip(
-    _: Any, C: Any, partial: Any, kind: Any, last: Any, m: Any, out: Any, out_row: Any,
+    _: Any, C: Any, single: Any, kind: Any, m: Any, last: Any, groups: Any, out: Any, out_row: Any,
     out_col: Any, rows: Any, x: Any, x_block: Any, x_row: Any, x_step: Any, p: Any, p_col: Any,
     p_step: Any, depth: Any, accumulate: Any,
 ) -> Any:  # fmt: skip
     literals = (types.IntegerLiteral, types.BooleanLiteral)
-    if not all(isinstance(each, literals) for each in (C, partial, kind)):
+    if not all(isinstance(each, literals) for each in (C, single, kind)):
         return None
-    columns, name = C.literal_value, KINDS[kind.literal_value]
+    columns, name = abs(C.literal_value), KINDS[kind.literal_value]
+    partial = C.literal_value < 0
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = context.get_value_type(Vec(m.dtype))
-        mask = first_lanes(builder, vector, args[3]) if partial.literal_value else None
-        base = data_pointer(context, builder, m, args[4])
-        none, one = ir.Constant(I64, 0), ir.Constant(I64, 1)
-        operands = (args[5:8], args[9:13], args[13:16], args[16], args[17], mask)
-        strip = _Strip(builder, vector, columns, name, base, operands)
-        rows = args[8]
-        with builder.if_else(builder.icmp_signed("==", rows, one)) as (then, otherwise):
-            with then:
+        mask = first_lanes(builder, vector, args[4]) if partial else None
+        base = data_pointer(context, builder, m, args[3])
+        none, one, width = (ir.Constant(I64, n) for n in (0, 1, columns))
+        groups, out, out_row, out_col, rows, x, x_block, x_row, x_step = args[5:14]
+        p, p_col, p_step, depth, accumulate = args[14:]
+        with cgutils.for_range_slice(builder, none, groups, one, I64) as (group, _):
+            c = builder.mul(group, width)
+            here = builder.add(out, builder.mul(c, out_col))
+            right = builder.add(p, builder.mul(c, p_col))
+            operands = (
+                [here, out_row, out_col], [x, x_block, x_row, x_step], [right, p_col, p_step],
+                depth, accumulate, mask,
+            )  # fmt: skip
+            strip = _Strip(builder, vector, columns, name, base, operands)
+            if single.literal_value:
                 strip.rows(1, none, one, _chains(columns))
-            with otherwise:
+            else:
                 done = none
                 for R in (TILE_ROWS, 1):
                     left = builder.urem(builder.sub(rows, done), ir.Constant(I64, R))
@@ -248,31 +260,28 @@ def _define_strip(
                     done = until
         return context.get_dummy_value()
 
-    places = [types.intp] * 3
-    return types.void(
-        C, partial, kind, types.intp, m, *places, types.intp, types.intp, *places, *places,
-        types.intp, types.boolean,
-    ), generate  # fmt: skip
+    integers = [types.intp] * 14
+    return types.void(C, single, kind, m, *integers, types.boolean), generate
 
 
 @operation(_define_strip, literal=True)
 def strip(
-    C: int, partial: bool, kind: int, last: int, m: Any, out: int, out_row: int, out_col: int,
-    rows: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,
-    depth: int, accumulate: bool,
+    C: int, single: bool, kind: int, m: Any, last: int, groups: int, out: int, out_row: int,
+    out_col: int, rows: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int,
+    p_step: int, depth: int, accumulate: bool,
 ) -> None:  # fmt: skip
-    """`rows` rows of C vectors (of only the first `last` lanes, if `partial`): the vector at
-    out + r out_row + c out_col = its value before, if `accumulate`, or zero, + the sum over k of
-    X(r, k) P(c, k). C, partial and kind (a number of `KINDS`) are constants. Of kind "summed", X
-    and P are vectors and the lanes of each sum are added up to one number.
+    """`groups` groups of C columns, a vector each (or, with C = -1, of the `last` first lanes of
+    one): out + r out_row + c out_col = its value before, if `accumulate`, or zero, + the sum over k
+    of X(r, k) P(c, k), for r < rows.
 
-    A single row is summed in several parts, for speed; a row among others is not, so that its
-    numbers do not depend on how many others there are.
+    C, single and kind (a number of `KINDS`) are constants. Of kind "summed", X and P are vectors
+    and the lanes of each sum are added up to one number. A single row is summed in more parts, for
+    speed, than a row among others, whose numbers do not depend on how many others there are.
     """
     name = KINDS[kind]
-    lanes = last if partial else width(m)
-    for r in range(rows):
-        for c in range(C):
+    lanes = last if C < 0 else width(m)
+    for r in range(1 if single else rows):
+        for c in range(groups * abs(C)):
             place, total = out + r * out_row + c * out_col, zero(m)
             if accumulate and name != "summed":
                 total = load_part(m, place, lanes)
@@ -286,42 +295,94 @@ def strip(
                 store_part(m, place, total, lanes)
 
 
-def _make_product(kind: int) -> Any:
-    """The product of this kind (a number of `KINDS`)."""
+# The strips that there are, for each kind; C and single. Each is compiled by itself and called by
+# its address: as a part of the kernels that use it, it would be optimised again with each.
+STRIPS = tuple((C, single) for single in (False, True) for C in (4, 1, -1))
 
-    @njit(nogil=True, error_model="numpy")
-    def product(
-        m: Any, out: int, out_row: int, out_col: int, rows: int, vectors: int, last: int,
-        x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,
-        depth: int, accumulate: bool,
+
+def _compiled_strip(kind: int, C: int, single: bool, dtype: Any) -> Any:
+    """One strip as a C function."""
+
+    def code(
+        m: Any, last: int, groups: int, out: int, out_row: int, out_col: int, rows: int, x: int,
+        x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int, depth: int,
+        accumulate: bool,
     ) -> None:  # fmt: skip
-        c = 0
-        while c < vectors:
-            o, q = out + c * out_col, p + c * p_col
-            if c + 4 <= vectors:
-                strip(4, False, kind, 0, m, o, out_row, out_col, rows,
-                      x, x_block, x_row, x_step, q, p_col, p_step, depth, accumulate)  # fmt: skip
-                c += 4
-            elif c + 2 <= vectors:
-                strip(2, False, kind, 0, m, o, out_row, out_col, rows,
-                      x, x_block, x_row, x_step, q, p_col, p_step, depth, accumulate)  # fmt: skip
-                c += 2
-            else:
-                strip(1, False, kind, 0, m, o, out_row, out_col, rows,
-                      x, x_block, x_row, x_step, q, p_col, p_step, depth, accumulate)  # fmt: skip
-                c += 1
-        if last > 0:
-            strip(1, True, kind, last, m, out + c * out_col, out_row, out_col, rows, x, x_block,
-                  x_row, x_step, p + c * p_col, p_col, p_step, depth, accumulate)  # fmt: skip
+        strip(C, single, kind, m, last, groups, out, out_row, out_col, rows, x, x_block, x_row,
+              x_step, p, p_col, p_step, depth, accumulate)  # fmt: skip
 
-    return product
+    number = types.float32 if dtype == np.float32 else types.float64
+    integers = [types.intp] * 14
+    return function_at(types.void(types.CPointer(number), *integers, types.boolean), code)
 
 
-# out = (or, with `accumulate`, +=) X P: `rows` rows of `vectors` columns and, if `last` > 0, `last`
-# lanes of one more. Row r begins at out + r out_row, its column c out_col c further.
-product_shared = _make_product(0)
-product_lanes = _make_product(1)
-product_summed = _make_product(2)
+KEPT: list[Any] = []
+
+
+@cache
+def addresses(kinds: tuple[int, ...], dtype: str) -> NDArray[np.int64]:
+    """Where the strips of these kinds are; a kernel is given this."""
+    table = np.zeros(len(KINDS) * len(STRIPS), np.int64)
+    for kind in kinds if not COMPILER_OFF else ():
+        for number, (C, single) in enumerate(STRIPS):
+            if C > 0 or kind == 0:
+                code = _compiled_strip(kind, C, single, np.dtype(dtype))
+                table[kind * len(STRIPS) + number] = code.address
+                KEPT.append(code)
+    return table
+
+
+def _define_call(
+    _: Any, address: Any, which: Any, m: Any, last: Any, groups: Any, out: Any, out_row: Any,
+    out_col: Any, rows: Any, x: Any, x_block: Any, x_row: Any, x_step: Any, p: Any, p_col: Any,
+    p_step: Any, depth: Any, accumulate: Any,
+) -> Any:  # fmt: skip
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = data_pointer(context, builder, m, args[2])
+        values = [base, *args[3:-1], builder.zext(args[-1], ir.IntType(8))]
+        kind = ir.FunctionType(ir.VoidType(), [each.type for each in values])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    integers = [types.intp] * 14
+    return types.void(types.intp, types.intp, m, *integers, types.boolean), generate
+
+
+@operation(_define_call)
+def call_strip(
+    address: int, which: int, m: Any, last: int, groups: int, out: int, out_row: int, out_col: int,
+    rows: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,
+    depth: int, accumulate: bool,
+) -> None:  # fmt: skip
+    """Call the strip at an address; `which` is its place in the table of addresses."""
+    kind, (C, single) = which // len(STRIPS), STRIPS[which % len(STRIPS)]
+    strip(C, single, kind, m, last, groups, out, out_row, out_col, rows, x, x_block, x_row, x_step,
+          p, p_col, p_step, depth, accumulate)  # fmt: skip
+
+
+@part
+def product(
+    codes: Any, kind: int, m: Any, out: int, out_row: int, out_col: int, rows: int, vectors: int,
+    last: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,
+    depth: int, accumulate: bool,
+) -> None:  # fmt: skip
+    """out = (or, with `accumulate`, +=) X P: `rows` rows of `vectors` columns and, if `last` > 0,
+    `last` lanes of one more. Row r begins at out + r out_row, its column c out_col c further.
+    """
+    at = kind * 6 + (3 if rows == 1 else 0)
+    fours = vectors // 4
+    c = 4 * fours
+    if fours > 0:
+        call_strip(get(codes, at), at, m, 0, fours, out, out_row, out_col, rows, x, x_block, x_row,
+                   x_step, p, p_col, p_step, depth, accumulate)  # fmt: skip
+    if vectors > c:
+        call_strip(get(codes, at + 1), at + 1, m, 0, vectors - c, out + c * out_col, out_row,
+                   out_col, rows, x, x_block, x_row, x_step, p + c * p_col, p_col, p_step, depth,
+                   accumulate)  # fmt: skip
+    if last > 0:
+        call_strip(get(codes, at + 2), at + 2, m, last, 1, out + vectors * out_col, out_row,
+                   out_col, rows, x, x_block, x_row, x_step, p + vectors * p_col, p_col, p_step,
+                   depth, accumulate)  # fmt: skip
 
 
 def _define_transpose_block(
@@ -367,7 +428,7 @@ def transpose_block(
         store(dst, dst_off + c * dst_stride, np.array([row[c] for row in rows]))
 
 
-@njit(nogil=True, error_model="numpy")
+@part
 def transpose(
     src: Any, src_off: int, src_stride: int, rows: int, cols: int,
     dst: Any, dst_off: int, dst_stride: int,

@@ -8,7 +8,7 @@ serves all.
 from numba.extending import register_jitable
 
 from bptt.functions import sqrt
-from bptt.kernels.compiler import STRICT, kernel
+from bptt.kernels.compiler import STRICT, kernel, part
 from bptt.kernels.judge import judge, turn_back, turn_outputs, weigh_cases
 from bptt.kernels.layout import DERIVED
 from bptt.kernels.regimes import coefficient, copy, put_result, total, transfer
@@ -17,6 +17,7 @@ from bptt.kernels.simd import (
     constant,
     get,
     load,
+    pointer_to,
     put,
     select,
     store,
@@ -57,7 +58,7 @@ PREPARE, FORWARD, BACKWARD, UPDATE = 1, 2, 4, 8
 TRAIN = PREPARE | FORWARD | BACKWARD | UPDATE
 
 
-@kernel(fastmath=STRICT)
+@part(fastmath=STRICT)
 def prepare(kind, plan, rule, m, k, row):
     """What happens before the gradient is taken."""
     if rule == 2 or rule == 4:
@@ -68,7 +69,7 @@ def prepare(kind, plan, rule, m, k, row):
             store(m, plan.s0 + i, s0)
 
 
-@kernel
+@part
 def coefficients(kind, k, m, row):
     """The numbers of an iteration, as vectors."""
     at = 8 * row
@@ -80,7 +81,7 @@ def coefficients(kind, k, m, row):
     )  # fmt: skip
 
 
-@kernel(fastmath=STRICT)
+@part(fastmath=STRICT)
 def update(kind, plan, rule, m, k, row):
     """The update of every parameter by the rule of that number (`bptt.optimizers.RULES`)."""
     ks = coefficients(kind, k, m, row)
@@ -106,7 +107,7 @@ def update(kind, plan, rule, m, k, row):
         store(m, plan.s1 + i, s1)
 
 
-@kernel(fastmath=STRICT)
+@part(fastmath=STRICT)
 def norm_of(kind, plan, m):
     """The Euclidean norm of the gradient; where squares would overflow, taken of smaller numbers."""
     norm = zero(m)
@@ -123,7 +124,7 @@ def norm_of(kind, plan, m):
     return norm
 
 
-@kernel(fastmath=STRICT)
+@part(fastmath=STRICT)
 def clip(kind, plan, m, clip_value, clip_norm):
     """`bptt.optimizers.clip`: by value, then by norm; returns the norm before."""
     norm = norm_of(kind, plan, m)
@@ -143,10 +144,10 @@ def clip(kind, plan, m, clip_value, clip_norm):
     return norm
 
 
-@kernel
+@part
 def copy_weights(plan, m, derived):
     """The weights in the other orders that the walk wants them in."""
-    for i in range(derived.size // DERIVED):
+    for i in range(plan.copies):
         at = i * DERIVED
         source, stride, rows = get(derived, at), get(derived, at + 1), get(derived, at + 2)
         cols, target = get(derived, at + 3), get(derived, at + 4)
@@ -161,10 +162,63 @@ def copy_weights(plan, m, derived):
                         put(m, place + lane, get(m, source + r * stride + c + lane))
 
 
+@part
+def iterate(
+    kind, codes, plan, work, m, views, parts, derived, rule, clips, k, x, ids, y, classes, lengths,
+    full, counted, apart, reset, carry, results, N, given,
+):  # fmt: skip
+    """See `train`. N: how many iterations; given: whether there are targets y."""
+    layers = plan.layers
+    for n in range(N):
+        sample = n if plan.lane else n * plan.B
+        if work & PREPARE:
+            prepare(kind, plan, rule, m, k, n)
+        if work & FORWARD:
+            copy_weights(plan, m, derived)
+            transfer(kind, plan, m, x, y, given, sample, apart)
+            if n == 0 or not full:
+                weigh_cases(plan, m, lengths, counted, sample, apart)
+            own_state = not carry or get(reset, n) != 0
+            for layer in range(layers):
+                if own_state:
+                    start_layer(kind, codes, plan, m, views, parts, layer)
+                input_forward(kind, codes, plan, m, views, parts, layer, ids, sample, apart)
+                recurrent_forward(kind, codes, plan, m, views, parts, layer, full)
+            output_forward(kind, codes, plan, m, views, parts)
+            turn_outputs(plan, m)
+            judge(kind, plan, m, classes, sample, apart, results, 4 * n)
+        if work & BACKWARD:
+            turn_back(plan, m)
+            if plan.one_hot:
+                clear(m, plan.g, plan.size)
+            output_backward(kind, codes, plan, m, views, parts)
+            for layer in range(layers - 1, -1, -1):
+                to_start = plan.trainable or plan.to_start
+                recurrent_backward(kind, codes, plan, m, views, parts, layer, full, to_start)
+                layer_gradients(kind, codes, plan, m, views, parts, layer, ids, sample, apart)
+                start_gradient(kind, codes, plan, m, views, parts, layer, own_state)
+                if layer > 0:
+                    input_backward(
+                        kind, codes, plan, m, views, parts, layer, plan.dh, plan.plane, plan.dh_b
+                    )
+                elif plan.want_dx:
+                    input_backward(
+                        kind, codes, plan, m, views, parts, 0, plan.dx, plan.dx_t, plan.dx_t * plan.T
+                    )
+        if work & UPDATE:
+            put_result(kind, results, 4 * n + 3, clip(kind, plan, m, clips[0], clips[1]))
+            update(kind, plan, rule, m, k, n)
+        if carry:
+            for layer in range(layers):
+                for b in range(plan.outer):
+                    state = get(parts, 7 * layer + 1) + b * plan.state_b
+                    copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)
+
+
 @kernel
 def train(
-    kind, plan, work, m, views, parts, derived, rule, clips, k, x, ids, y, classes, lengths, full,
-    counted, apart, reset, carry, results,
+    kind, codes, plan, work, m, views, parts, derived, rule, clips, k, x, ids, y, classes, lengths,
+    full, counted, apart, reset, carry, results,
 ):  # fmt: skip
     """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
 
@@ -175,48 +229,9 @@ def train(
     all T steps. counted: how many steps count in the whole batch that this one is a shard of; 0: it
     is no shard.
     """
-    layers, N = plan.layers, reset.size
-    for n in range(N):
-        sample = n if plan.lane else n * plan.B
-        if work & PREPARE:
-            prepare(kind, plan, rule, m, k, n)
-        if work & FORWARD:
-            copy_weights(plan, m, derived)
-            transfer(kind, plan, m, x, y, sample, apart)
-            if n == 0 or not full:
-                weigh_cases(plan, m, lengths, counted, sample, apart)
-            own_state = not carry or get(reset, n) != 0
-            for layer in range(layers):
-                if own_state:
-                    start_layer(kind, plan, m, views, parts, layer)
-                input_forward(kind, plan, m, views, parts, layer, ids, sample, apart)
-                recurrent_forward(kind, plan, m, views, parts, layer, full)
-            output_forward(kind, plan, m, views, parts)
-            turn_outputs(plan, m)
-            judge(kind, plan, m, classes, sample, apart, results, 4 * n)
-        if work & BACKWARD:
-            turn_back(plan, m)
-            if plan.one_hot:
-                clear(m, plan.g, plan.size)
-            output_backward(kind, plan, m, views, parts)
-            for layer in range(layers - 1, -1, -1):
-                to_start = plan.trainable or plan.to_start
-                recurrent_backward(kind, plan, m, views, parts, layer, full, to_start)
-                layer_gradients(kind, plan, m, views, parts, layer, ids, sample, apart)
-                start_gradient(kind, plan, m, views, parts, layer, own_state)
-                if layer > 0:
-                    input_backward(
-                        kind, plan, m, views, parts, layer, plan.dh, plan.plane, plan.dh_b
-                    )
-                elif plan.want_dx:
-                    input_backward(
-                        kind, plan, m, views, parts, 0, plan.dx, plan.dx_t, plan.dx_t * plan.T
-                    )
-        if work & UPDATE:
-            put_result(kind, results, 4 * n + 3, clip(kind, plan, m, clips[0], clips[1]))
-            update(kind, plan, rule, m, k, n)
-        if carry:
-            for layer in range(layers):
-                for b in range(plan.outer):
-                    state = get(parts, 7 * layer + 1) + b * plan.state_b
-                    copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)
+    iterate(
+        kind, pointer_to(codes), plan, work, pointer_to(m), pointer_to(views), pointer_to(parts),
+        pointer_to(derived), rule, clips, pointer_to(k), pointer_to(x), pointer_to(ids),
+        pointer_to(y), pointer_to(classes), pointer_to(lengths), full, counted, apart,
+        pointer_to(reset), carry, pointer_to(results), reset.size, y.size > 0,
+    )  # fmt: skip

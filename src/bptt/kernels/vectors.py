@@ -174,7 +174,9 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def data_pointer(context: Any, builder: Any, array: Any, value: Any) -> Any:
-    """The address of an array's first element."""
+    """The address of an array's first element. A pointer is its own."""
+    if isinstance(array, types.CPointer):
+        return value
     return context.make_array(array)(context, builder, value).data
 
 

@@ -6,7 +6,7 @@ formed after the walk); inside the walk are only the recurrent product and the c
 Untied weights, a set for each step, are the same with as many sets of one step.
 """
 
-from bptt.kernels.compiler import STRICT, kernel
+from bptt.kernels.compiler import STRICT, part
 from bptt.kernels.layout import (
     B_FORWARD,
     B_GRADIENT,
@@ -42,7 +42,7 @@ from bptt.kernels.tile import stores
 
 
 
-@kernel(fastmath=STRICT)
+@part(fastmath=STRICT)
 def cells_forward(kind, plan, m, gates, states):
     """The cell's equations at one step: preactivations become gates, the next state is written."""
     lanes, plane, after = width(m), plan.plane, states + plan.state_t
@@ -53,7 +53,7 @@ def cells_forward(kind, plan, m, gates, states):
         stores(m, after + i, plane, s)
 
 
-@kernel(fastmath=STRICT)
+@part(fastmath=STRICT)
 def cells_backward(kind, plan, m, gates, states, ds, dh):
     """The same back: gates become their derivatives da, ds moves from after the step to before."""
     lanes, plane, after = width(m), plan.plane, states + plan.state_t
@@ -65,7 +65,7 @@ def cells_backward(kind, plan, m, gates, states, ds, dh):
         stores(m, ds + i, plane, d)
 
 
-@kernel
+@part
 def clear(m, place, size):
     """Zero for `size` numbers (up to whole vectors)."""
     nothing = zero(m)
@@ -73,14 +73,14 @@ def clear(m, place, size):
         store(m, place + i, nothing)
 
 
-@kernel
+@part
 def add(m, place, other, size):
     """m[place + i] += m[other + i] for i < size, a whole number of vectors."""
     for i in range(0, size, width(m)):
         store(m, place + i, load(m, place + i) + load(m, other + i))
 
 
-@kernel
+@part
 def keep_where(plan, m, mask, values, rest, size):
     """Move what lies at `values` where the mask is 0 to `rest`, leaving zero."""
     lanes = width(m)
@@ -93,7 +93,7 @@ def keep_where(plan, m, mask, values, rest, size):
             store(m, rest + i, select(alive, nothing, x))
 
 
-@kernel
+@part
 def freeze(plan, m, mask, before, after):
     """Where the mask is 0 the state stays as it was."""
     lanes = width(m)
@@ -104,14 +104,14 @@ def freeze(plan, m, mask, before, after):
             store(m, after + i, select(alive, load(m, after + i), load(m, before + i)))
 
 
-@kernel
+@part
 def at_shift(views, v, gate, s):
     """What to add to a matrix's place for its columns from a gate on, in set s."""
     return gate * get(views, VIEW * v + 4) + s * get(views, VIEW * v + 5)
 
 
-@kernel
-def input_forward(kind, plan, m, views, parts, layer, ids, sample, apart):
+@part
+def input_forward(kind, codes, plan, m, views, parts, layer, ids, sample, apart):
     """The preactivations of all steps from the bias and the layer's inputs: b + x U."""
     first, sets, G = layer * LAYER_VIEWS, plan.sets, plan.G
     per = plan.T // sets
@@ -123,24 +123,24 @@ def input_forward(kind, plan, m, views, parts, layer, ids, sample, apart):
         for s in range(sets):
             out = gates + s * plan.gate_t
             apply(
-                kind, plan, m, views, b_row, at_shift(views, b_row, 0, s), out, plan.gate_t,
+                kind, codes, plan, m, views, b_row, at_shift(views, b_row, 0, s), out, plan.gate_t,
                 plan.K * plan.Hw, plan.ones, 0, plan.bias, per, False,
             )  # fmt: skip
             if plan.one_hot and layer == 0:
                 for t in range(s * per, s * per + per):
                     add_rows(
-                        kind, plan, m, views, U, at_shift(views, U, 0, s), ids,
+                        kind, codes, plan, m, views, U, at_shift(views, U, 0, s), ids,
                         (sample + b) * plan.T + t, apart * plan.T, gates + t * plan.gate_t, G * plan.Hw,
                     )  # fmt: skip
             else:
                 apply(
-                    kind, plan, m, views, U, at_shift(views, U, 0, s), out, plan.gate_t,
+                    kind, codes, plan, m, views, U, at_shift(views, U, 0, s), out, plan.gate_t,
                     G * plan.Hw, x + s * x_t, x_t, get(parts, 7 * layer + 6), per, True,
                 )  # fmt: skip
 
 
-@kernel
-def recurrent_forward(kind, plan, m, views, parts, layer, full):
+@part
+def recurrent_forward(kind, codes, plan, m, views, parts, layer, full):
     """The walk through time of one layer: a_t += h_(t-1) W, then the cell's equations."""
     gates, states = get(parts, 7 * layer), get(parts, 7 * layer + 1)
     W, tied = layer * LAYER_VIEWS + W_FORWARD, plan.sets == 1
@@ -150,7 +150,7 @@ def recurrent_forward(kind, plan, m, views, parts, layer, full):
             count = plan.G if plan.runs == 1 else (plan.G - 1 if run == 0 else 1)
             place = gate if run == 0 else plan.K - 1
             apply(
-                kind, plan, m, views, W, at_shift(views, W, gate, 0 if tied else t),
+                kind, codes, plan, m, views, W, at_shift(views, W, gate, 0 if tied else t),
                 gates + t * plan.gate_t + place * plan.plane, plan.gate_b, count * plan.Hw,
                 states + t * plan.state_t, plan.state_b, plan.H, plan.outer, True,
             )  # fmt: skip
@@ -162,21 +162,21 @@ def recurrent_forward(kind, plan, m, views, parts, layer, full):
                 freeze(plan, m, mask, before, before + plan.state_t)
 
 
-@kernel
-def back_through(kind, plan, m, views, v, shift, gate, out, out_c, features, d, d_c, count, n, acc):
+@part
+def back_through(kind, codes, plan, m, views, v, shift, gate, out, out_c, features, d, d_c, count, n, acc):
     """out += d M^T, from `count` gates' planes at d: in one product, or, where their rows are
     padded, in one for each."""
     pieces = 1 if plan.merge else count
     depth = count * plan.H // pieces
     for piece in range(pieces):
         apply(
-            kind, plan, m, views, v, shift + at_shift(views, v, gate + piece, 0), out, out_c,
+            kind, codes, plan, m, views, v, shift + at_shift(views, v, gate + piece, 0), out, out_c,
             features, d + piece * plan.plane, d_c, depth, n, acc or piece > 0,
         )  # fmt: skip
 
 
-@kernel
-def recurrent_backward(kind, plan, m, views, parts, layer, full, to_start):
+@part
+def recurrent_backward(kind, codes, plan, m, views, parts, layer, full, to_start):
     """The walk back: ds is carried from step t + 1 to t, gates become derivatives in place."""
     gates, states = get(parts, 7 * layer), get(parts, 7 * layer + 1)
     ds = get(parts, 7 * layer + 2)
@@ -200,7 +200,7 @@ def recurrent_backward(kind, plan, m, views, parts, layer, full, to_start):
             count = plan.G if plan.runs == 1 else (plan.G - 1 if run == 0 else 1)
             place = gate if run == 0 else plan.K - 1
             back_through(
-                kind, plan, m, views, W, at_shift(views, W, 0, 0 if tied else t), gate, ds,
+                kind, codes, plan, m, views, W, at_shift(views, W, 0, 0 if tied else t), gate, ds,
                 plan.state_t, plan.Hw, gates + t * plan.gate_t + place * plan.plane, plan.gate_b,
                 count, plan.outer, True,
             )  # fmt: skip
@@ -208,8 +208,8 @@ def recurrent_backward(kind, plan, m, views, parts, layer, full, to_start):
             add(m, ds, plan.held, plan.outer * plan.state_t)
 
 
-@kernel
-def layer_gradients(kind, plan, m, views, parts, layer, ids, sample, apart):
+@part
+def layer_gradients(kind, codes, plan, m, views, parts, layer, ids, sample, apart):
     """The gradients of U, W and b, each in one product over the steps of a set (and samples)."""
     first, sets, G, T = layer * LAYER_VIEWS, plan.sets, plan.G, plan.T
     per = T // sets
@@ -225,69 +225,69 @@ def layer_gradients(kind, plan, m, views, parts, layer, ids, sample, apart):
                 count = G if plan.runs == 1 else (G - 1 if run == 0 else 1)
                 place = gate if run == 0 else plan.K - 1
                 outer(
-                    kind, plan, m, views, W, at_shift(views, W, gate, s), h, plan.state_t, plan.H,
+                    kind, codes, plan, m, views, W, at_shift(views, W, gate, s), h, plan.state_t, plan.H,
                     d + place * plan.plane, plan.gate_t, count * plan.Hw, per, more,
                 )  # fmt: skip
             if plan.bias:
                 outer(
-                    kind, plan, m, views, b_row, at_shift(views, b_row, 0, s), plan.ones, 0, 1,
+                    kind, codes, plan, m, views, b_row, at_shift(views, b_row, 0, s), plan.ones, 0, 1,
                     d, plan.gate_t, plan.K * plan.Hw, per, more,
                 )  # fmt: skip
             if plan.one_hot and layer == 0:
                 for t in range(per):
                     scatter_rows(
-                        kind, plan, m, views, U, at_shift(views, U, 0, s), ids,
+                        kind, codes, plan, m, views, U, at_shift(views, U, 0, s), ids,
                         (sample + b) * T + s * per + t, apart * plan.T, d + t * plan.gate_t,
                         G * plan.Hw,
                     )  # fmt: skip
             else:
                 outer(
-                    kind, plan, m, views, U, at_shift(views, U, 0, s), x + s * x_t, x_t,
+                    kind, codes, plan, m, views, U, at_shift(views, U, 0, s), x + s * x_t, x_t,
                     get(parts, 7 * layer + 6), d, plan.gate_t, G * plan.Hw, per, more,
                 )  # fmt: skip
 
 
-@kernel
-def input_backward(kind, plan, m, views, parts, layer, out, out_t, out_b):
+@part
+def input_backward(kind, codes, plan, m, views, parts, layer, out, out_t, out_b):
     """The derivative by the layer's inputs: da U^T."""
     v, per = layer * LAYER_VIEWS + U_BACKWARD, plan.T // plan.sets
     inputs = get(parts, 7 * layer + 6)
     for b in range(plan.outer):
         for s in range(plan.sets):
             back_through(
-                kind, plan, m, views, v, at_shift(views, v, 0, s), 0,
+                kind, codes, plan, m, views, v, at_shift(views, v, 0, s), 0,
                 out + b * out_b + s * out_t, out_t, inputs,
                 get(parts, 7 * layer) + b * plan.gate_b + s * plan.gate_t, plan.gate_t, plan.G,
                 per, False,
             )  # fmt: skip
 
 
-@kernel
-def start_layer(kind, plan, m, views, parts, layer):
+@part
+def start_layer(kind, codes, plan, m, views, parts, layer):
     """The states before the first step: h0, or zero."""
     for b in range(plan.outer):
         state = get(parts, 7 * layer + 1) + b * plan.state_b
         for s in range(plan.S):
             apply(
-                kind, plan, m, views, layer * LAYER_VIEWS + S_FORWARD + s, 0,
+                kind, codes, plan, m, views, layer * LAYER_VIEWS + S_FORWARD + s, 0,
                 state + s * plan.plane, 0, plan.Hw, plan.ones, 0, plan.trainable, 1, False,
             )  # fmt: skip
 
 
-@kernel
-def start_gradient(kind, plan, m, views, parts, layer, own_state):
+@part
+def start_gradient(kind, codes, plan, m, views, parts, layer, own_state):
     """The gradient of h0: the sum over samples of ds before the first step."""
     for s in range(plan.S if plan.trainable else 0):
         v = layer * LAYER_VIEWS + S_GRADIENT + s
         outer(
-            kind, plan, m, views, v, 0, plan.ones, 0, 1,
+            kind, codes, plan, m, views, v, 0, plan.ones, 0, 1,
             get(parts, 7 * layer + 2) + s * plan.plane, plan.state_t, plan.Hw,
             plan.outer if own_state else 0, False,
         )  # fmt: skip
 
 
-@kernel
-def output_forward(kind, plan, m, views, parts):
+@part
+def output_forward(kind, codes, plan, m, views, parts):
     """The output preactivations: c + h V, from the top layer's states."""
     row, R = plan.layers * LAYER_VIEWS, plan.R
     V, c = row + V_FORWARD, row + C_FORWARD
@@ -299,17 +299,17 @@ def output_forward(kind, plan, m, views, parts):
             out = plan.o + b * plan.o_b + s * plan.o_t
             h = top + b * plan.state_b + (first + s) * plan.state_t
             apply(
-                kind, plan, m, views, c, at_shift(views, c, 0, s), out, plan.o_t, plan.O,
+                kind, codes, plan, m, views, c, at_shift(views, c, 0, s), out, plan.o_t, plan.O,
                 plan.ones, 0, plan.bias, per, False,
             )  # fmt: skip
             apply(
-                kind, plan, m, views, V, at_shift(views, V, 0, s), out, plan.o_t, plan.O,
+                kind, codes, plan, m, views, V, at_shift(views, V, 0, s), out, plan.o_t, plan.O,
                 h, plan.state_t, plan.H, per, True,
             )  # fmt: skip
 
 
-@kernel
-def output_backward(kind, plan, m, views, parts):
+@part
+def output_backward(kind, codes, plan, m, views, parts):
     """The gradients of V and c, and dh of the top layer."""
     row, R = plan.layers * LAYER_VIEWS, plan.R
     V, V_back, c = row + V_GRADIENT, row + V_BACKWARD, row + C_GRADIENT
@@ -323,16 +323,16 @@ def output_backward(kind, plan, m, views, parts):
             do = plan.do + b * plan.o_b + s * plan.o_t
             h = top + b * plan.state_b + (first + s + 1) * plan.state_t
             outer(
-                kind, plan, m, views, V, at_shift(views, V, 0, s), do, plan.o_t, plan.O,
+                kind, codes, plan, m, views, V, at_shift(views, V, 0, s), do, plan.o_t, plan.O,
                 h, plan.state_t, plan.H, per, b > 0,
             )  # fmt: skip
             if plan.bias:
                 outer(
-                    kind, plan, m, views, c, at_shift(views, c, 0, s), plan.ones, 0, 1,
+                    kind, codes, plan, m, views, c, at_shift(views, c, 0, s), plan.ones, 0, 1,
                     do, plan.o_t, plan.O, per, b > 0,
                 )  # fmt: skip
             apply(
-                kind, plan, m, views, V_back, at_shift(views, V_back, 0, s),
+                kind, codes, plan, m, views, V_back, at_shift(views, V_back, 0, s),
                 dh + (first + s) * plan.plane, plan.plane, plan.Hw, do, plan.o_t, plan.O, per,
                 False,
             )  # fmt: skip

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bptt.kernels import training
 from bptt.kernels.layout import MODELS, UNITS, Shape, Workspace
-from bptt.kernels.regimes import Kind
+from bptt.kernels.regimes import PRODUCTS, Kind
+from bptt.kernels.tile import addresses
 from bptt.kernels.vectors import lanes
 from bptt.optimizers import Optimizer
 from bptt.parameters import Array
@@ -71,6 +72,7 @@ class Walker:
         self.shape, structure = shape, shape.structure
         self.dtype = np.dtype(structure.dtype)
         self.kind = Kind(shape.regime, (structure.cell, structure.activation))
+        self.codes = addresses(PRODUCTS[shape.regime], structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
         self.spaces = [
             Workspace(replace(shape, B=end - start, optimizer=shape.optimizer and start == 0))
@@ -168,7 +170,7 @@ class Walker:
         shape = (n, 4, space.L) if self.shape.regime == MODELS else (n, 4)
         results = np.zeros(shape, self.dtype)
         training.train(
-            self.kind, space.plan, work, space.m, space.views.reshape(-1),
+            self.kind, self.codes, space.plan, work, space.m, space.views.reshape(-1),
             space.parts.reshape(-1), space.derived.reshape(-1), optimizer.rule.code,
             optimizer.clips, k.reshape(-1), data.x, data.ids, data.y, data.classes, data.lengths,
             data.full, counted, apart, data.reset, carry, results.reshape(-1),
