@@ -23,6 +23,9 @@ REORDER = {"contract", "nsz", "arcp", "reassoc"}
 # For elementary functions, whose rounding argument depends on the order of operations.
 STRICT = {"contract", "nsz"}
 
+# Functions that are in use by their address alone.
+KEPT: list[Any] = []
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -50,10 +53,15 @@ def part(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REO
     return register_jitable(fastmath=fastmath, error_model="numpy")(function)
 
 
-def function_at(signature: Any, function: Callable[..., Any]) -> Any:
-    """Compile (or load) a C function, which kernels call by its `address`."""
-    with _folder():
-        return numba.cfunc(signature, cache=True, error_model="numpy", fastmath=STRICT)(function)
+def address_of(function: Callable[..., Any], types: tuple[Any, ...]) -> int:
+    """Compile (or load) a function for these argument types, to be called by its address with
+    `vectors.call_address`."""
+    compiled = kernel(function, fastmath=STRICT)
+    compiled.compile(types)
+    result = compiled.overloads[types]
+    KEPT.append(compiled)
+    address: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    return address
 
 
 @contextmanager

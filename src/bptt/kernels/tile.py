@@ -20,13 +20,14 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from bptt.kernels.compiler import function_at, part
+from bptt.kernels.compiler import address_of, part
 from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
 from bptt.kernels.vectors import (
     COMPILER_OFF,
     FLAGS,
     I64,
     Vec,
+    call_address,
     data_pointer,
     first_lanes,
     load_broadcast,
@@ -131,15 +132,18 @@ class _Tile:
         """Walk the depth: x is place, row and step; p place, column and step."""
         builder, n = self.builder, self.chains
         self.m = m
-        x_off, x_row, self.x_step = x
-        p_off, p_col, self.p_step = p
-        self.x_places = _at(builder, x_off, self.R, x_row)
-        self.p_places = _at(builder, p_off, self.C, p_col)
+        (x_off, x_row, x_step), (p_off, p_col, p_step) = x, p
+        self.rows = _at(builder, ir.Constant(I64, 0), self.R, x_row)
+        self.columns = _at(builder, ir.Constant(I64, 0), self.C, p_col)
+        # Where the walk is. A step is an addition, so that what is left over after the loop needs
+        # no products, which would all be worked out before the loop.
+        self.walks = [(cgutils.alloca_once(builder, I64), step) for step in (x_step, p_step)]
+        for (place, _), start in zip(self.walks, (x_off, p_off), strict=True):
+            builder.store(start, place)
         whole = builder.and_(depth, ir.Constant(I64, -n))
-        step = ir.Constant(I64, n)
-        zero_index = ir.Constant(I64, 0)
-        with cgutils.for_range_slice(builder, zero_index, whole, step, intp=I64) as (k, _):
-            self._steps(k, range(n))
+        step, zero_index = ir.Constant(I64, n), ir.Constant(I64, 0)
+        with cgutils.for_range_slice(builder, zero_index, whole, step, intp=I64):
+            self._steps(range(n))
         # What is left is fewer than n: n / 2 if that many are left, then n / 4, each to chains of
         # their own.
         first = 0
@@ -147,26 +151,26 @@ class _Tile:
             n //= 2
             bit = builder.and_(depth, ir.Constant(I64, n))
             with builder.if_then(builder.icmp_unsigned("!=", bit, zero_index)):
-                done = builder.and_(depth, ir.Constant(I64, -2 * n))
-                self._steps(done, range(first, first + n))
+                self._steps(range(first, first + n))
             first += n
 
-    def _steps(self, k: Any, chains: range) -> None:
-        """Add the products of k, k + 1, ... to one chain each."""
+    def _steps(self, chains: range) -> None:
+        """Add the products of the next steps to one chain each."""
         builder = self.builder
-        for i, chain in enumerate(chains):
-            at = builder.add(k, ir.Constant(I64, i)) if i else k
-            x_off, p_off = builder.mul(at, self.x_step), builder.mul(at, self.p_step)
+        for chain in chains:
+            x_at, p_at = (builder.load(place) for place, _ in self.walks)
             right = [
-                load_vector(builder, self.m, builder.add(place, p_off), self.vector)
-                for place in self.p_places
+                load_vector(builder, self.m, builder.add(p_at, column), self.vector)
+                for column in self.columns
             ]
-            for r, place in enumerate(self.x_places):
-                left = self.fetch(builder, self.m, builder.add(place, x_off), self.vector)
+            for r, row in enumerate(self.rows):
+                left = self.fetch(builder, self.m, builder.add(x_at, row), self.vector)
                 for c in range(self.C):
                     total = self.sums[chain][r * self.C + c]
                     value = multiply_add(builder, left, right[c], builder.load(total))
                     builder.store(value, total)
+            for place, step in self.walks:
+                builder.store(builder.add(builder.load(place), step), place)
 
 
 def _chains(tiles: int) -> int:
@@ -300,8 +304,8 @@ def strip(
 STRIPS = tuple((C, single) for single in (False, True) for C in (4, 1, -1))
 
 
-def _compiled_strip(kind: int, C: int, single: bool, dtype: Any) -> Any:
-    """One strip as a C function."""
+def _compiled_strip(kind: int, C: int, single: bool, dtype: str) -> int:
+    """The address of one strip."""
 
     def code(
         m: Any, last: int, groups: int, out: int, out_row: int, out_col: int, rows: int, x: int,
@@ -311,12 +315,8 @@ def _compiled_strip(kind: int, C: int, single: bool, dtype: Any) -> Any:
         strip(C, single, kind, m, last, groups, out, out_row, out_col, rows, x, x_block, x_row,
               x_step, p, p_col, p_step, depth, accumulate)  # fmt: skip
 
-    number = types.float32 if dtype == np.float32 else types.float64
     integers = [types.intp] * 14
-    return function_at(types.void(types.CPointer(number), *integers, types.boolean), code)
-
-
-KEPT: list[Any] = []
+    return address_of(code, (types.CPointer(getattr(types, dtype)), *integers, types.boolean))
 
 
 @cache
@@ -326,9 +326,7 @@ def addresses(kinds: tuple[int, ...], dtype: str) -> NDArray[np.int64]:
     for kind in kinds if not COMPILER_OFF else ():
         for number, (C, single) in enumerate(STRIPS):
             if C > 0 or kind == 0:
-                code = _compiled_strip(kind, C, single, np.dtype(dtype))
-                table[kind * len(STRIPS) + number] = code.address
-                KEPT.append(code)
+                table[kind * len(STRIPS) + number] = _compiled_strip(kind, C, single, dtype)
     return table
 
 
@@ -339,9 +337,7 @@ def _define_call(
 ) -> Any:  # fmt: skip
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         base = data_pointer(context, builder, m, args[2])
-        values = [base, *args[3:-1], builder.zext(args[-1], ir.IntType(8))]
-        kind = ir.FunctionType(ir.VoidType(), [each.type for each in values])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        call_address(builder, args[0], [base, *args[3:]])
         return context.get_dummy_value()
 
     integers = [types.intp] * 14

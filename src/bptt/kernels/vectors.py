@@ -173,6 +173,19 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return call_llvm(builder, "fmuladd", c.type, [a, b, c])
 
 
+def call_address(builder: Any, address: Any, values: list[Any]) -> None:
+    """Call a function that `compiler.address_of` compiled. Numba's functions have two places for
+    results first and give a status; these have no result and cannot fail."""
+    place = cgutils.alloca_once(builder, ir.IntType(8).as_pointer())
+    results = [builder.bitcast(place, ir.IntType(8).as_pointer()), place]
+    values = [
+        builder.zext(each, ir.IntType(8)) if each.type == ir.IntType(1) else each
+        for each in values
+    ]
+    kind = ir.FunctionType(I32, [each.type for each in (*results, *values)])
+    builder.call(builder.inttoptr(address, kind.as_pointer()), [*results, *values])
+
+
 def data_pointer(context: Any, builder: Any, array: Any, value: Any) -> Any:
     """The address of an array's first element. A pointer is its own."""
     if isinstance(array, types.CPointer):
