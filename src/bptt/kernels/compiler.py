@@ -50,7 +50,7 @@ def part(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REO
     arguments; a kernel would be compiled once more for every constant that it is called with."""
     if function is None:
         return lambda each: part(each, fastmath=fastmath)
-    return register_jitable(fastmath=fastmath, error_model="numpy")(function)
+    return register_jitable(fastmath=fastmath, error_model="numpy", forceinline=True)(function)
 
 
 def address_of(function: Callable[..., Any], types: tuple[Any, ...]) -> int:

@@ -27,7 +27,7 @@ from bptt.kernels.simd import broadcast, get, load, load_part, put, splat, store
 from bptt.kernels.tile import loads, product, transpose
 
 
-OPTIONS: Any = {"fastmath": STRICT, "error_model": "numpy"}
+OPTIONS: Any = {"fastmath": STRICT, "error_model": "numpy", "forceinline": True}
 
 
 class Kind(NamedTuple):
