@@ -110,7 +110,9 @@ class CompiledEngine:
         state: Array | None,
     ) -> Gradient:
         """See `bptt.engines.Engine.gradient`."""
-        walker = self._take(self._shape(structure, x, optimizer=False, dx=x.ndim == 3, to_start=True))
+        walker = self._take(
+            self._shape(structure, x, optimizer=False, dx=x.ndim == 3, to_start=True)
+        )
         data = Data(structure, x[None], y[None], lengths[None])
         results = self._walk(walker, FORWARD | BACKWARD, theta, data, state)
         g = np.empty_like(theta)
@@ -197,6 +199,7 @@ class CompiledEngine:
         places = [space.values[name] for name in ("theta", "s0", "s1")]
         arrays = [space.m[at : at + size * space.L].reshape(size, space.L) for at in places]
         for name, array in zip(("theta", "s0", "s1"), arrays, strict=True):
+            array[:, M:] = 0
             array[:, :M] = np.stack([getattr(learner, name) for learner in learners], axis=1)
         k = np.zeros((N, 8, space.L), structure.dtype)
         for lane, (optimizer, learner) in enumerate(zip(optimizers, learners, strict=True)):

@@ -37,17 +37,17 @@ def weigh_cases(plan, m, lengths, counted, sample, apart):
             else:
                 put(m, place + b, 1.0 if t < length else 0.0)
     for b in range(plan.B if counted == 0 else 0):
-        counted += get(lengths, sample + b * apart) if plan.R == plan.T else 1
+        counted += 1 if plan.last else get(lengths, sample + b * apart)
     for b in range(plan.B):
         length = get(lengths, sample + b * apart)
         weight = 1.0
         if plan.reduction == 1 and plan.lane == 0:
             weight = 1.0 / plan.whole
         elif plan.reduction == 2:
-            own = length if plan.R == plan.T else 1
+            own = 1 if plan.last else length
             weight = 1.0 / max(own if plan.lane else counted, 1)
         for t in range(plan.R):
-            counts = plan.R < plan.T or t < length
+            counts = plan.last or t < length
             place = plan.case_weights + b * plan.case_b + t * plan.case_t
             put(m, place, weight if counts else 0.0)
 

@@ -1,4 +1,4 @@
-"""Where everything lies: the layouts of a walk, chosen here by shapes, and one array that holds all.
+"""Where everything lies: the layouts of a walk, chosen by shapes, and one array that holds it all.
 
 A walk works on one flat array m: weights, gradient, optimizer state, and the values of all steps.
 A kernel is given places in m and strides, so that the three layouts differ in numbers alone:
@@ -61,8 +61,9 @@ def goes_side_by_side(structure: Structure, batch: int) -> bool:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a workspace is made for: T steps, B samples (of `whole` in the batch) or models; what of the derivatives is wanted (by the weights, by x, by the initial state), and
-    whether there is an optimizer."""
+    """What a workspace is made for: T steps, B samples (of `whole` in the batch) or models; which
+    derivatives are wanted (by the weights, by x, by the initial state); whether there is an
+    optimizer."""
 
     structure: Structure
     regime: str
@@ -137,11 +138,11 @@ class Workspace:
         units = shape.regime == UNITS
         R = T if structure.readout == "steps" else 1
         v.update(
-            B=B, whole=shape.whole, T=T, D=structure.inputs, H=H, O=structure.outputs, G=cell.gates, K=K, S=S, R=R,
-            layers=structure.layers, one_hot=shape.one_hot, output=head.code,
+            B=B, whole=shape.whole, T=T, D=structure.inputs, H=H, O=structure.outputs,
+            G=cell.gates, K=K, S=S, R=R, layers=structure.layers, one_hot=shape.one_hot, output=head.code,
             reduction=REDUCTIONS.index(structure.reduction), threshold=head.threshold,
-            bias=structure.bias, sets=1 if structure.tied else T, want_dx=shape.dx,
-            to_start=shape.to_start,
+            bias=structure.bias, last=structure.readout == "last",
+            sets=1 if structure.tied else T, want_dx=shape.dx, to_start=shape.to_start,
         )  # fmt: skip
         # Hw: what a plane of H units spans in a row of weights. merge: whether planes that lie
         # beside each other leave no gap, so that one product takes several.
@@ -153,7 +154,7 @@ class Workspace:
             Bp=Bp, Hw=Hw, plane=plane, outer=outer, merge=Hw == H,
             VV=(Hw if units else Bp) // self.L,
             gate_t=K * plane, gate_b=T * K * plane, state_t=S * plane, state_b=(T + 1) * S * plane,
-            runs=1 if K == cell.gates else 2, weight=self._lane(),
+            runs=1 if cell.gates == K else 2, weight=self._lane(),
             lane=1 if shape.regime == MODELS else 0,
             mask_t=self.L if units else Bp, mask_b=T * self.L if units else 0,
             mask_v=0 if units else self.L,

@@ -23,9 +23,19 @@ from bptt.cells import CELLS, Cell
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import STRICT, part
 from bptt.kernels.layout import MODELS, SAMPLES, UNITS, VIEW
-from bptt.kernels.simd import broadcast, get, load, load_part, put, splat, store, store_part, vsum, width
+from bptt.kernels.simd import (
+    broadcast,
+    get,
+    load,
+    load_part,
+    put,
+    splat,
+    store,
+    store_part,
+    vsum,
+    width,
+)
 from bptt.kernels.tile import loads, product, transpose
-
 
 OPTIONS: Any = {"fastmath": STRICT, "error_model": "numpy", "forceinline": True}
 
@@ -124,7 +134,9 @@ def _apply_units(
 def _apply_in_lanes(number: int) -> Any:
     """The same where samples or models are in the lanes."""
 
-    def apply(kind, codes, plan, m, views, v, shift, out, out_c, features, x, x_c, depth, n, accumulate):
+    def apply(
+        kind, codes, plan, m, views, v, shift, out, out_c, features, x, x_c, depth, n, accumulate
+    ):
         at, lanes, Bp = VIEW * v, width(m), plan.Bp
         w, block, row, step = (
             get(views, at) + shift, get(views, at + 1), get(views, at + 2), get(views, at + 3)
@@ -149,7 +161,9 @@ apply = by_regime(_apply_units, _apply_in_lanes(0), _apply_in_lanes(1))
 # outputs, d_t apart), and over the samples in the lanes.
 
 
-def _outer_units(kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate):
+def _outer_units(
+    kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate
+):
     at, lanes = VIEW * v, width(m)
     out, row = get(views, at) + shift, get(views, at + 1)
     product(
@@ -161,7 +175,9 @@ def _outer_units(kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, featu
 def _outer_in_lanes(number: int) -> Any:
     """The same where samples (which are added up) or models (which are not) are in the lanes."""
 
-    def outer(kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate):
+    def outer(
+        kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate
+    ):
         at, lanes, Bp = VIEW * v, width(m), plan.Bp
         out, row, col = get(views, at) + shift, get(views, at + 1), get(views, at + 2)
         for i in range(plan.VV):

@@ -1,6 +1,7 @@
 """Operations on vectors of numbers (type `bptt.kernels.vectors.Vec`), for use inside kernels.
 
-    pointer_to width get put load store load_part store_part broadcast splat zero    memory and registers
+    pointer_to width get put load store load_part store_part        memory
+    broadcast splat zero                                            registers
     constant fma select absolute root largest smallest with_sign_of lane by lane
     polynomial power_of_2 exponent significand                      for elementary functions
     vsum count_true any_true                                        across lanes

@@ -109,7 +109,7 @@ def update(kind, plan, rule, m, k, row):
 
 @part(fastmath=STRICT)
 def norm_of(kind, plan, m):
-    """The Euclidean norm of the gradient; where squares would overflow, taken of smaller numbers."""
+    """The Euclidean norm of the gradient; where squares would overflow, of smaller numbers."""
     norm = zero(m)
     for attempt in range(2):
         square, factor = zero(m), constant(norm, 2.0**-60 if attempt else 1.0)
@@ -203,7 +203,16 @@ def iterate(
                     )
                 elif plan.want_dx:
                     input_backward(
-                        kind, codes, plan, m, views, parts, 0, plan.dx, plan.dx_t, plan.dx_t * plan.T
+                        kind,
+                        codes,
+                        plan,
+                        m,
+                        views,
+                        parts,
+                        0,
+                        plan.dx,
+                        plan.dx_t,
+                        plan.dx_t * plan.T,
                     )
         if work & UPDATE:
             put_result(kind, results, 4 * n + 3, clip(kind, plan, m, clips[0], clips[1]))

@@ -179,8 +179,7 @@ def call_address(builder: Any, address: Any, values: list[Any]) -> None:
     place = cgutils.alloca_once(builder, ir.IntType(8).as_pointer())
     results = [builder.bitcast(place, ir.IntType(8).as_pointer()), place]
     values = [
-        builder.zext(each, ir.IntType(8)) if each.type == ir.IntType(1) else each
-        for each in values
+        builder.zext(each, ir.IntType(8)) if each.type == ir.IntType(1) else each for each in values
     ]
     kind = ir.FunctionType(I32, [each.type for each in (*results, *values)])
     builder.call(builder.inttoptr(address, kind.as_pointer()), [*results, *values])

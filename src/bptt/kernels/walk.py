@@ -41,7 +41,6 @@ from bptt.kernels.simd import get, load, select, store, width, zero
 from bptt.kernels.tile import stores
 
 
-
 @part(fastmath=STRICT)
 def cells_forward(kind, plan, m, gates, states):
     """The cell's equations at one step: preactivations become gates, the next state is written."""
@@ -130,7 +129,8 @@ def input_forward(kind, codes, plan, m, views, parts, layer, ids, sample, apart)
                 for t in range(s * per, s * per + per):
                     add_rows(
                         kind, codes, plan, m, views, U, at_shift(views, U, 0, s), ids,
-                        (sample + b) * plan.T + t, apart * plan.T, gates + t * plan.gate_t, G * plan.Hw,
+                        (sample + b) * plan.T + t, apart * plan.T, gates + t * plan.gate_t,
+                        G * plan.Hw,
                     )  # fmt: skip
             else:
                 apply(
@@ -163,7 +163,9 @@ def recurrent_forward(kind, codes, plan, m, views, parts, layer, full):
 
 
 @part
-def back_through(kind, codes, plan, m, views, v, shift, gate, out, out_c, features, d, d_c, count, n, acc):
+def back_through(
+    kind, codes, plan, m, views, v, shift, gate, out, out_c, features, d, d_c, count, n, acc
+):
     """out += d M^T, from `count` gates' planes at d: in one product, or, where their rows are
     padded, in one for each."""
     pieces = 1 if plan.merge else count
@@ -225,13 +227,13 @@ def layer_gradients(kind, codes, plan, m, views, parts, layer, ids, sample, apar
                 count = G if plan.runs == 1 else (G - 1 if run == 0 else 1)
                 place = gate if run == 0 else plan.K - 1
                 outer(
-                    kind, codes, plan, m, views, W, at_shift(views, W, gate, s), h, plan.state_t, plan.H,
-                    d + place * plan.plane, plan.gate_t, count * plan.Hw, per, more,
+                    kind, codes, plan, m, views, W, at_shift(views, W, gate, s), h, plan.state_t,
+                    plan.H, d + place * plan.plane, plan.gate_t, count * plan.Hw, per, more,
                 )  # fmt: skip
             if plan.bias:
                 outer(
-                    kind, codes, plan, m, views, b_row, at_shift(views, b_row, 0, s), plan.ones, 0, 1,
-                    d, plan.gate_t, plan.K * plan.Hw, per, more,
+                    kind, codes, plan, m, views, b_row, at_shift(views, b_row, 0, s), plan.ones, 0,
+                    1, d, plan.gate_t, plan.K * plan.Hw, per, more,
                 )  # fmt: skip
             if plan.one_hot and layer == 0:
                 for t in range(per):
@@ -291,7 +293,7 @@ def output_forward(kind, codes, plan, m, views, parts):
     """The output preactivations: c + h V, from the top layer's states."""
     row, R = plan.layers * LAYER_VIEWS, plan.R
     V, c = row + V_FORWARD, row + C_FORWARD
-    sets = plan.sets if R == plan.T else 1
+    sets = 1 if plan.last else plan.sets
     top, per = get(parts, 7 * plan.layers - 6), R // sets
     first = plan.T - R + 1
     for b in range(plan.outer):
@@ -313,7 +315,7 @@ def output_backward(kind, codes, plan, m, views, parts):
     """The gradients of V and c, and dh of the top layer."""
     row, R = plan.layers * LAYER_VIEWS, plan.R
     V, V_back, c = row + V_GRADIENT, row + V_BACKWARD, row + C_GRADIENT
-    sets = plan.sets if R == plan.T else 1
+    sets = 1 if plan.last else plan.sets
     top, per = get(parts, 7 * plan.layers - 6), R // sets
     first = plan.T - R
     for b in range(plan.outer):

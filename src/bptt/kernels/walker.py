@@ -85,7 +85,9 @@ class Walker:
         """Put parameters, or what goes with them ('theta', 's0', 's1'), into the workspaces."""
         for space in self.spaces if place == "theta" else self.spaces[:1]:
             start = space.values[place]
-            space.m[start : start + space.size][space.places] = flat[space.sources]
+            part = space.m[start : start + space.size]
+            part[:] = 0  # between rows too: a run that diverged may have left NaN there
+            part[space.places] = flat[space.sources]
 
     def read(self, place: str, flat: Array) -> None:
         """The other way round."""
@@ -166,7 +168,7 @@ class Walker:
         self, space: Workspace, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer,
         k: Array, apart: int = 1, counted: int = 0,
     ) -> Array:  # fmt: skip
-        """Call the kernel for n iterations; gives its results (n, 4), or (n, 4, lanes) of models."""
+        """Call the kernel for n iterations; gives results (n, 4), or (n, 4, lanes) of models."""
         shape = (n, 4, space.L) if self.shape.regime == MODELS else (n, 4)
         results = np.zeros(shape, self.dtype)
         training.train(
