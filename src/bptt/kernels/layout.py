@@ -139,7 +139,8 @@ class Workspace:
         R = T if structure.readout == "steps" else 1
         v.update(
             B=B, whole=shape.whole, T=T, D=structure.inputs, H=H, O=structure.outputs,
-            G=cell.gates, K=K, S=S, R=R, layers=structure.layers, one_hot=shape.one_hot, output=head.code,
+            G=cell.gates, K=K, S=S, R=R, layers=structure.layers, one_hot=shape.one_hot,
+            output=head.code,
             reduction=REDUCTIONS.index(structure.reduction), threshold=head.threshold,
             bias=structure.bias, last=structure.readout == "last",
             sets=1 if structure.tied else T, want_dx=shape.dx, to_start=shape.to_start,
