@@ -191,10 +191,11 @@ class Workspace:
         structure, layout = self.shape.structure, self.shape.structure.layout()
         order = Places(self.L)
         where: list[NDArray[Any]] = []
-        for name, index in layout.views(np.arange(layout.size)).items():
+        numbers = np.arange(layout.size, dtype=np.float64)  # exact far beyond any network's size
+        for name, index in layout.views(numbers).items():
             index = np.swapaxes(index, -1, -2) if name == "V" else index
             width = structure.outputs if name == "c" else structure.hidden
-            padded = np.full((index.size // width, order.padded(width)), -1)
+            padded = np.full((index.size // width, order.padded(width)), -1, np.int64)
             padded[:, :width] = index.reshape(-1, width)
             self.offsets[name] = order.take(padded.size)
             where.append(padded.reshape(-1))
