@@ -35,7 +35,10 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "--only", nargs="+", choices=NAMES, metavar="NAME",
         help="of: " + ", ".join(NAMES),
     )  # fmt: skip
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
+    parser.add_argument(
+        "--contenders", nargs="+", default=CONTENDERS, metavar="NAME",
+        help="of: " + ", ".join(CONTENDERS) + "; or a module of your own, with a dot in its name",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, help="folder for the results (runs/benchmark; none with --short)"
     )
@@ -45,6 +48,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         help=f"time for one case of one contender, compilation included ({LIMIT:g})",
     )  # fmt: skip
     options = parser.parse_args(given)
+    unknown = [each for each in options.contenders if "." not in each and each not in CONTENDERS]
+    if unknown:
+        parser.error(f"contender '{unknown[0]}' is not known: choose of {', '.join(CONTENDERS)}")
     options.only = options.only or ((*SHORT, *OTHERS) if options.short else NAMES)
     if options.out is None and not options.short:
         options.out = Path("runs/benchmark")

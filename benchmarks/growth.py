@@ -105,6 +105,7 @@ def endurance(contender: Contender, iterations: int, chunk: int = 10_000) -> dic
     case = ALL[ENDURANCE_CASE]
     prepared = contender.prepare(case, problem(case, chunk), 1, contender.forms(case, 1)[0])
     runs = iterations // chunk
+    reset_peak()
     early = 0
     for n in range(runs):
         prepared.run()

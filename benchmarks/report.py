@@ -79,7 +79,9 @@ def goal_table(goals: list[Line]) -> list[str]:
 
 def case_table(lines: list[Line]) -> list[str]:
     """Cases down, contenders across."""
-    contenders = [name for name in NAMES if any(line["contender"] == name for line in lines)]
+    found = dict.fromkeys(line["contender"] for line in lines)
+    contenders = [name for name in NAMES if name in found]
+    contenders += [name for name in found if name not in NAMES]
     labels: dict[str, str] = {name: name for name in contenders}
     labels |= {line["contender"]: str(line["label"]) for line in lines if "label" in line}
     by_case = {(line["case"], line["contender"]): line for line in lines}

@@ -57,9 +57,10 @@ def _source_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def load_now() -> str:
-    """How busy the machine is: its load of the last minute."""
-    return f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
+def sitting() -> dict[str, str]:
+    """When a sitting begins and how busy the machine is then: its load of the last minute."""
+    load = f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
+    return {"began": time.strftime("%Y-%m-%d %H:%M:%S"), "load": load}
 
 
 class CannotResumeError(Exception):
@@ -75,11 +76,14 @@ class Results:
     machine: dict[str, str] = field(default_factory=machine)
     sittings: list[dict[str, str]] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+    now: dict[str, str] = field(default_factory=sitting)
 
     def add(self, new: list[Line]) -> None:
         """Add lines in place of those known by the same key, and write all."""
         replaced = {key(line) for line in new}
         self.lines = [line for line in self.lines if key(line) not in replaced] + new
+        if self.now not in self.sittings:
+            self.sittings.append(self.now)
         self.save()
 
     def has(self, job: Job) -> bool:
@@ -110,7 +114,6 @@ class Results:
 def start(short: bool, folder: Path | None, resume: bool) -> Results:
     """New results, or those on disk to go on with. Raises CannotResumeError, one line."""
     results = Results(short, folder)
-    now = {"began": time.strftime("%Y-%m-%d %H:%M"), "load": load_now()}
     if folder is not None and (folder / FILE).exists():
         if not resume:
             raise CannotResumeError(
@@ -125,7 +128,6 @@ def start(short: bool, folder: Path | None, resume: bool) -> Results:
                     f"'{folder}' cannot be gone on with: {changed} differs; choose another --out"
                 )
         results.lines, results.sittings = old["results"], old["sittings"]
-    results.sittings = [*results.sittings, now]
     return results
 
 
