@@ -12,6 +12,7 @@ oracle's, and the other measurements are gone through once.
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -91,4 +92,6 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # An end from outside goes through `finally`, where workers are ended too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

@@ -3,8 +3,11 @@
 import importlib
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ jobs: Any = importlib.import_module("benchmarks.jobs")
 goals: Any = importlib.import_module("benchmarks.goals")
 report: Any = importlib.import_module("benchmarks.report")
 results: Any = importlib.import_module("benchmarks.results")
+use: Any = importlib.import_module("benchmarks.use")
 figure: Any = importlib.import_module("benchmarks.figure")
 
 # Contenders of one's own: quick to time, and each with a fault.
@@ -81,17 +85,22 @@ def is_running(process: int) -> bool:
     return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """The first true answer; fails if there is none within half a minute."""
+    for _ in range(600):
+        if answer := condition():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
 def test_a_form_that_never_answers_is_ended_and_said_so(work: Any, tmp_path: Path) -> None:
     line = work(SLOW, limit=6.0)
     assert line["late"] == "no answer within 6 s (way 2)"
     assert line["form"] == "way 1"
     assert line["seconds"] > 0, "what was measured before is kept"
     child = int((tmp_path / "child").read_text())
-    for _ in range(100):
-        if not is_running(child):
-            break
-        time.sleep(0.05)
-    assert not is_running(child), "what the worker started is ended with it"
+    wait_for(lambda: not is_running(child))  # what the worker started is ended with it
     assert not jobs.bad([line], short=False), "a slow peer is no error"
     assert jobs.bad([line], short=True), "a check that did not end is one"
     assert jobs.bad([line | {"contender": "ours"}], short=False)
@@ -99,6 +108,17 @@ def test_a_form_that_never_answers_is_ended_and_said_so(work: Any, tmp_path: Pat
     assert "elman-online-3, one's own: no answer within 6 s (way 2)." in "".join(
         report.notes([line])
     )
+
+
+def test_ending_the_benchmark_ends_its_worker(work: Any, tmp_path: Path) -> None:
+    (tmp_path / "extra" / "own.py").write_text(COMMON + SLOW)
+    command = [sys.executable, "-m", "benchmarks", "--only", "elman-online-3"]
+    command += ["--contenders", "extra.own", "--out", str(tmp_path / "out")]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    child = wait_for(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
+    running.terminate()
+    assert running.wait(30) == 128 + signal.SIGTERM
+    wait_for(lambda: not is_running(int(child)))
 
 
 def test_a_contender_that_crashes_has_failed(work: Any) -> None:
@@ -139,6 +159,7 @@ def test_the_last_whole_line_of_a_case_counts() -> None:
         return line
 
     assert gathered(trying + first + "a warning\n" + second)["seconds"] == 1.0
+    assert "failed" not in gathered(trying + first)
     assert gathered(first + second[:-1])["seconds"] == 2.0, "cut off by the worker's end"
     assert gathered(first + trying, late="late")["late"] == "late (unroll 8)"
     assert gathered("", why="Killed")["failed"] == "Killed"
@@ -336,3 +357,41 @@ def test_the_figure_is_drawn_if_there_is_something_to_draw(tmp_path: Path) -> No
     assert path.read_bytes().startswith(b"\x89PNG")
     for names, *_ in figure.PANELS:
         assert len(names) == 5, "a panel has all sizes of the cases"
+
+
+def test_waiting_is_measured_with_empty_caches_and_with_filled_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[str, Path | None, bool]] = []
+    times = iter(range(1, 1000))
+
+    def command(arguments: tuple[str, ...], folder: Path, caches: Path | None) -> Any:
+        empty = caches is not None and not any((caches / "numba_cache_dir").iterdir())
+        seen.append((" ".join(arguments), caches, empty))
+        if caches is not None:
+            (caches / "numba_cache_dir" / "kernel").touch()
+        return next(times), "compiling kernels" if empty else "exact"
+
+    monkeypatch.setattr(use, "command", command)
+    monkeypatch.setattr(use, "loop", lambda iterations: [1e-6, 9e-6, 2e-6])
+    found = {each["case"]: each for each in use.measure(short=False)}
+    assert list(found) == list(use.TITLES)
+    assert found["help"]["seconds"] == 5, "the median of 2 to 8: the first is not counted"
+    firsts = [caches for said, caches, empty in seen if empty]
+    assert len(set(firsts)) == found["first"]["repeats"] == 3
+    assert found["first"]["seconds"] == 10
+    assert found["first"]["says_it_compiles"]
+    assert {caches for said, caches, empty in seen[11:]} == {firsts[-1]}
+    assert found["loop"]["seconds"] == 2e-6
+    seen.clear()
+    assert "first" not in [each["case"] for each in use.measure(short=True)]
+    assert {caches for _, caches, _ in seen} == {None}
+
+
+def test_a_command_is_timed_and_its_failure_told(tmp_path: Path) -> None:
+    seconds, said = use.command(("--help",), tmp_path, None)
+    assert seconds > 0
+    assert "Usage" in said
+    with pytest.raises(RuntimeError, match="no-such"):
+        use.command(("no-such",), tmp_path, None)
+    assert use.loop(200)[0] > 0
