@@ -11,6 +11,7 @@ Endurance is the same for very many iterations: memory must not grow with them.
 """
 
 import contextlib
+import ctypes
 import gc
 import platform
 import resource
@@ -29,8 +30,6 @@ SMALLEST = 16 << 20
 TIME_POINTS = 3  # exponents are those of the largest sizes: small ones measure overhead
 # What the arithmetic alone grows with. (Memory: states grow with hidden, weights with its square.)
 ARITHMETIC = {"steps": 1, "hidden": 2, "batch": 1, "models": 1}
-# Freed arrays go back to the system at once, so that resident is what is in use (glibc).
-ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 ENDURANCE_CASE = "elman-online-16"
 
 
@@ -58,8 +57,10 @@ def peak_bytes() -> int:
 
 
 def reset_peak() -> None:
-    """Let the peak start again from what is resident now (Linux; elsewhere it stays)."""
+    """Let the peak start again from what is in use now (Linux; elsewhere it stays)."""
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps some of what was freed
+        ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import use
 from benchmarks.cases import ALL, CASES, GROWTH
-from benchmarks.growth import ENDURANCE_CASE, ENVIRONMENT
+from benchmarks.growth import ENDURANCE_CASE
 
 Line = dict[str, Any]
 
@@ -91,10 +91,7 @@ def _run(command: list[str], allowed: float) -> tuple[str, str, bool]:
     a child of a child can hold us up.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        environment = os.environ | ENVIRONMENT if "growth" in command else None
-        process = subprocess.Popen(
-            command, stdout=output, stderr=errors, env=environment, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=output, stderr=errors, start_new_session=True)
         late, why = False, ""
         try:
             process.wait(allowed)

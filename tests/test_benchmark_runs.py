@@ -148,6 +148,14 @@ def test_a_worker_tells_who_is_absent(work: Any, monkeypatch: pytest.MonkeyPatch
     assert "absent" in line
 
 
+def test_a_worker_measures_growth(work: Any) -> None:
+    job = jobs.Job("growth", ("growth-steps-64", "growth-models-10"), "numpy_reports", 1)
+    for line in jobs.work(job, 60):
+        assert line["error"] < 1e-4
+        assert line["seconds"] > 0
+        assert line["arrays"] > 0
+
+
 def test_the_last_whole_line_of_a_case_counts() -> None:
     job = jobs.Job("time", ("elman-online-3",), "jax_loop", 1)
     first = json.dumps({"case": "elman-online-3", "seconds": 2.0}) + "\n"
