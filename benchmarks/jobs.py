@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,8 +81,11 @@ def work(job: Job, limit: float) -> list[Line]:
     arguments = [job.kind, ",".join(job.cases), job.contender, str(job.threads)]
     command = [sys.executable, "-m", "benchmarks.worker", *arguments]
     allowed = limit * len(job.cases)
+    started = time.monotonic()
     output, why, late = _run(command, allowed)
-    return gather(job, output, "" if not late else f"no answer within {allowed:g} s", why)
+    took = round(time.monotonic() - started, 1)
+    lines = gather(job, output, f"no answer within {allowed:g} s" if late else "", why)
+    return [line | {"worker_seconds": took} for line in lines]
 
 
 def _run(command: list[str], allowed: float) -> tuple[str, str, bool]:
