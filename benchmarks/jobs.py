@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import use
 from benchmarks.cases import ALL, CASES, GROWTH
+from benchmarks.goals import GROWN_MEGABYTES
 from benchmarks.growth import ENDURANCE_CASE
 
 Line = dict[str, Any]
@@ -152,13 +153,14 @@ def gather(job: Job, output: str, late: str, why: str) -> list[Line]:
 def bad(lines: Iterable[Line], short: bool) -> bool:
     """Whether something is wrong with us or with the benchmark.
 
-    That is a wrong or failed contender, or us or (in the short form) anyone without an answer. A
-    peer that is not installed, or only slow, is not.
+    That is a wrong or failed contender, us or (in the short form) anyone without an answer, or
+    memory that grows with the iterations. A peer that is not installed, or only slow, is not.
     """
     return any(
         "wrong" in line
         or "failed" in line
         or ("late" in line and (short or line["contender"] == "ours"))
         or ("absent" in line and line["contender"] == "ours")
+        or line.get("grown", 0) > GROWN_MEGABYTES * 1e6
         for line in lines
     )

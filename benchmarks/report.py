@@ -122,7 +122,7 @@ def notes(lines: list[Line]) -> list[str]:
         for line in lines
         if "late" in line
     ]
-    return rows + [f"\n{each}." for each in (*absent, *late)]
+    return [f"- {each}." for each in (*absent, *late)] + ([""] if absent or late else []) + rows
 
 
 def use_table(lines: list[Line]) -> list[str]:
@@ -161,7 +161,7 @@ def sections(lines: list[Line], goals: list[Line]) -> list[tuple[str, list[str]]
         ("Goals", goal_table(goals)),
         ("Side by side", [explained, "", *case_table(timed)] if timed else []),
         ("What a user waits for", use_table(of("use"))),
-        ("Growth", [*grown, *(f"\n{each}" for each in endured + failed)]),
+        ("Growth", [*grown, *(["", *endured, *failed] if endured or failed else [])]),
         ("Notes", notes(timed)),
     ]
 
@@ -189,6 +189,7 @@ def publish(folder: Path, document: Path) -> None:
     if not (found and also):
         raise SystemExit(f"{document} has no lines '{BEGIN}' and '{END}': add them")
     table = markdown(json.loads((folder / "benchmark.json").read_text()))
+    table = table.replace("## ", "### ")  # the document has headings of its own above
     document.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}")
     if (folder / FIGURE).exists():
         shutil.copy(folder / FIGURE, document.with_name(FIGURE))

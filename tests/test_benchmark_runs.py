@@ -299,7 +299,10 @@ def test_goals_of_memory_and_waiting() -> None:
     assert ratio["met"] is False
     assert judged(lines[:2], "peak memory")["met"] is True
     assert judged(lines, "memory grown")["met"] is True
-    assert judged([lines[3] | {"grown": 2e6}], "memory grown")["met"] is False
+    leaking = lines[3] | {"grown": 2e6}
+    assert judged([leaking], "memory grown")["met"] is False
+    assert jobs.bad([leaking], short=True)
+    assert not jobs.bad([lines[3]], short=True)
     assert judged(lines, "help")["met"] is True
     assert judged(lines, "later")["met"] is False
     assert judged(lines, "first")["met"] is None
@@ -316,6 +319,10 @@ def everything() -> dict[str, Any]:
         line("elman-128-models-16", "ours", 1e-7, label="bptt"),
         {"kind": "use", "case": "first", "contender": "ours", "seconds": 7.0,
          "says_it_compiles": True},
+        {"kind": "endurance", "case": case, "contender": "ours", "grown": 9_000,
+         "iterations": 1_000_000},
+        {"kind": "growth", "case": "growth-steps-4096", "contender": "ours", "seconds": 0.02,
+         "peak": 24_000_000, "arrays": 20_000_000},
     ]  # fmt: skip
     return {
         "machine": {"cores": "2"}, "short": False, "results": lines, "goals": goals.judge(lines),
@@ -330,6 +337,8 @@ def test_the_report_has_ratios_goals_forms_and_who_was_absent() -> None:
     assert "| first `bptt train add` on a machine | at most 6 s | 7 s | **no** |" in text
     assert "lstm-text-64" not in text, "what was not measured is not judged"
     assert "JAX: way a: 8 µs; way b: 9 µs" in text
+    assert "Memory grew by 0.01 MB over the last nine tenths of 1,000,000 iterations." in text
+    assert "| steps | 4,096 | 20 | 24.0 | 20.0 | 1.20 |" in text
     assert "c_floor: no C compiler." in text
     assert "| 7 s | says that it compiles |" in text
     assert "- cores: 2" in text
@@ -349,7 +358,7 @@ def test_a_report_is_put_between_the_marks_of_a_document(tmp_path: Path) -> None
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
-    assert text.count("## Goals") == 1
+    assert text.count("\n### Goals\n") == 1
     assert (document.parent / "benchmark.png").read_bytes() == b"picture"
     document.write_text("no marks")
     with pytest.raises(SystemExit, match="has no lines"):
