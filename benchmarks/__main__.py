@@ -14,6 +14,7 @@ oracle's, and the other measurements are gone through once.
 import argparse
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,20 +26,27 @@ from benchmarks.jobs import NAMES, OTHERS, SHORT, bad, jobs, work
 LIMIT = 180.0  # seconds for one case of one contender
 
 
+def listed(what: str, names: Sequence[str]) -> str:
+    """Names in lines."""
+    text = f"{what}: {', '.join(names)}"
+    return textwrap.fill(text, 80, subsequent_indent="  ", break_on_hyphens=False)
+
+
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=listed("names for --only", NAMES) + "\n" + listed("contenders", CONTENDERS),
     )  # fmt: skip
     parser.add_argument("--short", action="store_true", help="check, do not time")
     parser.add_argument(
         "--only", nargs="+", choices=NAMES, metavar="NAME",
-        help="of: " + ", ".join(NAMES),
+        help="only these, named below",
     )  # fmt: skip
     parser.add_argument(
         "--contenders", nargs="+", default=CONTENDERS, metavar="NAME",
-        help="of: " + ", ".join(CONTENDERS) + "; or a module of your own, with a dot in its name",
+        help="only these, named below; or a module of your own, with a dot in its name",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, help="folder for the results (runs/benchmark; none with --short)"

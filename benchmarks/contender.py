@@ -167,11 +167,13 @@ def measure(contender: Contender, case: Case, threads: int) -> Iterator[dict[str
     for form in contender.forms(case, threads):
         yield {"trying": words(form)}
         error, prepared = agree(contender, case, threads, form, given, right)
-        count = iterations_to_time(case, min(seconds(prepared, threads, 2)) / case.check)
+        spent = seconds(prepared, threads, 2)
+        count = iterations_to_time(case, min(spent) / case.check)
         if count != case.check:
             prepared = contender.prepare(case, problem(case, count), threads, form)
+            spent = seconds(prepared, threads, TRIALS)
         share = count * case.models
-        trial = statistics.median(seconds(prepared, threads, TRIALS)) / share
+        trial = statistics.median(spent) / share
         if trial < min(tried.values(), default=float("inf")):
             spent = [s / share for s in seconds(prepared, threads, REPEATS)]
             best = {
