@@ -107,11 +107,8 @@ def notes(lines: list[Line]) -> list[str]:
             each = "; ".join(f"{form}: {amount(seconds)}" for form, seconds in tried)
             rows.append(f"- {ALL[line['case']].title}, {line['label']}: {each}")
     if rows:
-        rows = [
-            "Forms that were tried, the fastest first (that is the one in the table):",
-            "",
-            *rows,
-        ]
+        summary = "<summary>Forms that were tried; the first is the one in the table</summary>"
+        rows = ["<details>", summary, "", *rows, "", "</details>"]
     absent = dict.fromkeys(
         f"{line.get('label', line['contender'])}: {line['absent']}"
         for line in lines

@@ -336,6 +336,7 @@ def test_the_report_has_ratios_goals_forms_and_who_was_absent() -> None:
     assert "| elman-online-16: faster than PyTorch | at least 500 × | 500 × | yes |" in text
     assert "| first `bptt train add` on a machine | at most 6 s | 7 s | **no** |" in text
     assert "lstm-text-64" not in text, "what was not measured is not judged"
+    assert text.index("<details>") < text.index("JAX: way a") < text.index("</details>")
     assert "JAX: way a: 8 µs; way b: 9 µs" in text
     assert "Memory grew by 0.01 MB over the last nine tenths of 1,000,000 iterations." in text
     assert "| steps | 4,096 | 20 | 24.0 | 20.0 | 1.20 |" in text
