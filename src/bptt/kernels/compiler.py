@@ -17,11 +17,10 @@ import platformdirs
 from numba.core import config
 from numba.extending import register_jitable
 
-# Sums may be reordered (so that they vectorise) and multiply-adds fused; NaN and infinity keep
-# their meaning, which divergence detection needs.
-REORDER = {"contract", "nsz", "arcp", "reassoc"}
-# For elementary functions, whose rounding argument depends on the order of operations.
-STRICT = {"contract", "nsz"}
+# Products and sums may be fused and signed zeros are not kept; nothing is reordered, NaN and
+# infinity keep their meaning, which elementary functions and divergence detection need. The same
+# everywhere: what is used under two sets of options is compiled twice.
+OPTIONS: Any = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
 # Functions that are in use by their address alone.
 KEPT: list[Any] = []
@@ -45,18 +44,16 @@ def cache_folder() -> Path:
     return root / f"kernels-{source_digest()}"
 
 
-def part(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REORDER) -> Any:
+def part(function: Callable[..., Any]) -> Any:
     """A function for use inside kernels, compiled with each. It is compiled for the types of its
     arguments; a kernel would be compiled once more for every constant that it is called with."""
-    if function is None:
-        return lambda each: part(each, fastmath=fastmath)
-    return register_jitable(fastmath=fastmath, error_model="numpy", forceinline=True)(function)
+    return register_jitable(**OPTIONS)(function)
 
 
 def address_of(function: Callable[..., Any], types: tuple[Any, ...]) -> int:
     """Compile (or load) a function for these argument types, to be called by its address with
     `vectors.call_address`."""
-    compiled = kernel(function, fastmath=STRICT)
+    compiled = kernel(function)
     compiled.compile(types)
     result = compiled.overloads[types]
     KEPT.append(compiled)
@@ -75,12 +72,10 @@ def _folder() -> Iterator[None]:
         vars(config)["CACHE_DIR"] = before
 
 
-def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REORDER) -> Any:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called; keep the code; release the GIL while it runs."""
-    if function is None:
-        return lambda each: kernel(each, fastmath=fastmath)
     with _folder():
-        return numba.njit(function, cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
+        return numba.njit(function, cache=True, nogil=True, **OPTIONS)
 
 
 FOLDER = cache_folder()
