@@ -50,6 +50,11 @@ def part(function: Callable[..., Any]) -> Any:
     return register_jitable(**OPTIONS)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """A part that is put into its callers: one that only hands on many arguments."""
+    return register_jitable(**OPTIONS, forceinline=True)(function)
+
+
 def address_of(function: Callable[..., Any], types: tuple[Any, ...]) -> int:
     """Compile (or load) a function for these argument types, to be called by its address with
     `vectors.call_address`."""
