@@ -172,15 +172,23 @@ class CompiledEngine:
                 list(range(len(learners))),
             )
         size = lanes(structure.dtype)
+        alike: dict[tuple[float, float], list[int]] = {}  # a block is clipped alike
+        for m, optimizer in enumerate(optimizers):
+            alike.setdefault(optimizer.clips, []).append(m)
+        blocks = [
+            group[at : at + size] for group in alike.values() for at in range(0, len(group), size)
+        ]
 
-        def block(first: int) -> list[Chunk]:
-            some = slice(first, first + size)
+        def train_block(block: list[int]) -> list[Chunk]:
             return self._train_block(
-                structure, optimizers[some], learners[some], x[some], y[some], lengths[some]
-            )
+                structure, [optimizers[m] for m in block], [learners[m] for m in block],
+                x[block], y[block], lengths[block],
+            )  # fmt: skip
 
-        blocks = each(block, list(range(0, len(learners), size)))
-        return [chunk for found in blocks for chunk in found]
+        chunks: dict[int, Chunk] = {}
+        for block, found in zip(blocks, each(train_block, blocks), strict=True):
+            chunks.update(zip(block, found, strict=True))
+        return [chunks[m] for m in range(len(learners))]
 
     def _train_block(
         self,

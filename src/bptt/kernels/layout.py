@@ -16,13 +16,14 @@ A "case" is one column of a product: a step, or a sample.
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bptt.kernels.tile import TILE_ROWS
-from bptt.kernels.vectors import lanes
+from bptt.kernels.vectors import COMPILER_OFF, lanes
 from bptt.outputs import REDUCTIONS
 from bptt.structure import Structure
 
@@ -94,6 +95,16 @@ class Places:
         return place
 
 
+def _record(values: dict[str, Any]) -> Any:
+    """The values as attributes of one thing that kernels are handed by its address."""
+    if COMPILER_OFF:  # a record in Python would take T and size for its own transpose and size
+        return SimpleNamespace(**values)
+    names = sorted(values)
+    kinds = ["f8" if name == "threshold" else "i8" for name in names]
+    row = tuple(values[name] for name in names)
+    return np.rec.array([row], dtype=list(zip(names, kinds, strict=True)))[0]
+
+
 class Workspace:
     """The array of a walk, and the numbers that say what is where.
 
@@ -112,10 +123,7 @@ class Workspace:
         self._derived()
         self._values_of_steps()
         self._cases()
-        names = sorted(self.values)
-        kinds = ["f8" if name == "threshold" else "i8" for name in names]
-        row = tuple(self.values[name] for name in names)
-        self.plan: Any = np.rec.array([row], dtype=list(zip(names, kinds, strict=True)))[0]
+        self.plan = _record(self.values)
         self.m = self._aligned(structure.dtype)
         ones = self.values["ones"]
         self.m[ones : ones + self.values["Bp"]] = 1

@@ -1,6 +1,7 @@
 """A batch's walk through the kernels: arrays of the public shapes in and out, shards, threads."""
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,23 +29,34 @@ MOST_SHARDS = 16
 
 @cache
 def threads() -> int:
-    """How many threads work at once: BPTT_THREADS, or else the processors this process may use."""
-    chosen = os.environ.get("BPTT_THREADS", "")
-    if chosen.isdigit() and int(chosen) > 0:
-        return int(chosen)
+    """How many threads work at once: BPTT_THREADS (or NUMBA_NUM_THREADS), or else as many as there
+    are processors that this process may use."""
+    for name in ("BPTT_THREADS", "NUMBA_NUM_THREADS"):
+        chosen = os.environ.get(name, "")
+        if chosen.isdigit() and int(chosen) > 0:
+            return int(chosen)
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+# Whether this thread is one of the pool's.
+_here = threading.local()
+
+
+def _enter() -> None:
+    _here.in_pool = True
 
 
 @cache
 def pool() -> ThreadPoolExecutor:
     """The threads; kernels release the interpreter's lock."""
-    return ThreadPoolExecutor(threads(), thread_name_prefix="bptt")
+    return ThreadPoolExecutor(threads(), thread_name_prefix="bptt", initializer=_enter)
 
 
 def each(function: Any, items: list[Any]) -> list[Any]:
-    """`function` of every item, on all threads, in order."""
-    if len(items) == 1 or threads() == 1:
+    """`function` of every item, on all threads, in order. What a thread of the pool asks for it
+    does itself: nobody might be free."""
+    if len(items) == 1 or threads() == 1 or getattr(_here, "in_pool", False):
         return [function(item) for item in items]
     return list(pool().map(function, items))
 
@@ -113,6 +125,11 @@ class Walker:
 
     def write_states(self, state: Array) -> None:
         """Put the states (layers, S, B, H) that a batch starts from into the workspaces."""
+        for space in self.spaces:  # between rows too, where a run that diverged may have left NaN
+            outer, per_step = space.values["outer"], space.values["state_t"]
+            for place in space.parts[:, 1]:
+                rows = space.m[place : place + outer * space.values["state_b"]]
+                rows.reshape(outer, -1, per_step)[:, 0] = 0
         for start, end, layer, view in self._states(0):
             view[:] = state[layer, :, start:end]
 
