@@ -90,7 +90,7 @@ def train(task: Addition | Text | Settings, **options: Any) -> Run:
     Without options the task's preset is used (`bptt.presets`); options change it: cell, hidden,
     layers, activation, output, loss, reduction, bias, tied, initial_state, dtype; optimizer,
     learning_rate, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_value, clip_norm,
-    schedule; exact, target_loss, smooth_loss, seconds (when to stop); batch, iterations,
+    schedule; exact, target_loss, smooth_loss, accuracy, wrong, seconds (when to stop); batch, iterations,
     record_every, seed, engine, initializers, forget_bias. Ctrl-C ends training after the work in
     hand; the run then has the reason 'interrupted' and `resume` goes on with it.
 
