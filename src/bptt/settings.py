@@ -17,9 +17,9 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     exact: the task's own test is passed (every sum right; the whole text written back). loss: the
     mean loss since the last record is at most this. smooth_loss: the smoothed loss (0.999 of itself
-    plus 0.001 of each iteration's loss, from the loss of guessing) is below this. accuracy: the share
-    of samples without a wrong output since the last record is at least this; wrong: the share of
-    wrong outputs is at most this. seconds: that much time has gone into training.
+    plus 0.001 of each iteration's loss, from the loss of guessing) is below this. accuracy: the
+    share of samples without a wrong output since the last record is at least this; wrong: the share
+    of wrong outputs is at most this. seconds: that much time has gone into training.
     """
 
     exact: bool = True

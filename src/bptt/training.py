@@ -25,23 +25,26 @@ CALL_NUMBERS = 500_000
 
 
 class Pace:
-    """How many iterations a call of the engine does, learnt from the calls before."""
+    """How many iterations a call of the engine does, learnt from the calls before.
+
+    seconds: what an iteration of one model took in the last call; 0 while that is not known.
+    """
 
     def __init__(self, most_numbers: int) -> None:
         self.most_numbers = most_numbers
-        self._seconds, self._warm = 0.0, False
+        self.seconds, self._warm = 0.0, False
 
     def count(self, most: int, numbers: int, models: int = 1) -> int:
         """At most `most`; `numbers`: the data of one iteration of one of the models."""
         count = min(most, self.most_numbers // (numbers * models))
         # Few as long as it is not known how long an iteration takes.
-        known = int(CALL_SECONDS / (self._seconds * models)) if self._seconds else 10
+        known = int(CALL_SECONDS / (self.seconds * models)) if self.seconds else 10
         return max(1, min(count, known))
 
     def learn(self, seconds: float, count: int, models: int = 1) -> None:
         """A call of that many iterations took that long."""
         if self._warm:  # the first call includes compilation
-            self._seconds = seconds / (count * models)
+            self.seconds = seconds / (count * models)
         self._warm = True
 
 

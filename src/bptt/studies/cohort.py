@@ -125,10 +125,20 @@ class Cohort:
         while self._members and not interrupted():
             for row in sorted(self._advance(), reverse=True):
                 member = self._members[row]
-                if member.ended():
+                started = time.perf_counter()
+                over = member.ended()
+                if over:
                     member.conclude()
+                member.seconds += time.perf_counter() - started
+                if over:
                     yield member
                     self._replace(row)
+
+    def seconds_an_iteration(self, calls: int) -> float:
+        """What an iteration of one model takes, after some calls of the engine."""
+        for _ in range(calls):
+            self._advance()
+        return self._pace.seconds
 
     def _replace(self, row: int) -> None:
         """Give a row to the next run that waits; or else to the last one, to leave no gap."""

@@ -192,11 +192,11 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         except BpttError as error:
             raise BpttError(f"'{path}': {error}") from None
 
-    def plan(self, workers: int | None = None, measured: bool = False) -> "Any":
+    def plan(self, workers: int | None = None, measure: bool = True) -> "Any":
         """How many runs there are, and an estimate of the time: see `bptt.studies.planning`."""
         from bptt.studies.planning import plan
 
-        return plan(self, workers, measured)
+        return plan(self, workers, measure)
 
     def run(
         self,
@@ -233,7 +233,7 @@ def _fields_of(task: Addition | Text) -> dict[str, Any]:
 
 
 def with_texts(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A declaration whose texts are in it: each 'file' is read, from `folder`, and becomes 'text'."""
+    """A declaration whose texts are in it: each 'file' of `folder` is read and becomes 'text'."""
     read: dict[str, Any] = {}
     for name, value in values.items():
         if name == "file" and isinstance(value, str):

@@ -9,7 +9,8 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # is lost is little.
 UNIT_SECONDS = 3.0
 MOST_RUNS_A_UNIT = 4096
+# Runs are handed out by this many where there are enough: what fills the vectors of a processor.
+LANES = 16
 
 
 class Results:
@@ -70,35 +73,61 @@ def open_store(folder: Path) -> Store:
     return Store(Study.from_dict(read_json(folder / DECLARATION)), folder)
 
 
+def merge(folders: Sequence[Path], out: Path) -> Results:
+    """Put the finished runs of several folders of one study into one folder.
+
+    Raises BpttError if they do not hold the same study.
+    """
+    stores = [open_store(folder) for folder in folders]
+    for folder, store in zip(folders, stores, strict=True):
+        if store.study != stores[0].study:
+            raise BpttError(f"'{folder}' holds another study than '{folders[0]}': merge it apart")
+    whole = Store(stores[0].study, out)
+    for store in stores:
+        rows = store.rows()
+        while part := list(islice(rows, 10_000)):
+            whole.add(part)
+        store.close()
+    return Results(whole, missing=sum(map(len, missing_runs(whole, None))))
+
+
 class Group:
     """The runs of one shape that wait, and what has been learnt of their time."""
 
     def __init__(self, runs: list[tuple[Setting, int]]) -> None:
         self.waiting = deque(runs)
-        self.seconds = seconds_of_a_run(runs[0][0].settings)
+        self.seconds, self.learnt = seconds_of_a_run(runs[0][0].settings), False
 
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def take(self, study: Study, workers: int) -> tuple[Unit, int]:
-        """A unit, and how many runs it has."""
-        fair = -(-len(self.waiting) // (2 * workers))
-        count = int(UNIT_SECONDS / max(self.seconds, 1e-9))
-        count = max(1, min(count, fair, MOST_RUNS_A_UNIT))
+    def size(self, workers: int) -> int:
+        """How many runs the next unit has."""
+        waiting = len(self.waiting)
+        if waiting < LANES * workers:
+            return -(-waiting // workers)
+        fair = -(-waiting // (2 * workers * LANES)) * LANES
+        # The first units find out how long a run takes.
+        seconds = UNIT_SECONDS if self.learnt else UNIT_SECONDS / 4
+        wanted = int(seconds / max(self.seconds, 1e-9)) // LANES * LANES
+        return max(LANES, min(wanted, fair, MOST_RUNS_A_UNIT))
+
+    def take(self, study: Study, workers: int) -> Unit:
+        """The next unit."""
         parts: dict[str, tuple[Setting, list[int]]] = {}
-        for _ in range(count):
+        for _ in range(self.size(workers)):
             setting, seed = self.waiting.popleft()
             parts.setdefault(setting.digest, (setting, []))[1].append(seed)
-        unit = Unit(
+        return Unit(
             [(digest, each.settings, seeds) for digest, (each, seeds) in parts.items()],
             study.stop_when_solved, study.verdict, study.lengths, study.curves,
         )  # fmt: skip
-        return unit, count
 
     def learn(self, rows: list[Row], seconds_at: int) -> None:
         """Take the mean time of finished runs into account."""
         mean = sum(row.values[seconds_at] for row in rows) / len(rows)
-        self.seconds = max((self.seconds + mean) / 2, 1e-9)
+        self.seconds = (self.seconds + mean) / 2 if self.learnt else mean
+        self.learnt = True
 
 
 def in_shard(name: str, shard: tuple[int, int] | None) -> bool:
@@ -200,7 +229,7 @@ def _drive(
                 team.stop()
         while len(running) < 2 * team.count and any(groups):
             group = next(each for each in groups if len(each))
-            running[team.submit(group.take(study, team.count)[0])] = group
+            running[team.submit(group.take(study, team.count))] = group
         for token, rows in team.finished():
             group = running.pop(token)
             if rows:

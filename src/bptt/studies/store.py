@@ -1,7 +1,8 @@
 """The database of a study: one row a finished run, in SQLite.
 
 study.json      the declaration (`bptt.studies.declaration.Study`)
-study.sqlite    settings(id, digest), runs(setting, seed, ...), curves(setting, seed, iteration, ...)
+study.sqlite    settings (id, digest), runs (setting, seed, ...), curves (setting, seed,
+                iteration, ...)
 
 What is finished is committed unit by unit, with SQLite's rollback journal: a process may be killed
 at any moment, and file systems of clusters, where a write-ahead log does not work, will do. A run
@@ -10,7 +11,7 @@ is known by its setting's digest and its seed, so a study that has grown finds w
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -146,7 +147,7 @@ class Store:
             )
             return set(found.fetchall())
 
-    def rows(self) -> Iterable[Row]:
+    def rows(self) -> Iterator[Row]:
         """All finished runs."""
         with self._errors():
             names = dict(self._base.execute("SELECT id, digest FROM settings").fetchall())
@@ -176,7 +177,9 @@ class Store:
         ])  # fmt: skip
         order = table.sort_values(["setting", "seed"], ignore_index=True).drop(columns="digest")
         types = dict.fromkeys(("solved_at", "right", "total"), "Int64")
-        return order.astype(types | {name: "float64" for name in order if _is_real(name, self)})
+        # A column without any number would else be one of objects.
+        types |= {name: "float64" for name, kind in self.columns.items() if kind == "REAL"}
+        return order.astype(types)
 
     def curves(self) -> "pandas.DataFrame":
         """One row a record of a run, in order; empty if the study keeps no curves."""
@@ -211,10 +214,6 @@ def _cell(setting: Setting, name: str) -> Any:
     """A varied field's value as a table's cell."""
     value = setting.value(name)
     return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _is_real(name: str, store: Store) -> bool:
-    return store.columns.get(name) == "REAL"
 
 
 def _difference(before: Study, now: Study) -> str:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -125,11 +126,13 @@ class ClusterWorkers:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._futures: set[Any] = set()
+        self._given_up = False
 
     @property
     def count(self) -> int:
         """How many units the cluster does at a time."""
-        return max(1, sum(self._client.nthreads().values()))
+        threads: int = sum(self._client.nthreads().values())
+        return max(1, threads)
 
     def __enter__(self) -> "ClusterWorkers":
         return self
@@ -146,16 +149,27 @@ class ClusterWorkers:
 
     def finished(self) -> Iterator[tuple[Any, list[Row]]]:
         """See `bptt.studies.execution.Workers`."""
-        import distributed
-
-        try:
-            done, _ = distributed.wait(list(self._futures), PATIENCE, "FIRST_COMPLETED")
-        except TimeoutError:
-            return
-        for future in done:
+        if self._given_up:
+            gone, self._futures = self._futures, set()
+            yield from ((future, []) for future in gone)
+        until = time.monotonic() + PATIENCE
+        while not any(future.done() for future in self._futures) and time.monotonic() < until:
+            time.sleep(0.01)
+        for future in [each for each in self._futures if each.done()]:
             self._futures.discard(future)
-            yield future, future.result()
+            if future.status == "cancelled":
+                raise BpttError("the Dask scheduler is gone: start it again, go on with --resume")
+            try:
+                yield future, future.result()
+            except Exception as error:
+                if type(error).__name__ != "KilledWorker":
+                    raise
+                raise BpttError(
+                    "several Dask workers were lost in the same unit of work, perhaps for lack of "
+                    "memory: go on with --resume, with workers that have more"
+                ) from None
 
     def stop(self) -> None:
-        """See `bptt.studies.execution.Workers`: units of a cluster are given up."""
+        """See `bptt.studies.execution.Workers`: the units of a cluster are given up."""
+        self._given_up = True
         self._client.cancel(list(self._futures))

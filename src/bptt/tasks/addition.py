@@ -298,7 +298,7 @@ class AdditionStream:
         return Batch(batch.x[0], batch.y[0])
 
     @staticmethod
-    def draw_many(streams: "Sequence[AdditionStream]", iterations: int) -> Batch:
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
         """See `Stream.draw_many`: the pairs of each by itself, their bits together."""
         first = streams[0]
         operands = np.concatenate([stream._pairs(iterations) for stream in streams])

@@ -34,18 +34,25 @@ class Batch:
     def __getitem__(self, place: int | slice) -> "Batch":
         """Some of the iterations, by a slice; or, by a number, the data of one of the models that
         `Stream.draw_many` has put together."""
-        return Batch(*(
-            None if each is None else each[place]
-            for each in (self.x, self.y, self.lengths, self.reset)
-        ))  # fmt: skip
+        lengths, reset = self.lengths, self.reset
+        return Batch(
+            self.x[place],
+            self.y[place],
+            None if lengths is None else lengths[place],
+            None if reset is None else reset[place],
+        )
 
 
 def stacked(batches: Sequence[Batch]) -> Batch:
     """The batches of M models of equal shapes as one: every array has a new first axis M."""
-    return Batch(*(
-        None if arrays[0] is None else np.stack(arrays)
-        for arrays in zip(*((b.x, b.y, b.lengths, b.reset) for b in batches), strict=True)
-    ))  # fmt: skip
+    lengths = [batch.lengths for batch in batches if batch.lengths is not None]
+    resets = [batch.reset for batch in batches if batch.reset is not None]
+    return Batch(
+        np.stack([batch.x for batch in batches]),
+        np.stack([batch.y for batch in batches]),
+        np.stack(lengths) if lengths else None,
+        np.stack(resets) if resets else None,
+    )
 
 
 class Stream(Protocol):
@@ -56,7 +63,7 @@ class Stream(Protocol):
         """The next iterations' data."""
 
     @staticmethod
-    def draw_many(streams: Any, iterations: int) -> Batch:
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
         """The next iterations of M streams of this kind whose batches have equal shapes: every
         array has a first axis M, and each stream's data are those that `draw` gives."""
 

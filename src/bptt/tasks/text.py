@@ -263,7 +263,7 @@ class TextStream:
         return Batch(x, y, lengths, numbers == 0)
 
     @staticmethod
-    def draw_many(streams: "Sequence[TextStream]", iterations: int) -> Batch:
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
         """See `Stream.draw_many`."""
         return stacked([stream.draw(iterations) for stream in streams])
 
