@@ -254,6 +254,14 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             grid = np.stack(np.meshgrid(part, numbers, indexing="ij"), axis=-1).reshape(-1, 2)
             yield self.sequences(words_of(grid, self.steps))
 
+    def lowest_bits(self) -> Iterator[NDArray[np.int64]]:
+        """For each step t of the task, the different values of the lowest t + 1 bits of the
+        operands that it draws, sorted."""
+        smallest, largest = self.operand_range()
+        numbers = np.arange(smallest, largest + 1)
+        for step in range(self.steps):
+            yield np.unique(numbers & ((2 << step) - 1))
+
     def long_pairs(self, bits: int, count: int, seed: int) -> tuple[Bits, Bits]:
         """Inputs and targets of `count` random pairs of any number of bits, to test beyond the
         trained length; of the task's own number, operands are from `low` up to `high`."""
