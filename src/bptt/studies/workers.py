@@ -83,13 +83,6 @@ class LocalWorkers:
             self.count, context, initializer=_begin, initargs=(self._stopped,)
         )
         self._futures: set[Future[list[Row]]] = set()
-        # Processes inherit what is blocked: Ctrl-C must not reach them while they start, either.
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-        try:
-            self._pool.submit(os.getpid)  # starts all processes
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,7 +95,12 @@ class LocalWorkers:
 
     def submit(self, unit: Unit) -> Future[list[Row]]:
         """See `bptt.studies.execution.Workers`."""
-        future = self._pool.submit(_do, unit)
+        # May start a process, which inherits what is blocked: Ctrl-C is for this process alone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            future = self._pool.submit(_do, unit)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._futures.add(future)
         return future
 
