@@ -69,8 +69,10 @@ def exact_pairs(network: Network, task: Addition, give_up: bool = False) -> NDAr
         return np.concatenate(parts)
     state, right = None, np.ones(1, np.bool_)
     for x, y, parents in _pair_tree(task):
-        found = network.forward(x, state=None if state is None else state[:, :, parents])
-        right = right[parents] & ((found.o[:, 0, 0] > network.structure.head.threshold) == y)
+        if state is not None and parents.size > right.size:  # else each goes on from itself
+            state = state.take(parents, axis=2)
+        found = network.forward(x, state=state)
+        right = right.take(parents) & ((found.o[:, 0, 0] > network.structure.head.threshold) == y)
         if give_up and not right.all():
             break
         state = found.state
