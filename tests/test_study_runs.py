@@ -47,8 +47,9 @@ TEXT = Study(
           "engine": "reference"},
     settings=[
         {"learning_rate": 0.01},
-        # The carried state grows fifteenfold a step, and overflows in the third window.
-        {"learning_rate": 0.0, "cell": "elman", "activation": "relu",
+        # The carried state grows fifteenfold a step, and overflows in the third window, in a call
+        # that begins in the middle of the text.
+        {"learning_rate": 0.0, "record_every": 2, "cell": "elman", "activation": "relu",
          "initializers": {"U": "constant(3)", "W": "constant(3)"}},
     ],
     seeds=4,
@@ -250,6 +251,8 @@ def replace_study(study, **fields):
         ({"seeds": 1}, "seeds was 2 and is 1"),
         ({"base": {**ADDER, "hidden": 5}}, "base was"),
         ({"lengths": [3]}, "lengths was"),
+        ({"verdict": False}, "verdict was True and is False"),
+        ({"stop_when_solved": False}, "stop_when_solved was True and is False"),
         ({"curves": False}, "curves was True and is False"),
         ({"settings": [{"learning_rate": 0.2}]}, "settings was"),
         ({"solved": {"loss": 0.1}}, "solved was"),
