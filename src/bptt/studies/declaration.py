@@ -9,7 +9,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -18,6 +18,10 @@ from bptt.errors import BpttError, one_line, quoted_list
 from bptt.presets import OPTIMIZER, STRUCTURE, TOP
 from bptt.tasks import TASKS, Addition, Text
 from bptt.tasks.text import read_text
+
+if TYPE_CHECKING:
+    from bptt.studies.execution import Results
+    from bptt.studies.planning import Plan
 
 # What a task's options are called, which stand among the others.
 TASK_FIELDS: dict[str, tuple[str, ...]] = {
@@ -192,7 +196,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         except BpttError as error:
             raise BpttError(f"'{path}': {error}") from None
 
-    def plan(self, workers: int | None = None, measure: bool = True) -> "Any":
+    def plan(self, workers: int | None = None, measure: bool = True) -> "Plan":
         """How many runs there are, and an estimate of the time: see `bptt.studies.planning`."""
         from bptt.studies.planning import plan
 
@@ -207,7 +211,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         resume: bool = False,
         shard: tuple[int, int] | None = None,
         progress: bool | None = None,
-    ) -> "Any":
+    ) -> "Results":
         """Train all runs and give the `Results`: see `bptt.studies.execution.run_study`."""
         from bptt.studies.execution import run_study
 
