@@ -1,0 +1,1 @@
+"""Studies: many settings, many seeds, one answer."""

@@ -1,0 +1,99 @@
+"""Numbers and answers as people read them."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from bptt.studies.answers import not_told_apart, ranked, share_of
+from bptt.studies.statistics import Interval
+
+MANY = 4  # settings named one by one in a sentence
+
+
+def name_of(row: Any) -> str:
+    """What a setting is called: its varied fields, or its number where nothing varies."""
+    return str(row["label"]) or f"setting {row['setting']}"
+
+
+def count(number: float) -> str:
+    """A number of iterations; infinite is 'not reached'."""
+    return "not reached" if math.isinf(number) else f"{number:,.0f}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent; 100 % and 0 % only where it is exactly all or none."""
+    value = 100 * share
+    if math.isnan(value):
+        return "–"
+    rounded = f"{value:.0f}"
+    exact = value in (0, 100)
+    return rounded if exact or rounded not in ("0", "100") else f"{value:.1f}"
+
+
+def percent_interval(share: Interval) -> str:
+    """'98 % [93, 99]': a share and its interval in per cent."""
+    return f"{percent(float(share.estimate))} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+
+
+def median_interval(row: Any) -> str:
+    """'1,200 [1,100, 1,300]': a median of iterations and its interval."""
+    if math.isinf(row["median"]):
+        return "not reached"
+    high = "–" if math.isinf(row["median_high"]) else count(row["median_high"])
+    return f"{count(row['median'])} [{count(row['median_low'])}, {high}]"
+
+
+def _listed(rows: pd.DataFrame) -> str:
+    """The settings' names, the first few of many."""
+    names = [name_of(row) for _, row in rows.head(MANY).iterrows()]
+    more = len(rows) - len(names)
+    return "; ".join(names) + (f"; and {more:,} more" if more else "")
+
+
+def verdicts(table: pd.DataFrame) -> list[str]:
+    """What a summary says, in a few sentences."""
+    best = ranked(table).iloc[0]
+    runs, solved, diverged = (int(table[name].sum()) for name in ("runs", "solved", "diverged"))
+    if len(table) == 1:
+        sentences = [
+            f"{solved:,} of {runs:,} runs solve the task: {percent_interval(share_of(best))}."
+        ]
+    else:
+        sentences = [f"{len(table):,} settings, {runs:,} runs: {solved:,} of them solve the task."]
+        if solved:
+            sentences += _best_of(table)
+    if not math.isinf(best["median"]):
+        sentences.append(
+            f"Half of its runs have solved it after {median_interval(best)} iterations."
+        )
+    where = int((table["diverged"] > 0).sum())
+    places = f", in {where:,} of {len(table):,} settings" if len(table) > 1 else ""
+    sentences.append(
+        f"{diverged:,} of {runs:,} runs diverged{places}." if diverged else "None diverged."
+    )
+    return sentences
+
+
+def _best_of(table: pd.DataFrame) -> list[str]:
+    """Which settings are best, and how many others may be as good; the last sentence is of one."""
+    best = ranked(table).iloc[0]
+    every = ranked(table[table["solved"] == table["runs"]])
+    near = not_told_apart(table)
+    others = len(near) - max(len(every), 1)
+    sentences = []
+    if len(every) > 1:
+        sentences.append(
+            f"{len(every):,} of {len(table):,} settings solve it on every seed: {_listed(every)}."
+        )
+    if others:
+        sentences.append(
+            f"By the share solved, {others:,} other{'s' * (others > 1)} cannot be told from the "
+            "best at this number of seeds (95 %)."
+        )
+    word = "soonest of these" if len(every) > 1 else "best"
+    sentences.append(
+        f"The {word} is {name_of(best)}: {best['solved']:,} of {best['runs']:,} runs, "
+        f"{percent_interval(share_of(best))}."
+    )
+    return sentences
