@@ -16,6 +16,7 @@ import pandas as pd
 from bptt.errors import BpttError
 from bptt.studies.statistics import (
     Interval,
+    band,
     difference,
     group_quantile,
     solve_time,
@@ -189,3 +190,43 @@ def plain(value: Any) -> Any:
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value
+
+
+# What a measure of a run that diverged is from then on; a loss becomes infinite.
+WORST = {"exact": 0.0, "wrong": 1.0}
+
+
+def learning_curves(
+    frame: pd.DataFrame, curves: pd.DataFrame, measure: str = "loss"
+) -> pd.DataFrame:
+    """Median and quartiles over runs of a measure at each record, for each setting.
+
+    A run that ended early, solved, keeps its last value: it is not missing, it has done its work,
+    and left out it would make the others look worse from there on. A run that diverged has the
+    worst value from there on. Columns setting, iteration, median, low, high.
+    """
+    ended = frame.set_index("run")
+    setting = ended["setting"].reindex(curves["run"].unique())
+    parts = []
+    of_run = curves["run"].map(setting)
+    for number, rows in curves.groupby(of_run.to_numpy()):
+        table = rows.pivot(index="run", columns="iteration", values=measure)
+        # Runs that diverged before their first record have a row too.
+        table = table.reindex(ended.index[ended["setting"] == number])
+        diverged = (ended.loc[table.index, "status"] == "diverged").to_numpy()[:, None]
+        after = table.isna() & diverged
+        filled = table.ffill(axis=1).mask(after, WORST.get(measure, math.inf))
+        median, low, high = band(filled.to_numpy(np.float64))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "setting": number,
+                    "iteration": table.columns,
+                    "median": median,
+                    "low": low,
+                    "high": high,
+                }
+            )
+        )
+    columns = ["setting", "iteration", "median", "low", "high"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -52,10 +52,10 @@ def find_setting(table: pd.DataFrame, wanted: str | int) -> Any:
     if text.removeprefix("#").isdigit():
         found = table[table["setting"] == int(text.removeprefix("#"))]
     else:
-        found = table[table["label"] == text]
+        names = [(str(row["label"]), name_of(row)) for _, row in table.iterrows()]
+        found = table[[text in both for both in names]]
         if found.empty and parts:
-            has = [parts <= set(str(label).split(", ")) for label in table["label"]]
-            found = table[has]
+            found = table[[any(parts <= set(n.split(", ")) for n in both) for both in names]]
     if len(found) != 1:
         many = f"is any of {len(found)} settings" if len(found) else "is not known"
         raise BpttError(

@@ -1,6 +1,7 @@
 """Numbers and answers as people read them."""
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,10 @@ MANY = 4  # settings named one by one in a sentence
 
 
 def name_of(row: Any) -> str:
-    """What a setting is called: its varied fields, or its number where nothing varies."""
-    return str(row["label"]) or f"setting {row['setting']}"
+    """What a setting is called: its varied fields, long numbers to four digits, or its number
+    where nothing varies."""
+    text = re.sub(r"\d+\.\d{5,}(e[-+]?\d+)?", lambda m: f"{float(m[0]):.4g}", str(row["label"]))
+    return text or f"setting {row['setting']}"
 
 
 def count(number: float) -> str:
@@ -52,44 +55,44 @@ def _listed(rows: pd.DataFrame) -> str:
 
 
 def verdicts(table: pd.DataFrame) -> list[str]:
-    """What a summary says, in a few sentences."""
+    """What a summary says, in a few sentences, the most important first."""
     best = ranked(table).iloc[0]
     runs, solved, diverged = (int(table[name].sum()) for name in ("runs", "solved", "diverged"))
     if len(table) == 1:
-        sentences = [
-            f"{solved:,} of {runs:,} runs solve the task: {percent_interval(share_of(best))}."
-        ]
+        share = percent_interval(share_of(best))
+        sentences = [f"{solved:,} of {runs:,} runs solve the task: {share}."]
     else:
-        sentences = [f"{len(table):,} settings, {runs:,} runs: {solved:,} of them solve the task."]
-        if solved:
-            sentences += _best_of(table)
+        these = f"{solved:,} of them solve" if solved else "none of them solves"
+        sentences = [f"{len(table):,} settings, {runs:,} runs: {these} the task."]
+        sentences += _best_of(table) if solved else []
     if not math.isinf(best["median"]):
+        time = median_interval(best)
+        sentences.append(f"Half of its runs have solved it after {time} iterations.")
+    if len(table) > 1 and solved:
+        others = len(not_told_apart(table)) - 1
         sentences.append(
-            f"Half of its runs have solved it after {median_interval(best)} iterations."
+            f"By the share solved, {others:,} other setting{'s' * (others != 1)} cannot be told "
+            "from the best with this many seeds (95 %)."
+            if others
+            else "Every other setting solves it less often (95 %)."
         )
     where = int((table["diverged"] > 0).sum())
     places = f", in {where:,} of {len(table):,} settings" if len(table) > 1 else ""
-    sentences.append(
-        f"{diverged:,} of {runs:,} runs diverged{places}." if diverged else "None diverged."
-    )
+    sentences.append(f"{diverged:,} of {runs:,} runs diverged{places}." if diverged else NONE)
     return sentences
 
 
+NONE = "No run diverged."
+
+
 def _best_of(table: pd.DataFrame) -> list[str]:
-    """Which settings are best, and how many others may be as good; the last sentence is of one."""
+    """Which settings are best; the last sentence is about one."""
     best = ranked(table).iloc[0]
     every = ranked(table[table["solved"] == table["runs"]])
-    near = not_told_apart(table)
-    others = len(near) - max(len(every), 1)
     sentences = []
     if len(every) > 1:
         sentences.append(
             f"{len(every):,} of {len(table):,} settings solve it on every seed: {_listed(every)}."
-        )
-    if others:
-        sentences.append(
-            f"By the share solved, {others:,} other{'s' * (others > 1)} cannot be told from the "
-            "best at this number of seeds (95 %)."
         )
     word = "soonest of these" if len(every) > 1 else "best"
     sentences.append(
