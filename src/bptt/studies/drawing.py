@@ -30,7 +30,7 @@ GREY, LIGHT = "#595959", "#DDDDDD"
 PAGE, PHONE = 8.0, 4.0  # widths in inches
 TOGETHER = 6  # curves in one panel; more get a panel each
 PANELS = 12  # settings whose curves are drawn
-ROWS = 60  # dots in one column
+ROWS = 40  # dots in one column
 WIDE_RANGE = 30  # an axis whose values span more than this ratio is logarithmic
 
 
@@ -351,7 +351,8 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
     bare(axes)
     axes.grid(visible=False, axis="y")
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_yticks(range(len(labels)), labels, fontsize=9)
+    named = any(labels)
+    axes.set_yticks(range(len(labels)) if named else [], labels if named else [], fontsize=9)
     axes.tick_params(axis="y", length=0)
 
 
@@ -387,8 +388,7 @@ def settings_figure(table: pd.DataFrame, names: Sequence[str], width: float = PA
         ]
         figure, grid = placed(width, 0.1 + len(measures) * (up + below), boxes)
     for k, axes in enumerate(grid):
-        _rows(axes, labels)
-        axes.tick_params(labelleft=k == 0 or width <= 6)
+        _rows(axes, labels if k == 0 or width <= 6 else [""] * len(labels))
     for measure, axes in zip(measures, grid, strict=True):
         if measure == "iterations":
             _times_row(axes, table, times)
