@@ -1,12 +1,15 @@
 """A study's results as a page: what was found, the settings, the figures, how to get it again."""
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from bptt.errors import BpttError
 from bptt.studies.answers import (
     by_value,
     learning_curves,
@@ -52,30 +55,65 @@ def study_page(
 ) -> Page:
     """The page of a study's results, one row a run, and of its learning curves if it kept them.
 
-    details: sections at the end (the declaration, how to run it again). unit: of the loss.
+    A study in panels has the same sections for each. details: sections at the end (the declaration,
+    how to run it again). unit: of the loss.
 
     Raises BpttError if there is no run.
     """
+    if frame.empty:
+        raise BpttError("the study has no finished run yet: run it first")
+    panels = frame["panel"].unique() if "panel" in frame else [""]
+    if len(panels) == 1:
+        sections = _sections(frame, curves, unit)
+        return Page(title, verdicts(summary(frame)), [*sections, READING, *details])
+    findings, parts = [], []
+    for panel in panels:
+        part = frame[frame["panel"] == panel]
+        findings.append(f"{panel}: {' '.join(verdicts(summary(part)))}")
+        parts += _sections(part, curves, unit, panel)
+    findings.insert(0, f"{len(panels)} panels, {len(frame):,} runs.")
+    return Page(title, findings, [*parts, READING, *details])
+
+
+def _sections(
+    frame: pd.DataFrame, curves: pd.DataFrame | None, unit: str, panel: str = ""
+) -> list[Section]:
+    """What a page shows of one panel, or of a study without any."""
     table = summary(frame)
     best = ranked(table)
     shown = table if len(table) <= ROWS else best
     drawn = table if len(table) <= PANELS else best.head(PANELS)
-    sections = [
-        Section("Settings", [settings_picture(shown), settings_table(shown)]),
-        Section("When runs solve the task", [solved_picture(frame, drawn)]),
-    ]
-    fields = varied_fields(frame)
+    blocks: dict[str, list[Block]] = {
+        "Settings": [settings_picture(shown), settings_table(shown)],
+        "When runs solve the task": [solved_picture(frame, drawn)],
+    }
+    fields = [name for name in varied_fields(frame) if frame[name].nunique(dropna=False) > 1]
     if len(fields) > 1 or len(table) > ROWS:
-        sections.append(Section("Each field by itself", values_pictures(frame, fields)))
-    if curves is not None and len(curves):
-        pictures = [curves_picture(frame, curves, drawn, measure, unit) for measure in MEASURES]
-        sections.append(Section("Learning curves", pictures))
+        blocks["Each field by itself"] = values_pictures(frame, fields)
+    if curves is not None and curves["setting"].isin(drawn["setting"]).any():
+        blocks["Learning curves"] = [
+            curves_picture(frame, curves, drawn, measure, unit) for measure in MEASURES
+        ]
     longer = longer_sums(frame)
+    longer = longer[longer["setting"].isin(drawn["setting"])]
     if len(longer):
-        kept = longer[longer["setting"].isin(drawn["setting"])]
-        blocks: list[Block] = [longer_picture(kept, drawn), longer_table(kept)]
-        sections.append(Section("Sums longer than trained on", blocks))
-    return Page(title, verdicts(table), [*sections, READING, *details])
+        blocks["Sums longer than trained on"] = [
+            longer_picture(longer, drawn),
+            longer_table(longer),
+        ]
+    if not panel:
+        return [Section(title, each) for title, each in blocks.items()]
+    name = re.sub(r"[^a-z0-9]+", "-", panel.lower()).strip("-")
+    return [
+        Section(
+            f"{panel}: {title[0].lower()}{title[1:]}",
+            [
+                replace(block, name=f"{name}-{block.name}") if isinstance(block, Picture) else block
+                for block in each
+            ],
+        )
+        for title, each in blocks.items()
+    ]
 
 
 READING = Section(
@@ -166,8 +204,7 @@ def solved_panel(frame: pd.DataFrame, table: pd.DataFrame, title: str = "") -> P
     log = spans_widely(times.quantile([0.05, 0.95])) if len(times) else False
     if log:  # the start, at iteration 0, has no place on such an axis
         curves = [_without_start(curve) for curve in curves]
-    label = "iteration"
-    return Panel(title, curves, label, "runs solved (%)", log_x=log, percent=True, steps=True)
+    return Panel(title, curves, "iteration", "runs solved (%)", log_x=log, percent=True, steps=True)
 
 
 def _without_start(curve: Curve) -> Curve:
@@ -213,7 +250,7 @@ def curves_picture(
     """Median and middle half of a measure against iteration, setting by setting."""
     label, percents = MEASURES[measure]
     chosen = frame[frame["setting"].isin(table["setting"])]
-    bands = learning_curves(chosen, curves[curves["run"].isin(chosen["run"])], measure)
+    bands = learning_curves(chosen, curves, measure)
     parts = dict(list(bands.groupby("setting")))
     drawn = [
         Curve(name_of(row), part["iteration"], part["median"], part["low"], part["high"])
