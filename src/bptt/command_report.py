@@ -88,12 +88,8 @@ def export(
 
 
 def csv(table: "pandas.DataFrame") -> bytes:
-    """A table as a CSV file's content: text in quotes, numbers to the last digit, what is missing
-    empty. Read with pandas, `keep_default_na=False, na_values={...}` tells text from missing."""
-    import csv as format_of
-
-    content = table.to_csv(index=False, quoting=format_of.QUOTE_NONNUMERIC, lineterminator="\n")
-    return content.encode()
+    """A table as a CSV file's content: numbers to the last digit, what is missing empty."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
 
 
 def parquet(table: "pandas.DataFrame") -> bytes:

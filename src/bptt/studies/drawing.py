@@ -93,7 +93,9 @@ def bare(axes: Axes) -> None:
 
 def wrapped(text: str, inches: float, points: float = 10) -> str:
     """Text in lines that fit a width; a letter is about half as wide as it is high."""
-    return "\n".join(textwrap.wrap(text, max(8, int(inches * 72 / (0.55 * points))))) or text
+    letters = max(8, int(inches * 72 / (0.55 * points)))
+    lines = textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines) or text
 
 
 def spans_widely(values: ArrayLike) -> bool:
@@ -199,7 +201,12 @@ class _Grid:
         return 0.1 + self.line * lines
 
     def title_of(self, panel: Panel) -> str:
-        return wrapped(panel.title, self.across + self.gap / 2)
+        return wrapped(panel.title, self.across + self.gap / 2, self.size)
+
+    @property
+    def size(self) -> int:
+        """The size of the titles' letters."""
+        return 10 if self.across > 3 else 9 if self.across > 2 else 8
 
     def row(self, row: int) -> Sequence[Panel]:
         return self.panels[row * self.columns : (row + 1) * self.columns]
@@ -245,7 +252,9 @@ def small_multiples(
     A legend stands below its panel, or once below all where all panels have the same curves. share:
     give all panels the same limits, so that they can be compared at a glance.
     """
-    columns = columns or max(1, min(len(panels), int(width // (1.9 if len(panels) > 6 else 3.6))))
+    if columns is None:
+        narrowest = 3.6 if len(panels) <= TOGETHER else 2.4 if width > PHONE else 2.0
+        columns = max(1, min(len(panels), int(width // narrowest)))
     names = [[curve.label for curve in panel.curves] for panel in panels]
     one_legend = len(panels) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names)
     grid = _Grid(panels, width, columns, share, title, one_legend)
@@ -254,8 +263,7 @@ def small_multiples(
         draw_curves(axes, panel)
         bare(axes)
         # Without y matplotlib looks for a free place, which takes a third of all drawing time.
-        size = 10 if columns < 4 else 9
-        axes.set_title(grid.title_of(panel), loc="left", fontsize=size, y=1)
+        axes.set_title(grid.title_of(panel), loc="left", fontsize=grid.size, y=1)
         lowest, first = k + columns >= len(panels), k % columns == 0
         axes.set_xlabel(panel.x_label if lowest or not share else "", fontsize=9)
         axes.set_ylabel(panel.y_label if first or not share else "", fontsize=9)

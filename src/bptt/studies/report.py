@@ -159,30 +159,37 @@ def settings_table(table: pd.DataFrame) -> Table:
     """One row a setting: what a summary has, as text."""
     rows = [
         [
-            str(row["setting"]),
-            name_of(row),
+            *naming(row),
             f"{row['solved']:,} of {row['runs']:,}",
             percent_interval(share_of(row)),
             percent_interval(share_of(row, "diverged")) if row["diverged"] else "none",
             median_interval(row),
-            f"{count(row['lower'])} – {count(row['upper'])}"
+            f"{count(row['lower'])} to {count(row['upper'])}"
             if math.isfinite(row["lower"])
-            else "not reached",
+            else count(row["lower"]),
             f"{row['loss']:.3g}" if math.isfinite(row["loss"]) else "not finite",
         ]
         for row in rows_of(table.head(TABLE_ROWS))
     ]
     head = (
         "#", "setting", "solved", "share solved", "diverged", "median iterations", "quartiles",
-        "final loss, median",
+        "median loss",
     )  # fmt: skip
-    caption = "In brackets 95 % intervals."
+    caption = (
+        "Iterations until the task is solved, – where so many runs have not; loss at the end. In "
+        "brackets: 95 % intervals."
+    )
     if len(table) > TABLE_ROWS:
         caption += (
             f" The best {TABLE_ROWS} of {len(table):,} settings; "
             "'bptt study export' writes every run into a file."
         )
     return Table(head, rows, words=2, caption=caption)
+
+
+def naming(row: Any) -> list[str]:
+    """A setting's number and name; 'bptt study compare' takes either."""
+    return [str(row["setting"]), name_of(row)]
 
 
 def solved_panel(frame: pd.DataFrame, table: pd.DataFrame, title: str = "") -> Panel:
@@ -295,8 +302,7 @@ def longer_table(longer: pd.DataFrame) -> Table:
     """Exact shares and networks without a mistake, setting and length by length."""
     rows = [
         [
-            str(row["setting"]),
-            name_of(row),
+            *naming(row),
             f"{row['times']}×",
             percent_interval(Interval(row["exact"], row["exact_low"], row["exact_high"])),
             f"{row['perfect']:,} of {row['networks']:,}",
