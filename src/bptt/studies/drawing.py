@@ -132,9 +132,10 @@ def draw_curves(axes: Axes, panel: Panel) -> None:
         color, style = COLORS[k % len(COLORS)], STYLES[k % len(STYLES)]
         middle = scale * np.asarray(curve.middle, np.float64)
         middle = np.where(np.isfinite(middle), middle, math.nan)
+        marker = "o" if panel.dots or middle.size < 4 else None  # one point makes no line
         axes.plot(
             curve.x, middle, color=color, linestyle=style, linewidth=1.6, label=curve.label,
-            drawstyle=drawstyle, marker="o" if panel.dots else None, markersize=4,
+            drawstyle=drawstyle, marker=marker, markersize=4,
         )  # fmt: skip
         if curve.low is not None and curve.high is not None:
             low, high = (scale * np.asarray(end, np.float64) for end in (curve.low, curve.high))
@@ -437,7 +438,8 @@ def values_figure(tables: dict[str, pd.DataFrame], width: float = PAGE) -> Figur
         names = [[str(value) for value in tables[f]["value"]] for f in fields[start:][:columns]]
         labels = [_labels(each, 16) for each in names]
         up = max(row * len(each) for (_, _, row), each in zip(labels, names, strict=True))
-        for column, (texts, left, _) in enumerate(labels):
+        left = max(each for _, each, _ in labels)
+        for column, (texts, _, _) in enumerate(labels):
             boxes.append((column * room + left, top + 0.35, room - left - 0.15, up))
             shown.append(texts)
         top += up + 0.95

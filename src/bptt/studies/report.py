@@ -195,28 +195,25 @@ def naming(row: Any) -> list[str]:
 def solved_panel(frame: pd.DataFrame, table: pd.DataFrame, title: str = "") -> Panel:
     """The share of runs solved by each iteration, a curve for each setting of a summary.
 
-    A curve ends where its setting's runs were stopped; one that has reached 100 % goes on.
+    A curve ends where its setting's runs were stopped; where none was, as all solved the task or
+    diverged, it goes on as it is.
     """
     chosen = frame[frame["setting"].isin(table["setting"])]
-    ends = chosen.groupby("setting")["iterations"].max()
+    ends = chosen[chosen["status"] == "not solved"].groupby("setting")["iterations"].max()
     parts = dict(list(solved_curves(chosen).groupby("setting")))
+    times = chosen["solved_at"].dropna()
+    log = len(times) > 0 and spans_widely(times.quantile([0.05, 0.95]))
+    start = float(times.min()) / 2 if log else 0.0  # 0 has no place on a logarithmic axis
     curves = []
     for row in rows_of(table):
         part = parts[row["setting"]]
-        end = ends.max() if row["solved"] == row["runs"] else ends[row["setting"]]
-        last = part.iloc[[-1]].assign(time=end)
+        last = part.iloc[[-1]].assign(time=ends.get(row["setting"], chosen["iterations"].max()))
         part = pd.concat([part, last])
-        curves.append(Curve(name_of(row), part["time"], part["share"], part["low"], part["high"]))
-    times = chosen["solved_at"].dropna()
-    log = spans_widely(times.quantile([0.05, 0.95])) if len(times) else False
-    if log:  # the start, at iteration 0, has no place on such an axis
-        curves = [_without_start(curve) for curve in curves]
-    return Panel(title, curves, "iteration", "runs solved (%)", log_x=log, percent=True, steps=True)
-
-
-def _without_start(curve: Curve) -> Curve:
-    """A curve that begins at iteration 1 instead of 0."""
-    return Curve(curve.label, pd.Series(curve.x).clip(lower=1), curve.middle, curve.low, curve.high)
+        time = part["time"].clip(lower=start)
+        curves.append(Curve(name_of(row), time, part["share"], part["low"], part["high"]))
+    return Panel(
+        title, curves, "iteration", "runs solved (%)", log_x=log, percent=True, steps=True
+    )  # fmt: skip
 
 
 def solved_picture(frame: pd.DataFrame, table: pd.DataFrame) -> Picture:
