@@ -104,12 +104,14 @@ def parquet(table: "pandas.DataFrame") -> bytes:
         raise BpttError("Parquet needs pyarrow: pip install 'bptt[parquet]', or write a .csv file")
     mixed = [
         name
-        for name in table.select_dtypes("object")
-        if len({type(value) for value in table[name].dropna()}) > 1
+        for name in table
+        if table[name].dtype == object and len(set(map(type, table[name].dropna()))) > 1
     ]
     buffer = io.BytesIO()
-    text = table[mixed].map(lambda value: value if value is None else str(value))
-    table.assign(**{str(name): text[name] for name in mixed}).to_parquet(buffer, index=False)
+    table = table.copy()
+    for name in mixed:
+        table[name] = table[name].map(str, na_action="ignore")
+    table.to_parquet(buffer, index=False)
     return buffer.getvalue()
 
 

@@ -175,7 +175,7 @@ class _Grid:
     title: str
     one_legend: bool
 
-    left, right, bottom, line = 0.72, 0.12, 0.5, 0.18
+    left, right, bottom, line = 0.72, 0.28, 0.5, 0.18
 
     @property
     def rows(self) -> int:
@@ -386,7 +386,7 @@ def settings_figure(table: pd.DataFrame, names: Sequence[str], width: float = PA
     times = table[["lower", "median", "upper"]].to_numpy(np.float64)
     measures += ["iterations"] if np.isfinite(times).any() else []
     labels, left, row = _labels(names)
-    up, below, gap = max(row * len(names), 0.4), 0.65, 0.3
+    up, below, gap = max(row * len(names), 0.4), 0.8, 0.3
     if width > 6:  # side by side, one column of labels for all
         across = (width - left - 0.15 - gap * (len(measures) - 1)) / len(measures)
         boxes = [(left + k * (across + gap), 0.1, across, up) for k in range(len(measures))]
@@ -421,10 +421,9 @@ def _times_row(axes: Axes, table: pd.DataFrame, times: Any) -> None:
     else:
         axes.set_xlim(0, limit * 1.05)
     number_axis(axes.xaxis, log, most=3)
+    label = "iterations to solve,\nmedian and quartiles"
     if np.isinf(times).any():
-        label = "iterations to solve, median\nand quartiles (▸ not reached)"
-    else:
-        label = "iterations to solve,\nmedian and quartiles"
+        label += "\n(▸ not reached)"
     axes.set_xlabel(label, fontsize=9)
 
 
