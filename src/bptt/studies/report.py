@@ -283,7 +283,7 @@ def longer_picture(longer: pd.DataFrame, table: pd.DataFrame) -> Picture:
     ]
     multiples = sorted(longer["times"].unique())
     panel = Panel(
-        "", drawn, "length, in multiples of the trained one", "exact sums (%)", log_x=True,
+        "", drawn, "length (× trained)", "exact sums (%)", log_x=True,
         percent=True, dots=True, ticks=(multiples, [f"{times}×" for times in multiples]),
     )  # fmt: skip
     return Picture(
