@@ -30,6 +30,7 @@ from bptt.studies.drawing import (
     split,
     svg,
     values_figure,
+    wrapped,
 )
 from bptt.studies.page import Code, Page, Section, Table
 from bptt.studies.report import study_page, text_table
@@ -137,6 +138,21 @@ def test_what_is_infinite_ends_a_curve_and_fills_a_band():
     assert np.isnan(figure.axes[0].get_lines()[0].get_ydata()).tolist() == [False, False, True]
     assert png(figure)[:4] == b"\x89PNG"
     assert figure.axes[0].get_ylim()[1] < 100
+
+
+def test_band_goes_from_low_to_high():
+    curve = Curve("a", [1, 2, 3], [4.0, 5.0, 6.0], [1.0, 2.0, 3.0], [7.0, 8.0, 9.0])
+    figure = small_multiples([Panel("", [curve], "iteration", "loss")])
+    corners = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert {(1, 1), (2, 2), (3, 3)} <= set(map(tuple, corners.tolist()))
+    # A band goes no higher than the highest number there is.
+    assert {(1, 7), (2, 8), (3, 9)} <= set(map(tuple, corners.tolist()))
+
+
+def test_lines_break_between_words_only():
+    assert wrapped("hidden=5, initializers=glorot_normal", 1) == (
+        "hidden=5,\ninitializers=glorot_normal"
+    )
 
 
 @pytest.mark.parametrize("nothing", [math.inf, math.nan, 0.0])
