@@ -5,6 +5,7 @@ itself looks only at the file of the outermost function, so an edit to `cells.py
 running the old equations.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from numba.extending import register_jitable
 # infinity keep their meaning, which elementary functions and divergence detection need. The same
 # everywhere: what is used under two sets of options is compiled twice.
 OPTIONS: Any = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+
+# Whether Numba runs as plain Python.
+COMPILER_OFF: bool = vars(config)["DISABLE_JIT"] != 0
 
 # Functions that are in use by their address alone.
 KEPT: list[Any] = []
@@ -75,6 +79,29 @@ def _folder() -> Iterator[None]:
         yield
     finally:
         vars(config)["CACHE_DIR"] = before
+
+
+# Told when code is about to be compiled that is not kept from before.
+listeners: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def first_use(name: str) -> Iterator[None]:
+    """Around every call of what is compiled under this name: tells the listeners if it will be."""
+    if name in _ready or COMPILER_OFF:
+        yield
+        return
+    mark = FOLDER / f"{name}.ready"
+    if not mark.exists():
+        for listener in listeners:
+            listener(name)
+    yield
+    _ready.add(name)
+    with contextlib.suppress(OSError):  # a cache that cannot be written is compiled again
+        mark.touch()
+
+
+_ready: set[str] = set()
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -47,7 +47,8 @@ class CompiledEngine:
     def _shape(self, structure: Structure, x: Anything, **wanted: bool) -> Shape:
         """The shape of a batch x (B, T, ...)."""
         B, T = x.shape[:2]
-        return Shape(structure, regime_for(structure, B), B, T, x.ndim == 2, B, **wanted)
+        regime = regime_for(structure, B, wanted.get("gradient", True))
+        return Shape(structure, regime, B, T, x.ndim == 2, B, **wanted)
 
     def forward(
         self,

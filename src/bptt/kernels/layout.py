@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.kernels.compiler import COMPILER_OFF
 from bptt.kernels.tile import TILE_ROWS
-from bptt.kernels.vectors import COMPILER_OFF, lanes
+from bptt.kernels.vectors import lanes
 from bptt.outputs import REDUCTIONS
 from bptt.structure import Structure
 
@@ -46,13 +47,22 @@ HEAD_VIEWS = 5
 PACKED = 4096
 # A batch of fewer samples than this is walked with the units in the lanes.
 FEW_SAMPLES = 6
+# The numbers of hidden units that a forward pass of many samples has in the lanes.
+FORWARD_UNITS = (8, 65)
 # The layers' widest that several models are walked side by side for.
 SIDE_BY_SIDE = 16
 
 
-def regime_for(structure: Structure, batch: int) -> str:
-    """The layout that serves a network and batch best, by shapes alone."""
-    return UNITS if batch < FEW_SAMPLES else SAMPLES
+def regime_for(structure: Structure, batch: int, gradient: bool = True) -> str:
+    """The layout that serves a network and batch best, by shapes alone.
+
+    Without a gradient rows of units do as well where they fill vectors and W stays in the cache;
+    most networks are trained so, and nothing more needs to be compiled to test them.
+    """
+    if batch < FEW_SAMPLES:
+        return UNITS
+    forward = not gradient and structure.hidden in range(*FORWARD_UNITS)
+    return UNITS if forward else SAMPLES
 
 
 def goes_side_by_side(structure: Structure, batch: int) -> bool:

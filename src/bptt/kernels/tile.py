@@ -20,10 +20,9 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from bptt.kernels.compiler import address_of, inlined, part
+from bptt.kernels.compiler import COMPILER_OFF, address_of, inlined, part
 from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
 from bptt.kernels.vectors import (
-    COMPILER_OFF,
     FLAGS,
     I64,
     Vec,

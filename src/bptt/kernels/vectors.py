@@ -21,17 +21,17 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 from numba.np.numpy_support import as_dtype
 
+from bptt.kernels.compiler import COMPILER_OFF
+
 FLAGS = ("contract", "nsz")
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
-# Whether Numba runs as plain Python.
-COMPILER_OFF: bool = vars(config)["DISABLE_JIT"] != 0
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.kernels import training
+from bptt.kernels.compiler import first_use
 from bptt.kernels.layout import MODELS, UNITS, Shape, Workspace
 from bptt.kernels.regimes import PRODUCTS, Kind
 from bptt.kernels.tile import addresses
@@ -84,7 +85,10 @@ class Walker:
         self.shape, structure = shape, shape.structure
         self.dtype = np.dtype(structure.dtype)
         self.kind = Kind(shape.regime, (structure.cell, structure.activation))
-        self.codes = addresses(PRODUCTS[shape.regime], structure.dtype)
+        cell = "-".join((structure.cell, structure.activation, structure.dtype))
+        self.name = f"{shape.regime}-{cell}"
+        with first_use(f"{shape.regime}-products-{structure.dtype}"):
+            self.codes = addresses(PRODUCTS[shape.regime], structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
         self.spaces = [
             Workspace(replace(shape, B=end - start, optimizer=shape.optimizer and start == 0))
@@ -188,13 +192,20 @@ class Walker:
         """Call the kernel for n iterations; gives results (n, 4), or (n, 4, lanes) of models."""
         shape = (n, 4, space.L) if self.shape.regime == MODELS else (n, 4)
         results = np.zeros(shape, self.dtype)
+        with first_use(self.name):
+            self._train(space, work, data, carry, optimizer, k, apart, counted, results)
+        return results
+
+    def _train(
+        self, space: Workspace, work: int, data: "Data", carry: bool, optimizer: Optimizer,
+        k: Array, apart: int, counted: int, results: Array,
+    ) -> None:  # fmt: skip
         training.train(
             self.kind, self.codes, space.plan, work, space.m, space.views.reshape(-1),
             space.parts.reshape(-1), space.derived.reshape(-1), optimizer.rule.code,
             optimizer.clips, k.reshape(-1), data.x, data.ids, data.y, data.classes, data.lengths,
             data.full, counted, apart, data.reset, carry, results.reshape(-1),
         )  # fmt: skip
-        return results
 
     def walk(self, work: int, data: "Data", carry: bool, optimizer: Optimizer, k: Array) -> Array:
         """Go through the iterations of `data` (x of N batches, B samples each); results (N, 4)."""
@@ -227,7 +238,7 @@ class Walker:
             return self.call(space, passes, part, 1, carry, optimizer, k, counted=int(rows))
 
         found = each(one, list(range(len(self.spaces))))
-        results = np.sum([row[0].astype(np.float64) for row in found], axis=0)
+        results: Array = np.sum([row[0].astype(np.float64) for row in found], axis=0)
         if work & training.BACKWARD:
             g = first.m[first.values["g"] : first.values["g"] + first.size]
             for space in self.spaces[1:]:
