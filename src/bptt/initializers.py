@@ -93,8 +93,9 @@ def _choice(settings: Mapping[str, str], letter: str, gate: str) -> str:
     return settings.get(f"{letter}.{gate}", settings.get(letter, fallback))
 
 
-def check(structure: Structure, settings: Mapping[str, str]) -> None:
-    """Raises BpttError if a setting names no parameter or gate, or an initialiser is not known."""
+def check(structure: Structure, settings: Mapping[str, str], forget_bias: float = 0.0) -> None:
+    """Raises BpttError if a setting names no parameter or gate, an initialiser is not known, or
+    there is no forget gate for its bias."""
     cell = structure.equations
     letters = {name.partition(".")[0] for name in structure.layout().shapes}
     for key, text in settings.items():
@@ -106,6 +107,8 @@ def check(structure: Structure, settings: Mapping[str, str]) -> None:
                 f"{quoted_list(sorted(letters))}; U, W and b may name a gate, as 'U.{gates[-1]}'"
             )
         parse(text)
+    if forget_bias and (structure.cell != "lstm" or not structure.bias):
+        raise BpttError(f"forget_bias {forget_bias} needs an LSTM with biases: leave it out")
 
 
 def initialize(
@@ -125,9 +128,7 @@ def initialize(
     Raises BpttError for a setting that cannot be read.
     """
     settings = dict(settings or {})
-    check(structure, settings)
-    if forget_bias and (structure.cell != "lstm" or not structure.bias):
-        raise BpttError(f"forget_bias {forget_bias} needs an LSTM with biases: leave it out")
+    check(structure, settings, forget_bias)
     rng = np.random.default_rng(seed)
     layout = structure.layout()
     flat = np.zeros(layout.size, structure.dtype)

@@ -4,7 +4,8 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from bptt.training import Record, Training
+from bptt.records import Record
+from bptt.training import Training
 
 
 class Progress:

@@ -294,16 +294,28 @@ class AdditionStream:
 
     def draw(self, iterations: int) -> Batch:
         """See `Stream.draw`."""
+        batch = self.draw_many([self], iterations)
+        return Batch(batch.x[0], batch.y[0])
+
+    @staticmethod
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
+        """See `Stream.draw_many`: the pairs of each by itself, their bits together."""
+        first = streams[0]
+        operands = np.concatenate([stream._pairs(iterations) for stream in streams])
+        x, y = first.task.sequences(operands)
+        shape = (len(streams), iterations, first.batch, first.task.steps)
+        return Batch(
+            x.astype(first.dtype).reshape(*shape, 2), y.astype(first.dtype).reshape(*shape, 1)
+        )
+
+    def _pairs(self, iterations: int) -> Words:
+        """The pairs of the next iterations, (iterations * B, 2, W)."""
         if self.fixed is None:
             operands = self.task.draw_pairs(self.rng, iterations * self.batch)
         else:
             operands = self.fixed[self._choice(len(self.fixed), iterations)]
         self.iteration += iterations
-        x, y = self.task.sequences(operands)
-        shape = (iterations, self.batch, self.task.steps)
-        return Batch(
-            x.astype(self.dtype).reshape(*shape, 2), y.astype(self.dtype).reshape(*shape, 1)
-        )
+        return operands
 
     def _choice(self, pairs: int, iterations: int) -> NDArray[np.intp]:
         """Which of the fixed pairs the next iterations take (iterations * B,)."""
