@@ -204,7 +204,7 @@ class Store:
             {"digest": each.digest, "setting": each.number}
             | ({"panel": each.panel} if self.study.panels else {})
             | {"label": each.label}
-            | {name: _cell(each, name) for name in fields}
+            | {name: _cell(each, name) for name in fields if name not in self.columns}
             for each in self.settings
         ]
         return pandas.DataFrame(rows)
