@@ -37,14 +37,14 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of all parts: an unknown field is an error."""
 
 
-class Quick(Declared):
+class Quick(Declared, frozen=True):
     """What `--quick` changes in a panel. With fewer iterations its lines are not judged."""
 
     seeds: int = 2
     iterations: int | None = None
 
 
-class Panel(Declared):
+class Panel(Declared, frozen=True):
     """Settings that answer one question together; a panel of a `bptt.Study`.
 
     base, grid, settings, solved, seeds, stop_when_solved, lengths: as there; every one of
@@ -63,7 +63,7 @@ class Panel(Declared):
     quick: Quick = Quick()
 
 
-class Check(Declared):
+class Check(Declared, frozen=True):
     """One number that is measured, and where it has to lie.
 
     measure: one of MEASURES; of: what of a run (`bptt.experiments.measures.VALUES`); below: for a
@@ -91,7 +91,7 @@ class Check(Declared):
             raise BpttError(f"check of '{self.at}': a difference needs 'than', and only it")
 
 
-class Line(Declared):
+class Line(Declared, frozen=True):
     """A published statement beside what is measured. where: in which part of the report."""
 
     what: str
@@ -101,7 +101,7 @@ class Line(Declared):
     note: str = ""
 
 
-class Reference(Declared):
+class Reference(Declared, frozen=True):
     """A line at `low`, or a band from `low` to `high`, across a figure."""
 
     label: str
@@ -109,7 +109,7 @@ class Reference(Declared):
     high: float | None = None
 
 
-class Curve(Declared):
+class Curve(Declared, frozen=True):
     """What is drawn against iteration: a value of `bptt.experiments.drawing.CURVES`."""
 
     value: str
@@ -121,7 +121,7 @@ class Curve(Declared):
         _allowed("scale", self.scale, SCALES)
 
 
-class Drawing(Declared):
+class Drawing(Declared, frozen=True):
     """A figure. kind 'runs': each run a line, a setting a column of axes; 'multiples': median and
     quartiles, with axes for every setting, a row a panel; 'solved': share of runs that solved the
     task, a panel a picture. at: panels ('name') or settings ('panel/setting'), all of them by
@@ -143,14 +143,14 @@ class Drawing(Declared):
             raise BpttError(f"figure '{self.name}': 'curves' are for every kind but 'solved'")
 
 
-class Fault(Declared):
+class Fault(Declared, frozen=True):
     """What the report got wrong, what is done here, and what it changes in the result."""
 
     fault: str
     mended: str
 
 
-class GradientCheck(Declared):
+class GradientCheck(Declared, frozen=True):
     """Every parameter of a setting's network against central differences before training.
     samples: in the batch; entries: how many of each parameter with `--quick`, else all. published:
     what the report's own check gave."""
@@ -161,7 +161,7 @@ class GradientCheck(Declared):
     entries: int = 10
 
 
-class Example(Declared):
+class Example(Declared, frozen=True):
     """One run of a setting (with the given seed) to look at. show: 'sums' after training, or
     'text', a sample every so many iterations."""
 
@@ -174,7 +174,7 @@ class Example(Declared):
         _allowed("show", self.show, EXAMPLES)
 
 
-class Experiment(Declared):
+class Experiment(Declared, frozen=True):
     """A declared experiment, validated as a whole: every setting makes a training run.
 
     task: 'addition' or 'text'; base: options of `bptt.train` and of the task, as in `bptt.Study`;
@@ -207,9 +207,7 @@ class Experiment(Declared):
             raise BpttError(f"settings {quoted_list(places)} must have names, each once in a panel")
         for place in self._named():
             if place not in places:
-                raise BpttError(
-                    f"'{place}' is not a setting: choose one of {quoted_list(places)}"
-                )
+                raise BpttError(f"'{place}' is not a setting: choose one of {quoted_list(places)}")
         for drawing in self.figures:
             for place in drawing.at:
                 if place not in names and place not in places:
@@ -268,13 +266,18 @@ class Experiment(Declared):
 
     def selected(self, drawing: Drawing) -> list[tuple[str, list[str]]]:
         """What a figure shows: panels with their settings' places, in the declared order."""
+        places, at = [place for place, _ in self.places()], set(drawing.at)
         wanted = [
-            (panel, [
-                place for place, _ in self.places()
-                if place.startswith(f"{panel}/") and (not drawing.at or {panel, place} & {*drawing.at})
-            ])
-            for panel in (panel.name for panel in self.panels)
-        ]  # fmt: skip
+            (
+                panel.name,
+                [
+                    place
+                    for place in places
+                    if place.startswith(f"{panel.name}/") and (not at or {panel.name, place} & at)
+                ],
+            )
+            for panel in self.panels
+        ]
         return [(panel, places) for panel, places in wanted if places]
 
     def changed(

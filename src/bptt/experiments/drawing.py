@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bptt.errors import BpttError, quoted_list
 from bptt.experiments.declaration import Curve, Drawing, Experiment
 from bptt.experiments.measures import WORDS, Group, values_of
-from bptt.studies import drawing as look
-from bptt.studies.answers import learning_curves
-from bptt.studies.report import solved_panel
-from bptt.studies.answers import summary
+from bptt.figures import ShownFigure
 from bptt.records import SMOOTHING
+from bptt.studies import drawing as look
+from bptt.studies.answers import learning_curves, summary
+from bptt.studies.report import solved_panel
 from bptt.training import Training
 
 # What is drawn against iteration: the column of a study's curves, and what is made of it.
@@ -59,14 +60,20 @@ def figure_of(
 Rows = Sequence[tuple[str, Sequence[Group]]]
 
 
+def _new_figure(width: float, height: float) -> Figure:
+    figure = ShownFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def _runs(drawing: Drawing, rows: Rows, width: float) -> Figure:
     """Each run a line; a setting a column of axes (on a phone: below each other)."""
     groups = [group for _, each in rows for group in each]
     across = len(groups) if width > 6 else 1
     down = math.ceil(len(groups) / across)
     high = len(drawing.curves)
-    figure = look.new_figure(width, down * (2.6 * high if high > 1 else 3.6) + 0.4)
-    grid = figure.subplots(down * high, across, squeeze=False, sharey="row", sharex="row")
+    figure = _new_figure(width, down * (2.6 * high if high > 1 else 3.6) + 0.4)
+    grid = figure.subplots(down * high, across, squeeze=False, sharey="row")
     for n, group in enumerate(groups):
         for k, curve in enumerate(drawing.curves):
             axes = grid[(n // across) * high + k, n % across]
@@ -80,7 +87,7 @@ def _runs(drawing: Drawing, rows: Rows, width: float) -> Figure:
             if k == high - 1:
                 axes.set_xlabel(drawing.iteration, fontsize=9)
     handles: dict[str, Any] = {}
-    for axes in grid.flat:
+    for axes in reversed(list(grid.flat)):
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(
@@ -108,6 +115,7 @@ def _lines(axes: Axes, drawing: Drawing, curve: Curve, group: Group) -> None:
              "label": f"seed {run['seed']}"}
             if few
             else {"color": HIT if hit else MISSED, "linewidth": 0.6, "alpha": 0.45,
+                  "rasterized": True,
                   "label": f"a run that {WORDS[drawing.of] if hit else 'does not'}"}
         )  # fmt: skip
         axes.plot(line["iteration"], made(line[column], group), **style)
@@ -132,43 +140,72 @@ def _references(axes: Axes, curve: Curve, group: Group) -> None:
         last = group.frame["iterations"].max()
         k = np.linspace(0, last, 50)
         floor = Training(group.settings).smooth_loss * SMOOTHING**k
-        axes.plot(k, floor, color="black", linewidth=1.2, linestyle="--", label="if every loss were 0")
+        axes.plot(
+            k, floor, color="black", linewidth=1.2, linestyle="--", label="if every loss were 0"
+        )
 
 
 def _multiples(drawing: Drawing, rows: Rows, width: float) -> Figure:
-    """Median and band of a setting in axes of their own, a row a panel."""
-    across = min(max(len(groups) for _, groups in rows), COLUMNS if width > 6 else 3)
-    lines = [
-        (name if start == 0 else "", groups[start : start + across])
-        for name, groups in rows
-        for start in range(0, len(groups), across)
-    ]
+    """Median and band of a setting in axes of their own; panels that fit share a row."""
+    across = COLUMNS if width > 6 else COLUMNS // 2
+    places = _flow([len(groups) for _, groups in rows], across)
+    lines = places[-1][-1][0] + 1
+    height = 1.5 * lines + 0.5
+    figure = ShownFigure(figsize=(width, height))  # margins by hand: many axes are slow to fit
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(lines, across, squeeze=False, sharey=True)
+    figure.subplots_adjust(
+        left=0.75 / width, right=1 - 0.15 / width, bottom=0.6 / height, top=1 - 0.35 / height,
+        wspace=0.28, hspace=0.75,
+    )  # fmt: skip
     (curve,) = drawing.curves
-    column, made = CURVES[curve.value]
-    figure = look.new_figure(width, 1.45 * len(lines) + 0.3)
-    grid = figure.subplots(len(lines), across, squeeze=False, sharey=True)
-    for (name, groups), line in zip(lines, grid, strict=True):
-        for n, axes in enumerate(line):
-            if n >= len(groups):
-                axes.set_visible(False)
-                continue
-            bands = learning_curves(groups[n].frame, groups[n].curves, column)
-            low, middle, high = (
-                made(bands[each].where(np.isfinite(bands[each])), groups[n])
-                for each in ("low", "median", "high")
-            )
-            x = bands["iteration"].astype(float)
-            axes.fill_between(x, low, high, color=look.COLORS[0], alpha=0.25, linewidth=0)
-            axes.plot(x, middle, color=look.COLORS[0], linewidth=1.3)
-            look.bare(axes)
-            axes.tick_params(labelsize=8)
-            label = f"{name}: {groups[n].name}" if n == 0 and name else groups[n].name
-            axes.set_title(look.wrapped(label, width / across, 9), loc="left", fontsize=9)
-            axes.set_xticks([0, x.max()], ["0", look.thousands(x.max())])
-            axes.set_ylim(bottom=0)
-    figure.supxlabel(drawing.iteration, fontsize=9)
-    figure.supylabel(curve.label, fontsize=9)
+    for axes in grid.flat:
+        axes.set_visible(False)
+    tops = []
+    for (name, groups), spots in zip(rows, places, strict=True):
+        for n, (group, spot) in enumerate(zip(groups, spots, strict=True)):
+            axes = grid[spot]
+            axes.set_visible(True)
+            tops.append(_band(axes, curve, group))
+            title = f"{name}:\n{group.name}" if n == 0 else group.name
+            axes.set_title(title, loc="left", fontsize=9)
+            axes.tick_params(labelleft=spot[1] == 0)
+    grid[0, 0].set_ylim(0, 1.05 * max(tops))
+    figure.supxlabel(drawing.iteration, fontsize=9, y=0.1 / height)
+    figure.supylabel(curve.label, fontsize=9, x=0.1 / width)
     return figure
+
+
+def _flow(sizes: Sequence[int], across: int) -> list[list[tuple[int, int]]]:
+    """Row and column for each of `sizes` axes, panel by panel; a panel that fits the rest of a row
+    goes there, one that is wider than a row takes several."""
+    places, row, column = [], 0, 0
+    for size in sizes:
+        if column and column + size > across:
+            row, column = row + 1, 0
+        spots = [(row + (column + n) // across, (column + n) % across) for n in range(size)]
+        places.append(spots)
+        row, column = spots[-1][0], spots[-1][1] + 1
+    return places
+
+
+def _band(axes: Axes, curve: Curve, group: Group) -> float:
+    """Median and quartiles over the runs, to the last iteration; returns the largest value."""
+    column, made = CURVES[curve.value]
+    bands = learning_curves(group.frame, group.curves, column)
+    last = bands.iloc[[-1]].assign(iteration=group.settings.iterations)
+    bands = pd.concat([bands, last], ignore_index=True)
+    low, middle, high = (
+        made(bands[each].where(np.isfinite(bands[each])), group)
+        for each in ("low", "median", "high")
+    )
+    x = bands["iteration"].astype(float)
+    axes.fill_between(x, low, high, color=look.COLORS[0], alpha=0.25, linewidth=0)
+    axes.plot(x, middle, color=look.COLORS[0], linewidth=1.3)
+    look.bare(axes)
+    axes.tick_params(labelsize=8)
+    axes.set_xticks([0, x.max()], ["0", look.thousands(x.max())])
+    return float(high.max())
 
 
 def _solved(drawing: Drawing, rows: Rows, width: float) -> Figure:
@@ -177,7 +214,7 @@ def _solved(drawing: Drawing, rows: Rows, width: float) -> Figure:
     for name, groups in rows:
         frame = pd.concat([group.frame.assign(label=group.name) for group in groups])
         panels.append(solved_panel(frame, summary(frame), name))
-    return look.small_multiples(panels, width)
+    return look.small_multiples(panels, width, columns=min(len(panels), 3) if width > 6 else 1)
 
 
 _KINDS: dict[str, Callable[[Drawing, Rows, float], Figure]] = {

@@ -68,15 +68,13 @@ def gradient_table(check: GradientCheck) -> pd.DataFrame:
     )
 
 
-def show(
-    experiment: Experiment, example: Example, interrupted: Callable[[], bool]
-) -> Shown | None:
-    """Train the example's run and show what it gives; None if it was interrupted."""
+def show(experiment: Experiment, example: Example, interrupted: Callable[[], bool]) -> Shown:
+    """Train the example's run and show what it gives, or, interrupted, how far it has come."""
     settings = experiment.settings(example.at, example.seed)
     if example.show == "text":
         settings = msgspec.structs.replace(settings, record_every=example.every)
     training = Training(settings)
-    samples = []
+    samples: list[dict[str, Any]] = []
     for record in training.records(interrupted):
         if example.show == "text":
             samples.append(
@@ -87,23 +85,23 @@ def show(
                     "text": _sample(training),
                 }
             )
-    if training.reason == "interrupted":
-        return None
-    if isinstance(training.task, Addition):
+    if isinstance(training.task, Addition) and training.reason != "interrupted":
         rows = sums(training.network, training.task, seed=settings.seed)
         right = sum(row["right"] for row in rows)
         sentence = f"Seed {settings.seed}, {example.at}: {right} of {len(rows)} fresh sums right."
         return Shown(sentence, pd.DataFrame(rows), sums_table(rows))
-    table = pd.DataFrame(samples)
-    verdict = training.verdict or training.divergence
-    sentence = f"Seed {settings.seed}, {example.at}: {verdict} after "
-    sentence += f"{training.learner.iteration:,} iterations."
+    state = training.verdict or training.divergence or training.reason
+    sentence = f"Seed {settings.seed}, {example.at}: {state} after "
+    sentence += f"{training.learner.iteration:,} iterations"
+    if training.history:
+        last = training.history[-1]
+        sentence += f", {100 * last.wrong:.1f} % wrong, smoothed loss {last.smooth_loss:.3g}"
     lines = "\n\n".join(
         f"iteration {row['iteration']:,}  wrong {100 * row['wrong']:.1f} %  "
         f"smoothed loss {row['smooth_loss']:.2f}\n{row['text']}"
         for row in samples
     )
-    return Shown(sentence, table, lines)
+    return Shown(f"{sentence}.", pd.DataFrame(samples), lines)
 
 
 def _sample(training: Training) -> str:

@@ -1,8 +1,8 @@
 """What was measured, with an interval, and what that says of a claim.
 
 A run's values are columns of a study's results or follow from them (VALUES); a measure takes them
-over the seeds of a setting. Intervals are 95 %: Wilson's of a share, Student's of a mean, Brookmeyer
-and Crowley's of the median iterations, as in `bptt.studies.statistics`.
+over the seeds of a setting. Intervals are 95 %: Student's of a mean, the others as in
+`bptt.studies.statistics`.
 """
 
 import math
@@ -15,11 +15,11 @@ import pandas as pd
 
 from bptt.errors import BpttError, quoted_list
 from bptt.experiments.declaration import Check, Line
+from bptt.records import SMOOTHING
 from bptt.settings import Settings
 from bptt.studies.answers import summary
 from bptt.studies.statistics import CONFIDENCE, Interval, difference, wilson
 from bptt.studies.words import median_interval, percent_interval
-from bptt.records import SMOOTHING
 from bptt.training import Training
 
 CONFIRMED, REFUTED, OPEN = "confirmed", "refuted", "open"
@@ -82,7 +82,7 @@ def verdict(check: Check, found: Interval) -> str:
     if check.by == "value":
         low = high = value
     if math.isnan(low) or math.isnan(high):
-        return OPEN
+        return OPEN  # nothing was measured
     if least <= low and high <= most:
         return CONFIRMED
     return REFUTED if high < least or low > most else OPEN
@@ -103,7 +103,8 @@ def measure(check: Check, groups: dict[str, Group]) -> Measured:
     found, words = _MEASURES[check.measure](check, group, other)
     judged = group.judged and (other is None or other.judged)
     said = verdict(check, found) if judged else NOT_JUDGED
-    return Measured(*(float(each) for each in found), verdict=said, words=words)
+    value, low, high = (float(each) for each in found)
+    return Measured(value, low, high, said, words)
 
 
 def judge(line: Line, groups: dict[str, Group]) -> tuple[str, list[Measured]]:
@@ -120,6 +121,13 @@ def values_of(name: str, group: Group) -> Any:
 
 
 Found = tuple[Interval, str]
+
+
+def _interval(value: float, low: float, high: float) -> Interval:
+    return Interval(*np.array([value, low, high]))
+
+
+NOTHING_KNOWN = (math.nan, -math.inf, math.inf)
 
 
 def _counted(check: Check, group: Group) -> tuple[int, int]:
@@ -141,23 +149,23 @@ def _mean(check: Check, group: Group, other: Group | None) -> Found:
     values = np.asarray(values_of(check.of, group), np.float64)
     values = values[np.isfinite(values)]
     if not values.size:
-        return Interval(*np.full(3, math.nan)), "no finite run"
+        return _interval(*NOTHING_KNOWN), "no finite run"
     mean, half = float(values.mean()), math.inf
     if values.size > 1:
         student = float(stdtrit(values.size - 1, (1 + CONFIDENCE) / 2))
         half = student * float(values.std(ddof=1)) / math.sqrt(values.size)
     ends = f" [{mean - half:.3f}, {mean + half:.3f}]" if math.isfinite(half) else ""
     words = f"mean {mean:.3f}{ends}, lowest {values.min():.3f}, over {values.size}"
-    return Interval(*np.array([mean, mean - half, mean + half])), words
+    return _interval(mean, mean - half, mean + half), words
 
 
 def _spread(check: Check, group: Group, other: Group | None) -> Found:
     """From the first to the last iteration at which a run has solved the task."""
     times = group.frame["solved_at"].dropna().astype("float64")
     if times.empty:
-        return Interval(*np.full(3, math.nan)), "no run has solved it"
+        return _interval(*NOTHING_KNOWN), "no run has solved it"
     words = f"{times.min():,.0f} to {times.max():,.0f} iterations, {len(times)} runs"
-    return Interval(*np.full(3, times.max() - times.min())), words
+    return _interval(*(times.max() - times.min(),) * 3), words
 
 
 def _median_iterations(group: Group) -> Interval:
@@ -177,11 +185,13 @@ def _earliest(check: Check, group: Group, other: Group | None) -> Found:
     start * SMOOTHING^k < limit."""
     target = group.settings.stop.smooth_loss
     if target is None:
-        raise BpttError(f"setting '{group.name}' has no smooth_loss to stop at: 'earliest' needs it")
+        raise BpttError(
+            f"setting '{group.name}' has no smooth_loss to stop at: 'earliest' needs it"
+        )
     start = Training(group.settings).smooth_loss
     first = math.floor(math.log(target / start) / math.log(SMOOTHING)) + 1
     words = f"{start:.1f} × {SMOOTHING}^k is below {target:g} from k = {first:,} on"
-    return Interval(*np.full(3, float(max(first, 0)))), words
+    return _interval(*(float(max(first, 0)),) * 3), words
 
 
 def _share_difference(check: Check, group: Group, other: Group | None) -> Found:
@@ -209,10 +219,10 @@ def _iterations_difference(check: Check, group: Group, other: Group | None) -> F
 def _apart(a: Interval, b: Interval) -> Interval:
     """The sign of a - b, where a median or its interval has no end."""
     if a.high < b.low:
-        return Interval(*(np.float64(x) for x in (-math.inf, -math.inf, a.high - b.low)))
+        return _interval(-math.inf, -math.inf, float(a.high - b.low))
     if b.high < a.low:
-        return Interval(*(np.float64(x) for x in (math.inf, a.low - b.high, math.inf)))
-    return Interval(*(np.float64(x) for x in (math.nan, -math.inf, math.inf)))
+        return _interval(math.inf, float(a.low - b.high), math.inf)
+    return _interval(*NOTHING_KNOWN)
 
 
 _MEASURES: dict[str, Callable[[Check, Group, Group | None], Found]] = {

@@ -16,7 +16,7 @@ from bptt.studies.expansion import written
 from bptt.studies.page import Block, Code, Page, Picture, Section, Table, Text
 from bptt.studies.report import READING, settings_table
 
-RUNS = "runs.csv"
+REPORT, RUNS = "report.html", "runs.csv"
 GRADIENTS = "Every parameter's gradient agrees with central differences"
 
 
@@ -172,7 +172,10 @@ def _origin(outcome: Outcome) -> str:
 
 
 def text(outcome: Outcome) -> str:
-    """The outcome as lines for a terminal: published, measured, verdict."""
+    """The outcome as lines for a terminal: published, measured, verdict; or how far it came."""
+    if outcome.reason != "done":
+        lines = [f"{outcome.reason}: {len(outcome.frame):,} runs are finished"]
+        return "\n".join([*lines, *([outcome.example.sentence] if outcome.example else [])])
     lines = [outcome.experiment.title, "", *findings(outcome)]
     for row in published(outcome).to_dict("records"):
         lines += [
@@ -186,15 +189,15 @@ def text(outcome: Outcome) -> str:
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """The outcome as JSON has it."""
-    found = {
-        name: records(table) for name, table in tables(outcome).items() if name != "all runs"
-    }
+    found = tables(outcome) if outcome.reason == "done" else {}
     return {
         "experiment": outcome.experiment.name,
         "runs": len(outcome.frame),
         "seconds": outcome.seconds,
         "reason": outcome.reason,
-        "tables": plain(found),
+        "tables": {
+            name: plain(records(table)) for name, table in found.items() if name != "all runs"
+        },
     }
 
 

@@ -1,5 +1,6 @@
 """Running an experiment: its studies, what they say of the published lines, tables and figures."""
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ class Outcome:
     frame, curves: of all runs, as a study's `Results`. groups: the runs by setting
     ('panel/setting'). judged: for each published line its verdict and measurements. check: of the
     gradients; example: of one run; None where the experiment has none. seconds: it has taken.
-    reason: 'done' or 'interrupted'; the rest is empty then.
+    reason: 'done', or 'interrupted', and then what had not been begun is empty.
     """
 
     experiment: Experiment
@@ -43,8 +44,8 @@ class Outcome:
 
     @property
     def tables(self) -> "dict[str, pandas.DataFrame]":
-        """'published' (line by line), one for each panel (by its name), 'all runs', and, where there
-        are any, 'gradient check' and 'example'."""
+        """'published' (line by line), one for each panel (by its name), 'all runs', and, where
+        there are any, 'gradient check' and 'example'."""
         from bptt.experiments.reporting import tables
 
         return tables(self)
@@ -67,6 +68,8 @@ class Outcome:
         """Write report.html, report.md, runs.csv and the figures; returns the paths."""
         from bptt.experiments.reporting import save
 
+        if self.reason != "done":
+            raise BpttError("the experiment was interrupted: go on with it, then write its report")
         return save(self, Path(folder))
 
     def __str__(self) -> str:
@@ -106,8 +109,8 @@ def experiment(
     text = None if file is None else read_text(file)
     full = find(name)
     return run(
-        full.changed(seeds, quick, text), full, quick, folder and Path(folder), resume, workers,
-        progress,
+        full.changed(seeds, quick, text), full, quick, Path(folder) if folder else None, resume,
+        workers, progress,
     )  # fmt: skip
 
 
@@ -136,19 +139,18 @@ def run(
             if not received:
                 inside = folder / f"study-{number}" if folder else None
                 going_on = resume and inside is not None and inside.exists()
-                results = study.run(
-                    inside, resume=going_on, workers=workers, progress=progress
-                )
+                results = study.run(inside, resume=going_on, workers=workers, progress=progress)
                 frames.append(results.frame)
                 curves.append(results.curves)
-                if results.reason != "done":
-                    received.append(2)
+                if results.reason == "interrupted":
+                    received.append(signal.SIGINT)
         if changed.example is not None and not received:
             from bptt.experiments.examples import show
 
             outcome.example = show(changed, changed.example, lambda: bool(received))
-        outcome.frame = pd.concat(frames, ignore_index=True)
-        outcome.curves = pd.concat(curves, ignore_index=True)
+        if frames:
+            outcome.frame = pd.concat(frames, ignore_index=True)
+            outcome.curves = pd.concat(curves, ignore_index=True)
         if received:
             outcome.reason = "interrupted"
             return outcome
