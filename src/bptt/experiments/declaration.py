@@ -187,8 +187,8 @@ class Experiment(Declared, frozen=True):
     network: str
     task: str
     panels: list[Panel]
-    lines: list[Line]
-    figures: list[Drawing]
+    lines: list[Line] = []
+    figures: list[Drawing] = []
     base: dict[str, Any] = {}
     faults: list[Fault] = []
     gradient_check: GradientCheck | None = None
