@@ -254,7 +254,7 @@ class Training:
         if self.history:
             record = self.history[-1]
             if stop.exact and record.wrong == 0:
-                verdict = evaluate(self.network, self.task)
+                verdict = evaluate(self.network, self.task, give_up=True)
                 if verdict.passed:
                     self.verdict = verdict
                     return "exact"

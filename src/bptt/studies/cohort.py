@@ -220,9 +220,8 @@ class Cohort:
         """Put a call's results beside those before; gives the rows that have come to a record."""
         count = results.shape[2]
         models = len(self._members)
-        for filled in np.unique(self._filled[:models]):
-            rows = np.flatnonzero(self._filled[:models] == filled)
-            self._results[:, rows, filled : filled + count] = results[:, rows]
+        for filled, rows in _alike(self._filled[:models]):
+            self._results[:, :models][:, rows, filled : filled + count] = results[:, rows]
         self._filled[:models] += count
         return [
             row for row, member in enumerate(self._members)
@@ -232,14 +231,25 @@ class Cohort:
     def _record(self, due: list[int]) -> None:
         """Make the records of these rows."""
         settings = self._members[0].settings
-        rows = np.array(due, np.intp)
-        smooth = np.array([self._members[row].smooth_loss for row in due])
-        for filled in np.unique(self._filled[rows]):
-            chosen = self._filled[rows] == filled
-            results = self._results[:, rows[chosen], :filled]
-            columns = summarise(settings.structure, settings.batch, results, smooth[chosen])
+        all_due = len(due) == len(self._members)
+        rows = slice(0, len(due)) if all_due else np.array(due, np.intp)
+        members = [self._members[row] for row in due]
+        smooth = np.array([member.smooth_loss for member in members])
+        results = self._results[:, rows]
+        for filled, chosen in _alike(self._filled[rows]):
+            columns = summarise(
+                settings.structure, settings.batch, results[:, chosen, :filled], smooth[chosen]
+            )
             values = zip(*(column.tolist() for column in columns.values()), strict=True)
-            for row, each in zip(rows[chosen].tolist(), values, strict=True):
-                member = self._members[row]
-                member.take_record(dict(zip(columns, each, strict=True)))
+            for number, each in zip(np.arange(len(due))[chosen], values, strict=True):
+                members[number].take_record(dict(zip(columns, each, strict=True)))
         self._filled[rows] = 0
+
+
+def _alike(counts: NDArray[np.intp]) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:
+    """The places of each number in `counts`; a slice, which copies nothing, if it is one only."""
+    if counts.size and (counts == counts[0]).all():
+        yield int(counts[0]), slice(None)
+        return
+    for count in np.unique(counts).tolist():
+        yield count, np.flatnonzero(counts == count)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # forward and backward. From one core of a machine of 2026; it may be several times off.
 SECONDS_AN_ITERATION = 5e-7
 SECONDS_A_PRODUCT = 1e-9
+# The reference engine calls NumPy some dozen times a step.
+SECONDS_A_REFERENCE_STEP = 1e-4
 # Of more groups than this only the longest are measured.
 MOST_MEASURED = 12
 
@@ -25,7 +27,10 @@ def seconds_of_a_run(settings: Settings) -> float:
     steps = settings.make_task().steps
     weights = structure.layout().size / (1 if structure.tied else structure.steps)
     products = 3 * settings.batch * steps * weights
-    return settings.iterations * (SECONDS_AN_ITERATION + SECONDS_A_PRODUCT * products)
+    seconds = SECONDS_AN_ITERATION + SECONDS_A_PRODUCT * products
+    if settings.engine == "reference":
+        seconds += SECONDS_A_REFERENCE_STEP * steps * structure.layers
+    return settings.iterations * seconds
 
 
 @dataclass(frozen=True)

@@ -204,10 +204,16 @@ class Store:
             {"digest": each.digest, "setting": each.number}
             | ({"panel": each.panel} if self.study.panels else {})
             | {"label": each.label}
-            | {name: _cell(each, name) for name in fields if name not in self.columns}
+            | {column_of(name): _cell(each, name) for name in fields}
             for each in self.settings
         ]
         return pandas.DataFrame(rows)
+
+
+def column_of(field: str) -> str:
+    """The column of a varied field: its name, or, where a result has that name, as the limit of
+    'iterations' and the kind of 'loss' do, 'setting_iterations'."""
+    return f"setting_{field}" if field in COLUMNS else field
 
 
 def _cell(setting: Setting, name: str) -> Any:

@@ -50,11 +50,9 @@ class ThisProcess:
 
 
 def _begin(stopped: Any) -> None:
-    """In a new worker process: Ctrl-C is for the process that started it, with which it ends."""
+    """In a new worker process: end when the process that started it has ended, however."""
     global _stopped
     _stopped = stopped
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = parent_process()
 
     def watch() -> None:
@@ -84,7 +82,7 @@ class LocalWorkers:
         self._pool = ProcessPoolExecutor(
             self.count, context, initializer=_begin, initargs=(self._stopped,)
         )
-        self._futures: dict[Future[list[Row]], int] = {}
+        self._futures: set[Future[list[Row]]] = set()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,15 +95,20 @@ class LocalWorkers:
 
     def submit(self, unit: Unit) -> Future[list[Row]]:
         """See `bptt.studies.execution.Workers`."""
-        future = self._pool.submit(_do, unit)
-        self._futures[future] = len(unit)
+        # May start a process, which inherits what is blocked: Ctrl-C is for this process alone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            future = self._pool.submit(_do, unit)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._futures.add(future)
         return future
 
     def finished(self) -> Iterator[tuple[Future[list[Row]], list[Row]]]:
         """See `bptt.studies.execution.Workers`."""
         done, _ = wait(self._futures, PATIENCE, FIRST_COMPLETED)
         for future in done:
-            del self._futures[future]
+            self._futures.remove(future)
             try:
                 yield future, future.result()
             except BrokenProcessPool:
