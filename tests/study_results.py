@@ -57,12 +57,12 @@ def made_up_curves(frame: pd.DataFrame, every: int = 100) -> pd.DataFrame:
     """Learning curves that fit: a loss that falls to the run's last, with a record to its end."""
     rng = np.random.default_rng(12)
     count = np.maximum(frame["iterations"] // every, 1).to_numpy()
-    run = np.repeat(frame["run"].to_numpy(), count)
+    of_run = {name: np.repeat(frame[name], count) for name in ("run", "setting", "seed")}
     k = np.concatenate([np.arange(1, n + 1) for n in count])
     last = np.repeat(frame["loss"].fillna(5).to_numpy(), count)
     through = k / np.repeat(count, count)
     loss = 6 * (last / 6) ** through * np.exp(0.1 * rng.standard_normal(k.size))
     return pd.DataFrame(
-        {"run": run, "iteration": k * every, "loss": loss, "loss_per_step": loss / 9,
+        {**of_run, "iteration": k * every, "loss": loss, "loss_per_step": loss / 9,
          "wrong": 0.5 * (1 - through), "exact": through, "smooth_loss": loss}
-    )  # fmt: skip
+    ).reset_index(drop=True)  # fmt: skip

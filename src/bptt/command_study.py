@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bptt import command_report
 from bptt.errors import BpttError
 
 
@@ -147,3 +148,6 @@ def merge_command(
     results = merge(folders, out)
     values = {"folder": str(out), "missing": results.missing, **counts(results.frame)}
     print(json.dumps(values) if as_json else summary(values))
+
+
+command_report.register(app)

@@ -203,18 +203,17 @@ def learning_curves(
 
     A run that ended early, solved, keeps its last value: it is not missing, it has done its work,
     and left out it would make the others look worse from there on. A run that diverged has the
-    worst value from there on. Columns setting, iteration, median, low, high.
+    worst value from there on. Columns setting, iteration, median, low, high. Settings without a
+    record are left out.
     """
-    ended = frame.set_index("run")
-    setting = ended["setting"].reindex(curves["run"].unique())
+    diverged = frame.set_index(["setting", "seed"])["status"] == "diverged"
+    chosen = curves[curves["setting"].isin(frame["setting"])]
     parts = []
-    of_run = curves["run"].map(setting)
-    for number, rows in curves.groupby(of_run.to_numpy()):
-        table = rows.pivot(index="run", columns="iteration", values=measure)
-        # Runs that diverged before their first record have a row too.
-        table = table.reindex(ended.index[ended["setting"] == number])
-        diverged = (ended.loc[table.index, "status"] == "diverged").to_numpy()[:, None]
-        after = table.isna() & diverged
+    for number, rows in chosen.groupby("setting"):
+        table = rows.pivot(index="seed", columns="iteration", values=measure)
+        ends = diverged.xs(number)
+        table = table.reindex(ends.index)  # a run that diverged at once has no record
+        after = table.bfill(axis=1).isna() & ends.to_numpy()[:, None]
         filled = table.ffill(axis=1).mask(after, WORST.get(measure, math.inf))
         median, low, high = band(filled.to_numpy(np.float64))
         parts.append(

@@ -93,7 +93,9 @@ def bare(axes: Axes) -> None:
 
 def wrapped(text: str, inches: float, points: float = 10) -> str:
     """Text in lines that fit a width; a letter is about half as wide as it is high."""
-    return "\n".join(textwrap.wrap(text, max(8, int(inches * 72 / (0.55 * points))))) or text
+    letters = max(8, int(inches * 72 / (0.55 * points)))
+    lines = textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines) or text
 
 
 def spans_widely(values: ArrayLike) -> bool:
@@ -130,9 +132,10 @@ def draw_curves(axes: Axes, panel: Panel) -> None:
         color, style = COLORS[k % len(COLORS)], STYLES[k % len(STYLES)]
         middle = scale * np.asarray(curve.middle, np.float64)
         middle = np.where(np.isfinite(middle), middle, math.nan)
+        marker = "o" if panel.dots or middle.size < 4 else None  # one point makes no line
         axes.plot(
             curve.x, middle, color=color, linestyle=style, linewidth=1.6, label=curve.label,
-            drawstyle=drawstyle, marker="o" if panel.dots else None, markersize=4,
+            drawstyle=drawstyle, marker=marker, markersize=4,
         )  # fmt: skip
         if curve.low is not None and curve.high is not None:
             low, high = (scale * np.asarray(end, np.float64) for end in (curve.low, curve.high))
@@ -172,7 +175,7 @@ class _Grid:
     title: str
     one_legend: bool
 
-    left, right, bottom, line = 0.72, 0.12, 0.5, 0.18
+    left, right, bottom, line = 0.72, 0.28, 0.5, 0.18
 
     @property
     def rows(self) -> int:
@@ -199,7 +202,12 @@ class _Grid:
         return 0.1 + self.line * lines
 
     def title_of(self, panel: Panel) -> str:
-        return wrapped(panel.title, self.across + self.gap / 2)
+        return wrapped(panel.title, self.across + self.gap / 2, self.size)
+
+    @property
+    def size(self) -> int:
+        """The size of the titles' letters."""
+        return 10 if self.across > 3 else 9 if self.across > 2 else 8
 
     def row(self, row: int) -> Sequence[Panel]:
         return self.panels[row * self.columns : (row + 1) * self.columns]
@@ -245,7 +253,9 @@ def small_multiples(
     A legend stands below its panel, or once below all where all panels have the same curves. share:
     give all panels the same limits, so that they can be compared at a glance.
     """
-    columns = columns or max(1, min(len(panels), int(width // (1.9 if len(panels) > 6 else 3.6))))
+    if columns is None:
+        narrowest = 3.6 if len(panels) <= TOGETHER else 2.4 if width > PHONE else 2.0
+        columns = max(1, min(len(panels), int(width // narrowest)))
     names = [[curve.label for curve in panel.curves] for panel in panels]
     one_legend = len(panels) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names)
     grid = _Grid(panels, width, columns, share, title, one_legend)
@@ -254,8 +264,7 @@ def small_multiples(
         draw_curves(axes, panel)
         bare(axes)
         # Without y matplotlib looks for a free place, which takes a third of all drawing time.
-        size = 10 if columns < 4 else 9
-        axes.set_title(grid.title_of(panel), loc="left", fontsize=size, y=1)
+        axes.set_title(grid.title_of(panel), loc="left", fontsize=grid.size, y=1)
         lowest, first = k + columns >= len(panels), k % columns == 0
         axes.set_xlabel(panel.x_label if lowest or not share else "", fontsize=9)
         axes.set_ylabel(panel.y_label if first or not share else "", fontsize=9)
@@ -377,7 +386,7 @@ def settings_figure(table: pd.DataFrame, names: Sequence[str], width: float = PA
     times = table[["lower", "median", "upper"]].to_numpy(np.float64)
     measures += ["iterations"] if np.isfinite(times).any() else []
     labels, left, row = _labels(names)
-    up, below, gap = max(row * len(names), 0.4), 0.65, 0.3
+    up, below, gap = max(row * len(names), 0.4), 0.8, 0.3
     if width > 6:  # side by side, one column of labels for all
         across = (width - left - 0.15 - gap * (len(measures) - 1)) / len(measures)
         boxes = [(left + k * (across + gap), 0.1, across, up) for k in range(len(measures))]
@@ -412,10 +421,9 @@ def _times_row(axes: Axes, table: pd.DataFrame, times: Any) -> None:
     else:
         axes.set_xlim(0, limit * 1.05)
     number_axis(axes.xaxis, log, most=3)
+    label = "iterations to solve,\nmedian and quartiles"
     if np.isinf(times).any():
-        label = "iterations to solve, median\nand quartiles (▸ not reached)"
-    else:
-        label = "iterations to solve,\nmedian and quartiles"
+        label += "\n(▸ not reached)"
     axes.set_xlabel(label, fontsize=9)
 
 
@@ -429,7 +437,8 @@ def values_figure(tables: dict[str, pd.DataFrame], width: float = PAGE) -> Figur
         names = [[str(value) for value in tables[f]["value"]] for f in fields[start:][:columns]]
         labels = [_labels(each, 16) for each in names]
         up = max(row * len(each) for (_, _, row), each in zip(labels, names, strict=True))
-        for column, (texts, left, _) in enumerate(labels):
+        left = max(each for _, each, _ in labels)
+        for column, (texts, _, _) in enumerate(labels):
             boxes.append((column * room + left, top + 0.35, room - left - 0.15, up))
             shown.append(texts)
         top += up + 0.95

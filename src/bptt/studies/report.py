@@ -1,12 +1,15 @@
 """A study's results as a page: what was found, the settings, the figures, how to get it again."""
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from bptt.errors import BpttError
 from bptt.studies.answers import (
     by_value,
     learning_curves,
@@ -52,30 +55,65 @@ def study_page(
 ) -> Page:
     """The page of a study's results, one row a run, and of its learning curves if it kept them.
 
-    details: sections at the end (the declaration, how to run it again). unit: of the loss.
+    A study in panels has the same sections for each. details: sections at the end (the declaration,
+    how to run it again). unit: of the loss.
 
     Raises BpttError if there is no run.
     """
+    if frame.empty:
+        raise BpttError("the study has no finished run yet: run it first")
+    panels = frame["panel"].unique() if "panel" in frame else [""]
+    if len(panels) == 1:
+        sections = _sections(frame, curves, unit)
+        return Page(title, verdicts(summary(frame)), [*sections, READING, *details])
+    findings, parts = [], []
+    for panel in panels:
+        part = frame[frame["panel"] == panel]
+        findings.append(f"{panel}: {' '.join(verdicts(summary(part)))}")
+        parts += _sections(part, curves, unit, panel)
+    findings.insert(0, f"{len(panels)} panels, {len(frame):,} runs.")
+    return Page(title, findings, [*parts, READING, *details])
+
+
+def _sections(
+    frame: pd.DataFrame, curves: pd.DataFrame | None, unit: str, panel: str = ""
+) -> list[Section]:
+    """What a page shows of one panel, or of a study without any."""
     table = summary(frame)
     best = ranked(table)
     shown = table if len(table) <= ROWS else best
     drawn = table if len(table) <= PANELS else best.head(PANELS)
-    sections = [
-        Section("Settings", [settings_picture(shown), settings_table(shown)]),
-        Section("When runs solve the task", [solved_picture(frame, drawn)]),
-    ]
-    fields = varied_fields(frame)
+    blocks: dict[str, list[Block]] = {
+        "Settings": [settings_picture(shown), settings_table(shown)],
+        "When runs solve the task": [solved_picture(frame, drawn)],
+    }
+    fields = [name for name in varied_fields(frame) if frame[name].nunique(dropna=False) > 1]
     if len(fields) > 1 or len(table) > ROWS:
-        sections.append(Section("Each field by itself", values_pictures(frame, fields)))
-    if curves is not None and len(curves):
-        pictures = [curves_picture(frame, curves, drawn, measure, unit) for measure in MEASURES]
-        sections.append(Section("Learning curves", pictures))
+        blocks["Each field by itself"] = values_pictures(frame, fields)
+    if curves is not None and curves["setting"].isin(drawn["setting"]).any():
+        blocks["Learning curves"] = [
+            curves_picture(frame, curves, drawn, measure, unit) for measure in MEASURES
+        ]
     longer = longer_sums(frame)
+    longer = longer[longer["setting"].isin(drawn["setting"])]
     if len(longer):
-        kept = longer[longer["setting"].isin(drawn["setting"])]
-        blocks: list[Block] = [longer_picture(kept, drawn), longer_table(kept)]
-        sections.append(Section("Sums longer than trained on", blocks))
-    return Page(title, verdicts(table), [*sections, READING, *details])
+        blocks["Sums longer than trained on"] = [
+            longer_picture(longer, drawn),
+            longer_table(longer),
+        ]
+    if not panel:
+        return [Section(title, each) for title, each in blocks.items()]
+    name = re.sub(r"[^a-z0-9]+", "-", panel.lower()).strip("-")
+    return [
+        Section(
+            f"{panel}: {title[0].lower()}{title[1:]}",
+            [
+                replace(block, name=f"{name}-{block.name}") if isinstance(block, Picture) else block
+                for block in each
+            ],
+        )
+        for title, each in blocks.items()
+    ]
 
 
 READING = Section(
@@ -121,24 +159,26 @@ def settings_table(table: pd.DataFrame) -> Table:
     """One row a setting: what a summary has, as text."""
     rows = [
         [
-            str(row["setting"]),
-            name_of(row),
+            *naming(row),
             f"{row['solved']:,} of {row['runs']:,}",
             percent_interval(share_of(row)),
             percent_interval(share_of(row, "diverged")) if row["diverged"] else "none",
             median_interval(row),
-            f"{count(row['lower'])} – {count(row['upper'])}"
+            f"{count(row['lower'])} to {count(row['upper'])}"
             if math.isfinite(row["lower"])
-            else "not reached",
+            else count(row["lower"]),
             f"{row['loss']:.3g}" if math.isfinite(row["loss"]) else "not finite",
         ]
         for row in rows_of(table.head(TABLE_ROWS))
     ]
     head = (
         "#", "setting", "solved", "share solved", "diverged", "median iterations", "quartiles",
-        "final loss, median",
+        "median loss",
     )  # fmt: skip
-    caption = "In brackets 95 % intervals."
+    caption = (
+        "Iterations until the task is solved, – where so many runs have not; loss at the end. In "
+        "brackets: 95 % intervals."
+    )
     if len(table) > TABLE_ROWS:
         caption += (
             f" The best {TABLE_ROWS} of {len(table):,} settings; "
@@ -147,32 +187,33 @@ def settings_table(table: pd.DataFrame) -> Table:
     return Table(head, rows, words=2, caption=caption)
 
 
+def naming(row: Any) -> list[str]:
+    """A setting's number and name; 'bptt study compare' takes either."""
+    return [str(row["setting"]), name_of(row)]
+
+
 def solved_panel(frame: pd.DataFrame, table: pd.DataFrame, title: str = "") -> Panel:
     """The share of runs solved by each iteration, a curve for each setting of a summary.
 
-    A curve ends where its setting's runs were stopped; one that has reached 100 % goes on.
+    A curve ends where its setting's runs were stopped; where none was, as all solved the task or
+    diverged, it goes on as it is.
     """
     chosen = frame[frame["setting"].isin(table["setting"])]
-    ends = chosen.groupby("setting")["iterations"].max()
+    ends = chosen[chosen["status"] == "not solved"].groupby("setting")["iterations"].max()
     parts = dict(list(solved_curves(chosen).groupby("setting")))
+    times = chosen["solved_at"].dropna()
+    log = len(times) > 0 and spans_widely(times.quantile([0.05, 0.95]))
+    start = float(times.min()) / 2 if log else 0.0  # 0 has no place on a logarithmic axis
     curves = []
     for row in rows_of(table):
         part = parts[row["setting"]]
-        end = ends.max() if row["solved"] == row["runs"] else ends[row["setting"]]
-        last = part.iloc[[-1]].assign(time=end)
+        last = part.iloc[[-1]].assign(time=ends.get(row["setting"], chosen["iterations"].max()))
         part = pd.concat([part, last])
-        curves.append(Curve(name_of(row), part["time"], part["share"], part["low"], part["high"]))
-    times = chosen["solved_at"].dropna()
-    log = spans_widely(times.quantile([0.05, 0.95])) if len(times) else False
-    if log:  # the start, at iteration 0, has no place on such an axis
-        curves = [_without_start(curve) for curve in curves]
-    label = "iteration"
-    return Panel(title, curves, label, "runs solved (%)", log_x=log, percent=True, steps=True)
-
-
-def _without_start(curve: Curve) -> Curve:
-    """A curve that begins at iteration 1 instead of 0."""
-    return Curve(curve.label, pd.Series(curve.x).clip(lower=1), curve.middle, curve.low, curve.high)
+        time = part["time"].clip(lower=start)
+        curves.append(Curve(name_of(row), time, part["share"], part["low"], part["high"]))
+    return Panel(
+        title, curves, "iteration", "runs solved (%)", log_x=log, percent=True, steps=True
+    )  # fmt: skip
 
 
 def solved_picture(frame: pd.DataFrame, table: pd.DataFrame) -> Picture:
@@ -213,7 +254,7 @@ def curves_picture(
     """Median and middle half of a measure against iteration, setting by setting."""
     label, percents = MEASURES[measure]
     chosen = frame[frame["setting"].isin(table["setting"])]
-    bands = learning_curves(chosen, curves[curves["run"].isin(chosen["run"])], measure)
+    bands = learning_curves(chosen, curves, measure)
     parts = dict(list(bands.groupby("setting")))
     drawn = [
         Curve(name_of(row), part["iteration"], part["median"], part["low"], part["high"])
@@ -258,8 +299,7 @@ def longer_table(longer: pd.DataFrame) -> Table:
     """Exact shares and networks without a mistake, setting and length by length."""
     rows = [
         [
-            str(row["setting"]),
-            name_of(row),
+            *naming(row),
             f"{row['times']}×",
             percent_interval(Interval(row["exact"], row["exact_low"], row["exact_high"])),
             f"{row['perfect']:,} of {row['networks']:,}",

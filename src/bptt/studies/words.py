@@ -20,8 +20,8 @@ def name_of(row: Any) -> str:
 
 
 def count(number: float) -> str:
-    """A number of iterations; infinite is 'not reached'."""
-    return "not reached" if math.isinf(number) else f"{number:,.0f}"
+    """A number of iterations; a dash where it is not reached."""
+    return "–" if math.isinf(number) else f"{number:,.0f}"
 
 
 def percent(share: float) -> str:
@@ -41,10 +41,9 @@ def percent_interval(share: Interval) -> str:
 
 def median_interval(row: Any) -> str:
     """'1,200 [1,100, 1,300]': a median of iterations and its interval."""
-    if math.isinf(row["median"]):
-        return "not reached"
-    high = "–" if math.isinf(row["median_high"]) else count(row["median_high"])
-    return f"{count(row['median'])} [{count(row['median_low'])}, {high}]"
+    if math.isinf(row["median_low"]):
+        return count(row["median"])
+    return f"{count(row['median'])} [{count(row['median_low'])}, {count(row['median_high'])}]"
 
 
 def _listed(rows: pd.DataFrame) -> str:
