@@ -150,12 +150,12 @@ def _multiples(drawing: Drawing, rows: Rows, width: float) -> Figure:
     across = COLUMNS if width > 6 else COLUMNS // 2
     places = _flow([len(groups) for _, groups in rows], across)
     lines = places[-1][-1][0] + 1
-    height = 1.5 * lines + 0.5
+    height = 1.5 * lines + 0.65
     figure = ShownFigure(figsize=(width, height))  # margins by hand: many axes are slow to fit
     FigureCanvasAgg(figure)
     grid = figure.subplots(lines, across, squeeze=False, sharey=True)
     figure.subplots_adjust(
-        left=0.75 / width, right=1 - 0.15 / width, bottom=0.6 / height, top=1 - 0.35 / height,
+        left=0.75 / width, right=1 - 0.15 / width, bottom=0.6 / height, top=1 - 0.5 / height,
         wspace=0.28, hspace=0.75,
     )  # fmt: skip
     (curve,) = drawing.curves

@@ -178,7 +178,9 @@ def _groups(outcome: Outcome, full: Experiment) -> "dict[str, Group]":
     for place, settings in outcome.experiment.places():
         panel, _, label = place.partition("/")
         rows: Any = frame[(frame["panel"] == panel) & (frame["label"] == label)]
+        # Settings that are the same share their runs, under the number of one of them.
         lines = curves[curves["run"].isin(rows["run"])].drop_duplicates(["run", "iteration"])
+        lines = lines.assign(setting=rows["setting"].iloc[0])
         whole = settings.iterations >= declared[place].iterations
         groups[place] = Group(label, rows, lines, settings, whole)
     return groups
