@@ -2,6 +2,9 @@
 
 import json
 import math
+import re
+import tomllib
+from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -264,6 +267,47 @@ def test_a_bad_file_is_one_line(content, said, tmp_path, capsys):
         assert said in printed.err
         assert printed.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [tmp_path / "study.toml"]
+
+
+DOCUMENT = (Path(__file__).parent.parent / "docs" / "studies.md").read_text()
+EXAMPLES = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
+
+
+def test_the_documents_example_runs_and_is_the_python_one(tmp_path):
+    path = tmp_path / "adders.toml"
+    path.write_text(EXAMPLES[0])
+    study = Study.from_toml(path)
+    assert len(settings_of(study)) == 6
+    call = re.search(r"study = bptt\.(Study\(.*?^\))", DOCUMENT, re.DOTALL | re.MULTILINE)[1]
+    assert eval(call, {"Study": Study}) == study
+    quick = {**study.base, "engine": "reference", "iterations": 60, "record_every": 30}
+    small = Study.from_dict(study.as_dict() | {"base": quick, "seeds": 2})
+    frame = small.run(tmp_path / "out", workers=1).frame
+    described = {name for row in re.findall(r"^\| (`.*?) \|", section("The table"), re.MULTILINE)
+                 for name in re.findall(r"`(\w+)`", row)}  # fmt: skip
+    assert described - {"panel", "setting_iterations", "setting_loss"} <= {*frame} | {"iterations"}
+    assert set(frame) - described == {"hidden", "learning_rate", "exact_4x"}
+    (refusal,) = re.findall(r"```text\nbptt: '.*?': (.*)\n```", DOCUMENT)
+    with pytest.raises(BpttError) as caught:
+        Study.from_dict(study.as_dict() | {"grid": {"hidden": [0], "learning_rate": [0.01]}})
+    assert str(caught.value) == refusal
+
+
+def section(title):
+    return DOCUMENT.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("example", EXAMPLES[1:])
+def test_the_documents_other_declarations_are_valid(example):
+    assert len(settings_of(Study.from_dict(tomllib.loads(example)))) > 1
+
+
+def test_the_document_has_every_field():
+    fields = re.findall(r"^\| (`.*?) \|", section("What can be declared"), re.MULTILINE)
+    named = [name for cell in fields for name in re.findall(r"`(\w+)`", cell)]
+    assert [*Study.__struct_fields__] == [
+        name for name in named if name in Study.__struct_fields__
+    ][: len(Study.__struct_fields__)]
 
 
 def test_the_plan_counts_and_estimates(tmp_path, capsys):

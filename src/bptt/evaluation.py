@@ -69,8 +69,11 @@ def exact_pairs(network: Network, task: Addition, give_up: bool = False) -> NDAr
         return np.concatenate(parts)
     state, right = None, np.ones(1, np.bool_)
     for x, y, parents in _pair_tree(task):
-        found = network.forward(x, state=None if state is None else state[:, :, parents])
-        right = right[parents] & ((found.o[:, 0, 0] > network.structure.head.threshold) == y)
+        if parents is not None:
+            right = right[parents]
+            state = None if state is None else state.take(parents, axis=2)
+        found = network.forward(x, state=state)
+        right = right & ((found.o[:, 0, 0] > network.structure.head.threshold) == y)
         if give_up and not right.all():
             break
         state = found.state
@@ -78,16 +81,20 @@ def exact_pairs(network: Network, task: Addition, give_up: bool = False) -> NDAr
 
 
 @lru_cache(maxsize=4)
-def _pair_tree(task: Addition) -> list[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.intp]]]:
+def _pair_tree(
+    task: Addition,
+) -> list[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.intp] | None]]:
     """For each step the different beginnings of pairs: their input (n, 1, 2) and right answer (n,)
-    at this step, and the beginning (n,) that each goes on from."""
+    at this step, and the beginning (n,) that each goes on from; None where each from itself."""
+    tree: list[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.intp] | None]]
     tree, before = [], np.zeros(1, np.int64)
     for step, numbers in enumerate(task.lowest_bits()):
         parents = np.searchsorted(before, numbers & ((1 << step) - 1))
         a, b = (each.ravel() for each in np.meshgrid(numbers, numbers, indexing="ij"))
         x = np.stack([a >> step & 1, b >> step & 1], axis=-1)[:, None].astype(np.float32)
         places = (parents[:, None] * before.size + parents).ravel()
-        tree.append((x, (a + b >> step & 1).astype(np.bool_), places))
+        itself = numbers.size == before.size and bool((parents == np.arange(before.size)).all())
+        tree.append((x, (a + b >> step & 1).astype(np.bool_), None if itself else places))
         before = numbers
     return tree
 
