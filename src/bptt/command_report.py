@@ -30,8 +30,7 @@ def report(folder: Folder, as_json: Json = False) -> None:
     from bptt.studies.answers import records, summary
     from bptt.studies.report import study_page, text_table
 
-    results = _load(folder)
-    frame = results.frame
+    results, frame = _load(folder)
     page = study_page(
         frame, results.curves if results.study.curves else None, results.study.name or folder.name,
         _details(results, frame), _unit(results),
@@ -60,7 +59,7 @@ def compare(
     from bptt.studies.answers import plain
     from bptt.studies.comparison import compare as compared
 
-    found = compared(_load(folder).frame, first, second)
+    found = compared(_load(folder)[1], first, second)
     print(json.dumps(plain(found.as_dict())) if as_json else found)
 
 
@@ -78,10 +77,10 @@ def export(
     kind = to.suffix.lower()
     if kind not in TABLES:
         raise BpttError(f"'{to}' ends in '{kind}': give a file that ends in .csv or .parquet")
-    results = _load(folder)
+    results, frame = _load(folder)
     if curves and not results.study.curves:
         raise BpttError(f"'{folder}' keeps no learning curves: run the study with curves = true")
-    table = results.curves if curves else results.frame
+    table = results.curves if curves else frame
     write_file(to, csv(table) if kind == ".csv" else parquet(table))
     values = {"file": str(to), "rows": len(table)}
     print(json.dumps(values) if as_json else f"{len(table):,} rows in {to}")
@@ -115,14 +114,15 @@ def parquet(table: "pandas.DataFrame") -> bytes:
     return buffer.getvalue()
 
 
-def _load(folder: Path) -> "Results":
-    """A study's results. Raises BpttError for a folder without a study or without a run."""
+def _load(folder: Path) -> "tuple[Results, pandas.DataFrame]":
+    """A study's results and their table. Raises BpttError for a folder without a finished run."""
     from bptt.studies import load
 
     results = load(folder)
-    if not results.store.done():
+    frame = results.frame
+    if frame.empty:
         raise BpttError(f"'{folder}' has no finished run yet: run the study first")
-    return results
+    return results, frame
 
 
 def _missing(results: "Results") -> str:

@@ -31,6 +31,7 @@ PAGE, PHONE = 8.0, 4.0  # widths in inches
 TOGETHER = 6  # curves in one panel; more get a panel each
 PANELS = 12  # settings whose curves are drawn
 ROWS = 40  # dots in one column
+BEST = 20  # of more settings than that, these many are drawn
 WIDE_RANGE = 30  # an axis whose values span more than this ratio is logarithmic
 
 
@@ -365,7 +366,7 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _labels(names: Sequence[str], most: int = 30) -> tuple[list[str], float, float]:
+def _labels(names: Sequence[str], most: int) -> tuple[list[str], float, float]:
     """Labels of rows in lines of at most `most` letters; the width that they need and the height
     of a row."""
     labels = ["\n".join(textwrap.wrap(name, most)) or name for name in names]
@@ -385,7 +386,7 @@ def settings_figure(table: pd.DataFrame, names: Sequence[str], width: float = PA
     measures += ["diverged"] if table["diverged"].any() else []
     times = table[["lower", "median", "upper"]].to_numpy(np.float64)
     measures += ["iterations"] if np.isfinite(times).any() else []
-    labels, left, row = _labels(names)
+    labels, left, row = _labels(names, 40 if width > 6 else 28)
     up, below, gap = max(row * len(names), 0.4), 0.8, 0.3
     if width > 6:  # side by side, one column of labels for all
         across = (width - left - 0.15 - gap * (len(measures) - 1)) / len(measures)

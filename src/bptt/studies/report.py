@@ -21,6 +21,7 @@ from bptt.studies.answers import (
     varied_fields,
 )
 from bptt.studies.drawing import (
+    BEST,
     PANELS,
     ROWS,
     Curve,
@@ -137,15 +138,16 @@ READING = Section(
 
 def settings_picture(table: pd.DataFrame) -> Picture:
     """Shares and iterations to solve of each setting."""
+    many, table = len(table), table if len(table) <= ROWS else table.head(BEST)
     names = [name_of(row) for row in rows_of(table)]
     caption = "Share of runs that solved the task or diverged, with 95 % intervals, and iterations "
     caption += "to solve: median, and a line from quartile to quartile."
-    if len(table) > ROWS:
-        caption += f" The best {ROWS} of {len(table):,} settings."
+    if many > len(table):
+        caption += f" The best {BEST} of {many:,} settings."
     return Picture(
         "settings",
         partial(settings_figure, table, names),
-        f"Dots with intervals for {min(len(table), ROWS)} settings; the numbers are in the table.",
+        f"Dots with intervals for {len(table)} settings; the numbers are in the table.",
         caption,
     )
 
@@ -283,7 +285,7 @@ def longer_picture(longer: pd.DataFrame, table: pd.DataFrame) -> Picture:
     ]
     multiples = sorted(longer["times"].unique())
     panel = Panel(
-        "", drawn, "length, in multiples of the trained one", "exact sums (%)", log_x=True,
+        "", drawn, "length (× trained)", "exact sums (%)", log_x=True,
         percent=True, dots=True, ticks=(multiples, [f"{times}×" for times in multiples]),
     )  # fmt: skip
     return Picture(
