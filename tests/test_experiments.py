@@ -233,7 +233,7 @@ def test_text_may_be_given_and_quick_changes_only_what_it_says() -> None:
     experiment = find("text-lstm")
     text = "to be or not to be, that is the question here and everywhere"
     changed = experiment.changed(seeds=3, quick=True, text=text)
-    assert changed.settings("exact recall/as recommended").make_task().text == text
+    assert changed.settings("recommended/as recommended").make_task().text == text
     assert {panel.seeds for panel in changed.panels} == {3}
     assert changed.settings("published rule/as published").iterations == 1000
     assert experiment.changed() == experiment

@@ -35,8 +35,11 @@ def check_parameters(settings: Settings, samples: int, entries: int | None) -> G
 
     samples: how many sequences the loss is taken over. entries: how many randomly chosen entries
     of each parameter, None for all of them.
+
+    The loss is the mean over steps: a sum has the same gradient but for a factor, and a difference
+    of two large sums would lose to rounding what the tolerance needs.
     """
-    structure = msgspec.structs.replace(settings.structure, dtype="float64")
+    structure = msgspec.structs.replace(settings.structure, dtype="float64", reduction="mean")
     start = Network(
         structure,
         seed=np.random.default_rng([settings.seed, 0]),
