@@ -137,12 +137,12 @@ def _references(axes: Axes, curve: Curve, group: Group) -> None:
         else:
             axes.axhspan(each.low, each.high, color=look.GREY, alpha=0.25, label=each.label)
     if curve.value == "smooth loss":
-        last = group.frame["iterations"].max()
-        k = np.linspace(0, last, 50)
+        k = np.linspace(0, group.frame["iterations"].max(), 200)
         floor = Training(group.settings).smooth_loss * SMOOTHING**k
-        axes.plot(
-            k, floor, color="black", linewidth=1.2, linestyle="--", label="if every loss were 0"
-        )
+        lowest = min([each.low for each in curve.references], default=0.0) / 2
+        shown = floor >= lowest  # below, it would only push the runs together
+        words = "if every loss were 0"
+        axes.plot(k[shown], floor[shown], color="black", linewidth=1.2, linestyle="--", label=words)
 
 
 def _multiples(drawing: Drawing, rows: Rows, width: float) -> Figure:
