@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Lock
 
 import numpy as np
@@ -100,6 +101,23 @@ class CompiledEngine:
             walker.write_states(initial_states(structure, theta, state, walker.shape.B))
         k = optimizer.coefficients(0, 1).astype(structure.dtype)
         return walker.walk(work, data, state is not None, optimizer, k)
+
+    def loss(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        state: Array | None,
+    ) -> float:
+        """See `bptt.engines.Engine.loss`."""
+        shape = replace(self._shape(structure, x, optimizer=False), gradient=False)
+        walker = self._take(shape)
+        data = Data(structure, x[None], y[None], lengths[None])
+        results = self._walk(walker, FORWARD, theta, data, state)
+        self._give_back(walker)
+        return float(results[0, 0])
 
     def gradient(
         self,
