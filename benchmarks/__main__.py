@@ -1,104 +1,105 @@
 """bptt and its peers side by side, each in a process of its own.
 
-Writes benchmark.md, benchmark.json and benchmark.png to the folder --out. Contenders that are not
-installed are reported as absent. With --short nothing is timed: every contender's gradients are
-compared with the oracle, on small sizes.
+Times every case of `benchmarks.cases` for us and every peer, growth of time and memory, and what
+a user waits for. Writes benchmark.json (after every measurement, so that nothing is lost;
+--resume goes on with it), benchmark.md and benchmark.png to the folder --out. Peers that are not
+installed are reported as such. To have them all, beside bptt itself:
+
+    pip install torch==2.13.0 jax     and a C compiler (gcc or clang)
+
+With --short nothing is timed: on small sizes every contender's gradients are compared with the
+oracle's, and the other measurements are gone through once.
 """
 
 import argparse
-import json
-import subprocess
+import signal
 import sys
-from collections.abc import Iterable
-from itertools import groupby
+import textwrap
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import report
-from benchmarks.cases import CASES, Case
-from benchmarks.contender import NAMES
+from benchmarks import figure, report, results
+from benchmarks.contender import NAMES as CONTENDERS
+from benchmarks.jobs import NAMES, OTHERS, SHORT, bad, jobs, work
 
-# One case of every kind of work; the others differ in size only.
-SHORT = (
-    *("elman-online-3", "elman-online-16", "elman-online-16-float64", "elman-128-models-3"),
-    *("elman-128-models-16", "elman-minibatch-3", "lstm-text-64", "lstm-gradient-128"),
-    "gru-gradient-128",
-)
-TIMEOUT = 1800  # seconds for one process
+LIMIT = 180.0  # seconds for one case of one contender
 
 
-def processes(cases: list[Case], contenders: list[str], short: bool) -> Iterable[list[str]]:
-    """Arguments of every worker. When timing, one case each; else all cases of a contender."""
-    by_threads = [
-        (threads, [case.name for case in group])
-        for threads, group in groupby(
-            sorted(cases, key=lambda case: case.threads), key=lambda case: case.threads
-        )
-    ]
-    for threads, names in by_threads:
-        for batch in [names] if short else [[name] for name in names]:
-            for contender in contenders:
-                yield [",".join(batch), contender, str(threads), *(["--short"] if short else [])]
+def listed(what: str, names: Sequence[str]) -> str:
+    """Names in lines."""
+    text = f"{what}: {', '.join(names)}"
+    return textwrap.fill(text, 80, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def work(arguments: list[str]) -> list[dict[str, Any]]:
-    """What one worker found, one entry a case."""
-    names, contender, threads = arguments[:3]
-    command = [sys.executable, "-m", "benchmarks.worker", *arguments]
-    why = ""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
-        output = done.stdout
-        if done.returncode:
-            why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    except subprocess.TimeoutExpired as late:
-        output = late.stdout.decode() if isinstance(late.stdout, bytes) else ""
-        why = f"not done in {TIMEOUT} s"
-    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    reported = {line["case"] for line in lines}
-    return lines + [
-        {
-            "case": name,
-            "contender": contender,
-            "threads": int(threads),
-            "failed": why or "no answer",
-        }
-        for name in names.split(",")
-        if name not in reported
-    ]
-
-
-def main() -> int:
-    """Run all, write the results; 1 if a contender failed or was wrong."""
-    names = [case.name for case in CASES]
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=listed("names for --only", NAMES) + "\n" + listed("contenders", CONTENDERS),
+    )  # fmt: skip
     parser.add_argument("--short", action="store_true", help="check, do not time")
-    parser.add_argument("--only", nargs="+", choices=names, metavar="CASE")
-    parser.add_argument("--contenders", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--out", type=Path, help="folder for table and figure")
-    options = parser.parse_args()
-    chosen = options.only or (SHORT if options.short else names)
-    cases = [case for case in CASES if case.name in chosen]
-    about = report.machine()
-    lines: list[dict[str, Any]] = []
-    for arguments in processes(cases, options.contenders, options.short):
-        for line in work(arguments):
-            lines.append(line)
-            state = report.cell(line, None)
+    parser.add_argument(
+        "--only", nargs="+", choices=NAMES, metavar="NAME",
+        help="only these, named below",
+    )  # fmt: skip
+    parser.add_argument(
+        "--contenders", nargs="+", default=CONTENDERS, metavar="NAME",
+        help="only these, named below; or a module of your own, with a dot in its name",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, help="folder for the results (runs/benchmark; none with --short)"
+    )
+    parser.add_argument("--resume", action="store_true", help="do only what is missing in --out")
+    parser.add_argument(
+        "--limit", type=float, default=LIMIT, metavar="SECONDS",
+        help=f"time for one case of one contender, compilation included ({LIMIT:g})",
+    )  # fmt: skip
+    options = parser.parse_args(given)
+    unknown = [each for each in options.contenders if "." not in each and each not in CONTENDERS]
+    if unknown:
+        parser.error(f"contender '{unknown[0]}' is not known: choose of {', '.join(CONTENDERS)}")
+    options.only = options.only or ((*SHORT, *OTHERS) if options.short else NAMES)
+    if options.out is None and not options.short:
+        options.out = Path("runs/benchmark")
+    return options
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run all, write the results; 1 if a contender failed or was wrong."""
+    options = arguments(given)
+    try:
+        kept = results.start(options.short, options.out, options.resume)
+    except results.CannotResumeError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    todo = [
+        job
+        for job in jobs(options.only, options.contenders, options.short)
+        if not (options.resume and kept.has(job))
+    ]
+    started = time.monotonic()
+    for number, job in enumerate(todo, 1):
+        lines = work(job, options.limit)
+        kept.add(lines)
+        for line in lines:
+            shown = report.brief(line)
             print(
-                f"{line['case']:26s} {line['contender']:14s} {state}", file=sys.stderr, flush=True
+                f"{time.monotonic() - started:6.0f} s  {number}/{len(todo)}  "
+                f"{line['kind']:9s} {line['case']:24s} {line['contender']:13s} {shown}",
+                file=sys.stderr,
+                flush=True,
             )
-    lines.sort(key=lambda line: (names.index(line["case"]), NAMES.index(line["contender"])))
-    text = report.table(lines, about)
+    text = report.markdown(kept.as_dict())
     print(text)
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "benchmark.md").write_text(text)
-        results = {"machine": about, "short": options.short, "results": lines}
-        (options.out / "benchmark.json").write_text(json.dumps(results, indent=1))
-        report.figure(lines, options.out / "benchmark.png")
-    return int(any("wrong" in line or "failed" in line for line in lines))
+        figure.draw(kept.lines, options.out / report.FIGURE)
+    return int(bad(kept.lines, options.short))
 
 
 if __name__ == "__main__":
+    # An end from outside goes through `finally`, where workers are ended too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

@@ -35,15 +35,10 @@ def versions() -> dict[str, str]:
 
 
 def covers(case: Case) -> bool:
-    """One Elman network, online, float32."""
-    return (case.cell, case.optimizer, case.output, case.dtype, case.models, case.batch) == (
-        "elman",
-        "sgd",
-        "sigmoid",
-        "float32",
-        1,
-        1,
-    ) and case.outputs == 1
+    """One Elman network with one output, online, float32, one thread."""
+    kind = (case.cell, case.optimizer, case.output, case.dtype)
+    sizes = (case.models, case.batch, case.outputs, case.threads)
+    return kind == ("elman", "sgd", "sigmoid", "float32") and sizes == (1, 1, 1, 1)
 
 
 def forms(case: Case, threads: int) -> list[Form]:

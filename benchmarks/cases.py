@@ -18,7 +18,8 @@ Weights = dict[str, Array]
 
 GATES = {"elman": 1, "lstm": 4, "gru": 3}
 BIASES = {"elman": 1, "lstm": 4, "gru": 4}
-# Values per unit and step that BPTT must keep for the walk back: state(s), gates, tanh of c.
+# Values per unit and step that BPTT must keep for the walk back: states and gates.
+# (The GRU's fourth gate is q, the hidden state's part of n.)
 KEPT = {"elman": 1, "lstm": 6, "gru": 5}
 OPTIMIZER_STATES = {"none": 0, "sgd": 0, "adagrad": 1, "rmsprop_nesterov": 2}
 
@@ -255,7 +256,7 @@ CASES: tuple[Case, ...] = (
         dtype="float64",
     ),
     *(_many(hidden) for hidden in (3, 8, 16, 32)),
-    *(_many(16, models, most=200_000 // models) for models in (1, 8, 1024)),
+    *(_many(16, models, most=200_000 // models, check=5) for models in (1, 8, 32, 1024)),
     MINIBATCH,
     TEXT,
     _gradient("lstm", 128, 32, 64, 64),
@@ -264,13 +265,20 @@ CASES: tuple[Case, ...] = (
 )
 
 
+OPTIMIZER_FIELDS = ("optimizer", "learning_rate", "decay", "momentum", "epsilon")
+
+
 def growth(sizes: Sequence[int], kind: str) -> list[Case]:
     """Cases that differ in one size only: 'steps', 'hidden', 'batch' or 'models'."""
     made = []
     for size in sizes:
         name = f"growth-{kind}-{size}"
         if kind == "models":
-            case = _many(8, size, name=name, title=name, threads=1, most=20, check=2)
+            # The optimizer that keeps most, as a user's run keeps room for it with any.
+            optimizer = {key: getattr(MINIBATCH, key) for key in OPTIMIZER_FIELDS}
+            case = _many(
+                8, size, name=name, title=name, threads=1, most=2_000, check=2, **optimizer
+            )
         else:
             shape = {"hidden": 64, "batch": 16, "steps": 64, "inputs": 16} | {kind: size}
             case = _gradient("lstm", **shape, name=name, title=name, threads=1)

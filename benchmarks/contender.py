@@ -6,7 +6,8 @@ A contender is a module of this package with
     missing() -> str                       why it cannot run here ('' if it can)
     versions() -> dict                     of what it runs on; only called if nothing is missing
     covers(case) -> bool                   whether it can do this work
-    forms(case, threads) -> list[Form]     ways of doing it, to be tried; the fastest is reported
+    forms(case, threads) -> list[Form]     ways of doing it, the most promising first; all are tried
+                                           and the fastest is reported
     prepare(case, problem, threads, form) -> Prepared
 
 `prepare` does all that a user would not wait for at every iteration: copying data to where the
@@ -19,10 +20,9 @@ Every form of every contender must agree with `benchmarks.oracle` before it is t
 """
 
 import importlib
-import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,6 +41,7 @@ TOLERANCE = {"float32": 5e-4, "float64": 1e-10}
 RUN_SECONDS = 0.25  # one timed run lasts about this long, if the case has the iterations for it
 TRIALS = 3  # runs by which forms are compared
 REPEATS = 11  # runs of the best form; their median is reported
+FEWEST, ENOUGH_SECONDS = 3, 6.0  # slow runs are not repeated for longer, once there are so many
 
 
 class Prepared(Protocol):
@@ -79,10 +80,14 @@ class WrongResultError(Exception):
 
 
 def load(name: str) -> Contender | None:
-    """The contender of that name, None if its module is not there."""
-    if importlib.util.find_spec(f"benchmarks.{name}") is None:
+    """The contender of that name, None if there is no such module.
+
+    A name with a dot is a module from elsewhere, for contenders of one's own.
+    """
+    try:
+        module: Any = importlib.import_module(name if "." in name else f"benchmarks.{name}")
+    except ModuleNotFoundError:
         return None
-    module: Any = importlib.import_module(f"benchmarks.{name}")
     return module  # type: ignore[no-any-return]  # a module satisfies the protocol
 
 
@@ -102,13 +107,13 @@ def disagreement(case: Case, given: Problem, result: Weights, right: Weights) ->
     return worst
 
 
-def check(contender: Contender, case: Case, threads: int, form: Form) -> float:
-    """Error of the contender on `case.check` iterations; WrongResultError if too large.
+def agree(
+    contender: Contender, case: Case, threads: int, form: Form, given: Problem, right: Weights
+) -> tuple[float, Prepared]:
+    """Error of the contender on the problem, and the work prepared; WrongResultError if too large.
 
     The work is run twice, so that what one run leaves behind in the next is seen.
     """
-    given = problem(case, case.check, seed=1)
-    right = expected(case, given)
     prepared = contender.prepare(case, given, threads, form)
     error = 0.0
     for _ in range(2):
@@ -119,7 +124,13 @@ def check(contender: Contender, case: Case, threads: int, form: Form) -> float:
             f"{contender.LABEL}, {case.name}, {words(form)}: error {error:.1e} of the oracle, "
             f"allowed {TOLERANCE[case.dtype]:.0e}"
         )
-    return error
+    return error, prepared
+
+
+def check(contender: Contender, case: Case, threads: int, form: Form) -> float:
+    """Error of the contender on `case.check` iterations; WrongResultError if too large."""
+    given = problem(case, case.check, seed=1)
+    return agree(contender, case, threads, form, given, expected(case, given))[0]
 
 
 def clock(threads: int) -> Callable[[], float]:
@@ -128,49 +139,54 @@ def clock(threads: int) -> Callable[[], float]:
 
 
 def seconds(prepared: Prepared, threads: int, repeats: int) -> list[float]:
-    """Seconds of each of the runs, after one that is not counted."""
-    now, spent = clock(threads), []
+    """Seconds of each of the runs, after one that is not counted; fewer runs if they are slow."""
+    now, spent = clock(threads), list[float]()
     prepared.run()
-    for _ in range(repeats):
+    while len(spent) < repeats and (len(spent) < FEWEST or sum(spent) < ENOUGH_SECONDS):
         start = now()
         prepared.run()
         spent.append(now() - start)
     return spent
 
 
-def iterations_to_time(contender: Contender, case: Case, threads: int, form: Form) -> int:
-    """How many iterations fill about RUN_SECONDS."""
-    given = problem(case, case.check)
-    once = min(seconds(contender.prepare(case, given, threads, form), threads, 2)) / case.check
+def iterations_to_time(case: Case, once: float) -> int:
+    """How many iterations fill about RUN_SECONDS, when one (of all models) takes `once`."""
     return int(np.clip(RUN_SECONDS / max(once, 1e-8), min(case.check, case.most), case.most))
 
 
-def measure(contender: Contender, case: Case, threads: int, short: bool) -> dict[str, Any]:
-    """Check all forms, time them, and report the fastest one. `short` checks one and times none.
+def measure(contender: Contender, case: Case, threads: int) -> Iterator[dict[str, Any]]:
+    """Check and time the contender's forms one after the other, the most promising first.
 
-    Seconds are per iteration and model.
+    Gives {"trying": form} before each, and after each the measurement of the fastest so far, so
+    that a form which never answers costs no more than itself. Seconds are per iteration and model.
     """
-    forms = contender.forms(case, threads)
-    if short:
-        return {"error": check(contender, case.short(), threads, forms[0]), "form": words(forms[0])}
-    tried = []
-    for form in forms:
-        error = check(contender, case, threads, form)
-        count = iterations_to_time(contender, case, threads, form)
-        prepared = contender.prepare(case, problem(case, count), threads, form)
-        trial = statistics.median(seconds(prepared, threads, TRIALS)) / count
-        tried.append((trial, error, count, form, prepared))
-    _, error, count, form, prepared = min(tried, key=lambda entry: entry[0])
-    spent = [s / count / case.models for s in seconds(prepared, threads, REPEATS)]
-    return {
-        "error": error,
-        "form": words(form),
-        "iterations": count,
-        "seconds": statistics.median(spent),
-        "fastest": min(spent),
-        "slowest": max(spent),
-        "forms": {words(each): trial / case.models for trial, _, _, each, _ in tried},
-    }
+    given = problem(case, case.check, seed=1)
+    right = expected(case, given)
+    tried: dict[str, float] = {}
+    best: dict[str, Any] = {}
+    for form in contender.forms(case, threads):
+        yield {"trying": words(form)}
+        error, prepared = agree(contender, case, threads, form, given, right)
+        spent = seconds(prepared, threads, 2)
+        count = iterations_to_time(case, min(spent) / case.check)
+        if count != case.check:
+            prepared = contender.prepare(case, problem(case, count), threads, form)
+            spent = seconds(prepared, threads, TRIALS)
+        share = count * case.models
+        trial = statistics.median(spent) / share
+        if trial < min(tried.values(), default=float("inf")):
+            spent = [s / share for s in seconds(prepared, threads, REPEATS)]
+            best = {
+                "error": error,
+                "form": words(form),
+                "iterations": count,
+                "repeats": len(spent),
+                "seconds": statistics.median(spent),
+                "fastest": min(spent),
+                "slowest": max(spent),
+            }
+        tried[words(form)] = trial
+        yield best | {"forms": dict(tried)}
 
 
 def words(form: Form) -> str:

@@ -1,26 +1,21 @@
-"""Growth: time and peak memory against steps, hidden, batch and number of models.
+"""Growth: time and peak memory against steps, hidden units, batch and number of models.
 
-`python -m benchmarks.growth [CONTENDER]` measures every point and fits
+Through the points go, by least squares in log-log,
 
     time = a size^p,   memory = a size^q
 
-by least squares in log-log.
-
-Memory is the growth of the process's peak while the work is prepared and run, over what was
-resident before, which held the imports, the data and a tiny run. `arrays` is what BPTT must keep
-(`Case.kept_bytes`). Every point is measured twice, each in a process of its own, and the second
-is reported: it finds compiled kernels in the cache. --endurance trains a million iterations and
-tells what memory grew after the first tenth.
+Memory is what the process's peak grew by while the work of one iteration was prepared and run,
+over what was resident before; that held the imports, the data and the kernels, which a run of
+fewer steps had loaded. It is compared with the arrays that BPTT must keep (`Case.kept_bytes`).
+Endurance is the same for very many iterations: memory must not grow with them.
 """
 
-import argparse
 import contextlib
-import json
-import os
+import ctypes
+import gc
 import platform
 import resource
-import subprocess
-import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +23,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import ALL, GROWTH, Case, problem
-from benchmarks.contender import Contender, check, load, seconds
+from benchmarks.contender import Contender, check, iterations_to_time, seconds
 
-SMALLEST = 4 << 20  # bytes; less than this is the allocator's noise and takes no part in a fit
+# Bytes; against less, the allocator's own needs and late imports tell more than the arrays do.
+SMALLEST = 16 << 20
 TIME_POINTS = 3  # exponents are those of the largest sizes: small ones measure overhead
+# What the arithmetic alone grows with. (Memory: states grow with hidden, weights with its square.)
+ARITHMETIC = {"steps": 1, "hidden": 2, "batch": 1, "models": 1}
 ENDURANCE_CASE = "elman-online-16"
 
 
@@ -59,13 +57,29 @@ def peak_bytes() -> int:
 
 
 def reset_peak() -> None:
-    """Let the peak start again from what is resident now (Linux; elsewhere it stays)."""
+    """Let the peak start again from what is in use now (Linux; elsewhere it stays)."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps some of what was freed
+        ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def memory(contender: Contender, case: Case, threads: int) -> dict[str, int]:
+    """Bytes the peak grew by in one iteration, the arrays it must keep, and its data."""
+    form = contender.forms(case, threads)[0]
+    fewer = replace(case, steps=min(case.steps, 2))
+    contender.prepare(fewer, problem(fewer, 1), threads, form).run()  # loads kernels
+    given = problem(case, 1)
+    reset_peak()
+    before = peak_bytes()
+    contender.prepare(case, given, threads, form).run()
+    data = given.x.nbytes + given.y.nbytes
+    return {"peak": peak_bytes() - before, "arrays": case.kept_bytes(), "data": data}
+
+
 def point(contender: Contender, case: Case, threads: int) -> dict[str, Any]:
-    """Seconds of an iteration (all models) and the peak memory it took.
+    """Memory of one iteration, and seconds of one (of all models).
 
     The check before it is on tiny sizes: a large one's memory would hide what is measured.
     """
@@ -78,117 +92,78 @@ def point(contender: Contender, case: Case, threads: int) -> dict[str, Any]:
         inputs=min(case.inputs, 3),
     )
     error = check(contender, tiny, threads, form)
-    given = problem(case, case.most)
-    reset_peak()
-    before = peak_bytes()
+    taken = memory(contender, case, threads)
+    given = problem(case, case.check)
     prepared = contender.prepare(case, given, threads, form)
-    spent = min(seconds(prepared, threads, 3)) / given.iterations
-    return {
-        "error": error,
-        "seconds": spent,
-        "peak": peak_bytes() - before,
-        "arrays": case.kept_bytes(),
-        "data": given.x.nbytes + given.y.nbytes,
-    }
+    count = iterations_to_time(case, min(seconds(prepared, threads, 2)) / case.check)
+    if count != case.check:
+        prepared = contender.prepare(case, problem(case, count), threads, form)
+    return taken | {"error": error, "seconds": min(seconds(prepared, threads, 5)) / count}
 
 
-def endurance(contender: Contender, iterations: int = 1_000_000, chunk: int = 10_000) -> int:
-    """Bytes of memory that grew between a tenth of the iterations and all of them."""
+def endurance(contender: Contender, iterations: int, chunk: int = 10_000) -> dict[str, int]:
+    """Bytes by which the peak grew between a tenth of the iterations and all of them."""
     case = ALL[ENDURANCE_CASE]
-    form = contender.forms(case, 1)[0]
-    prepared = contender.prepare(case, problem(case, chunk), 1, form)
-    early = 0
+    prepared = contender.prepare(case, problem(case, chunk), 1, contender.forms(case, 1)[0])
     runs = iterations // chunk
+    reset_peak()
+    early = 0
     for n in range(runs):
         prepared.run()
-        if n == runs // 10:
+        if n + 1 == max(runs // 10, 1):
             early = peak_bytes()
-    return peak_bytes() - early
+    return {"iterations": runs * chunk, "grown": peak_bytes() - early}
 
 
-def exponent(sizes: list[float], values: list[float]) -> float | None:
-    """The p of value = a size^p, by least squares in log-log; None for fewer than two points."""
-    if len(sizes) < 2:
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float | None:
+    """The p of value = a size^p, by least squares in log-log; None for fewer than two sizes."""
+    if len(set(sizes)) < 2:
         return None
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
-def measure(contender: str, kind: str) -> list[dict[str, Any]]:
-    """All points of one kind."""
-    lines = []
-    for case in GROWTH[kind]:
-        command = [sys.executable, "-m", "benchmarks.worker", case.name, contender, "1", "--growth"]
-        for _ in range(2):
-            done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            line: dict[str, Any] = {"failed": done.stderr.strip().splitlines()[-1]}
-        else:
-            line = json.loads(done.stdout)
-        lines.append(line | {"kind": kind, "size": getattr(case, kind)})
-    return lines
+def of_kind(lines: Iterable[dict[str, Any]], kind: str) -> list[tuple[float, dict[str, Any]]]:
+    """Size and line of every measured point of one kind, by size."""
+    names = {case.name: getattr(case, kind) for case in GROWTH[kind]}
+    measured = [line for line in lines if line["kind"] == "growth" and "seconds" in line]
+    points = [(names[line["case"]], line) for line in measured if line["case"] in names]
+    return sorted(points, key=lambda point: point[0])
 
 
-def fits(lines: list[dict[str, Any]]) -> dict[str, float | None]:
+def fits(points: list[tuple[float, dict[str, Any]]]) -> dict[str, float | None]:
     """Exponents of time and memory of one kind's points."""
-    good = [line for line in lines if "seconds" in line]
-    last = good[-TIME_POINTS:]
-    large = [line for line in good if line["peak"] >= SMALLEST][-TIME_POINTS:]
+    last = points[-TIME_POINTS:]
+    large = [(size, line) for size, line in points if line["arrays"] >= SMALLEST][-TIME_POINTS:]
     return {
-        "time": exponent([x["size"] for x in last], [x["seconds"] for x in last]),
-        "memory": exponent([x["size"] for x in large], [x["peak"] for x in large]),
+        "time": exponent([size for size, _ in last], [line["seconds"] for _, line in last]),
+        "memory": exponent([size for size, _ in large], [line["peak"] for _, line in large]),
     }
 
 
-def report(contender: str, results: dict[str, list[dict[str, Any]]]) -> str:
-    """The points and exponents as a Markdown table."""
+def ratio(line: dict[str, Any]) -> float | None:
+    """Peak memory as a multiple of the arrays BPTT must keep; None where they are too few."""
+    return line["peak"] / line["arrays"] if line["arrays"] >= SMALLEST else None
+
+
+def table(lines: list[dict[str, Any]]) -> list[str]:
+    """The points and exponents as rows of a Markdown table."""
     rows = [
-        f"Growth of {contender}, one thread, CPU time.",
-        "",
-        "| | size | ms | peak MB | arrays MB | peak / arrays |",
+        "| | size | time of an iteration, ms | peak memory, MB | arrays to keep, MB | ratio |",
         "|---|---|---|---|---|---|",
     ]
-    for kind, lines in results.items():
-        for line in lines:
-            if "seconds" not in line:
-                why = line.get("absent") or line.get("wrong") or line.get("failed")
-                rows.append(f"| {kind} | {line['size']} | {why} | | | |")
-                continue
-            peak, arrays = line["peak"] / 1e6, line["arrays"] / 1e6
-            ratio = f"{peak / arrays:.2f}" if line["peak"] >= SMALLEST else "too small to tell"
+    for kind in GROWTH:
+        points = of_kind(lines, kind)
+        for size, line in points:
+            multiple = ratio(line)
+            shown = "too small to tell" if multiple is None else f"{multiple:.2f}"
             rows.append(
-                f"| {kind} | {line['size']} | {line['seconds'] * 1e3:.3g} "
-                f"| {peak:.1f} | {arrays:.1f} | {ratio} |"
+                f"| {kind} | {size:,} | {line['seconds'] * 1e3:.3g} "
+                f"| {line['peak'] / 1e6:.1f} | {line['arrays'] / 1e6:.1f} | {shown} |"
             )
-        fitted = fits(lines)
-        shown = {name: "-" if p is None else f"{p:.2f}" for name, p in fitted.items()}
-        rows.append(f"| {kind} | exponent | {shown['time']} | {shown['memory']} | | |")
-    return "\n".join(rows) + "\n"
-
-
-def main() -> None:
-    """Measure growth and print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.growth", description=__doc__)
-    parser.add_argument("contender", nargs="?", default="ours")
-    parser.add_argument("--only", nargs="+", choices=list(GROWTH), default=list(GROWTH))
-    parser.add_argument("--out", type=Path, help="folder for growth.md and growth.json")
-    parser.add_argument("--endurance", action="store_true")
-    options = parser.parse_args()
-    contender = load(options.contender)
-    if contender is None or contender.missing():
-        print(f"{options.contender}: {contender.missing() if contender else 'not written'}")
-        return
-    if options.endurance:
-        grown = endurance(contender)
-        print(f"{options.contender}: {grown / 1e6:.2f} MB more at the end of a million iterations")
-        return
-    results = {kind: measure(options.contender, kind) for kind in options.only}
-    table = report(options.contender, results)
-    print(table)
-    if options.out:
-        os.makedirs(options.out, exist_ok=True)
-        (options.out / "growth.md").write_text(table)
-        (options.out / "growth.json").write_text(json.dumps(results, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+        if points:
+            fitted = {name: "-" if p is None else f"{p:.2f}" for name, p in fits(points).items()}
+            rows.append(
+                f"| {kind} | exponent (arithmetic: {ARITHMETIC[kind]}) | {fitted['time']} "
+                f"| {fitted['memory']} | | |"
+            )
+    return rows if len(rows) > 2 else []

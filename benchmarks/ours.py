@@ -1,15 +1,19 @@
-"""bptt itself: the compiled engine's training call, as `bptt train` makes it.
+"""bptt itself, called as its users' commands call it.
 
-Many models are trained one after the other, and everything runs on one thread, until there are
-kernels that do better.
+One model is trained by the engine's `train`, as `bptt train` does it, many by `train_many`, as
+studies do; gradients alone are those of `Network.gradient`. Which kernel serves which shapes is the
+engine's choice, and so is how many of the threads it is given it uses.
 """
+
+from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import Case, Problem, Weights
+from benchmarks.cases import Array, Case, Problem, Weights
 from benchmarks.contender import Form
 
 LABEL = "bptt"
+LOSS = {"linear": "squared", "sigmoid": "cross_entropy", "softmax": "cross_entropy"}
 
 
 def missing() -> str:
@@ -49,50 +53,72 @@ class Ours:
     """Networks of the case's structure, and the problem's data."""
 
     def __init__(self, case: Case, problem: Problem) -> None:
-        from bptt.kernels.engine import CompiledEngine
-        from bptt.optimizers import Optimizer
+        from bptt.network import Network
         from bptt.structure import Structure
 
         self.case, self.problem = case, problem
         self.structure = Structure(
             inputs=case.inputs, hidden=case.hidden, outputs=case.outputs, cell=case.cell,
             output=case.output, reduction=case.reduction, dtype=case.dtype,
-            loss="squared" if case.output == "linear" else "cross_entropy",
+            loss=LOSS[case.output],
         )  # fmt: skip
+        # All models' parameters, flat, one model a row; and what the last run left, likewise.
+        self.theta: Array = np.empty((case.models, self.structure.layout().size), case.dtype)
+        self.ends = self.theta
+        self.start()
+        self.network = Network(self.structure, theta=self.theta[0])
         if case.trains:
-            self.optimizer = Optimizer(
-                kind=case.optimizer, learning_rate=case.learning_rate, decay=case.decay,
-                momentum=case.momentum, epsilon=case.epsilon,
-            )  # fmt: skip
-        self.engine = CompiledEngine()
-        names = self.structure.layout().shapes
-        self.start = [
-            np.concatenate([problem.weights[name][m].ravel() for name in names])
+            self.prepare_training()
+
+    def start(self) -> None:
+        """Back to the initial weights."""
+        place = 0
+        for name in self.structure.layout().shapes:
+            values = self.problem.weights[name].reshape(self.case.models, -1)
+            self.theta[:, place : place + values.shape[1]] = values
+            place += values.shape[1]
+
+    def prepare_training(self) -> None:
+        """Models to be trained, their optimizer, and what goes with the data."""
+        from bptt.engines import Learner
+        from bptt.optimizers import Optimizer
+
+        case, iterations = self.case, self.problem.iterations
+        self.optimizer = Optimizer(
+            kind=case.optimizer, learning_rate=case.learning_rate, decay=case.decay,
+            momentum=case.momentum, epsilon=case.epsilon,
+        )  # fmt: skip
+        self.memory = np.zeros((2, *self.theta.shape), case.dtype)  # of the optimizer
+        self.learners = [
+            Learner(self.theta[m], self.memory[0, m], self.memory[1, m], None)
             for m in range(case.models)
         ]
-        self.lengths = np.full((problem.iterations, case.batch), case.steps)
-        self.reset = np.ones(problem.iterations, np.bool_)
-        self.ends = self.start
+        lengths = np.full((case.models, iterations, case.batch), case.steps, np.intp)
+        self.data = (self.problem.x, self.problem.y, lengths, np.ones(lengths.shape[:2], np.bool_))
 
     def run(self) -> None:
-        """All models, one after the other."""
-        self.ends = [self._train(m) if self.case.trains else self._gradient(m)
-                     for m in range(self.case.models)]  # fmt: skip
+        """All iterations of all models, or the gradients of the one batch."""
+        if self.case.trains:
+            self.train()
+        else:
+            x, y = self.problem.x[0, 0], self.problem.y[0, 0]
+            self.ends = self.network.gradient(x, y).flat[None]
+
+    def train(self) -> None:
+        """All iterations of all models."""
+        self.start()
+        self.memory[:] = 0
+        for learner in self.learners:
+            learner.iteration = 0
+        engine = self.network.engine
+        if self.case.models == 1:
+            one: list[Any] = [array[0] for array in self.data]
+            engine.train(self.structure, self.optimizer, self.learners[0], *one)
+        else:
+            optimizers = [self.optimizer] * self.case.models
+            engine.train_many(self.structure, optimizers, self.learners, *self.data)
 
     def result(self) -> Weights:
         """Weights, or gradients, (M, ...)."""
         views = [self.structure.layout().views(end) for end in self.ends]
         return {name: np.stack([view[name] for view in views]) for name in views[0]}
-
-    def _train(self, m: int) -> np.ndarray:
-        from bptt.engines import Learner
-
-        theta = self.start[m].copy()
-        learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), None)
-        x, y = self.problem.x[m], self.problem.y[m]
-        self.engine.train(self.structure, self.optimizer, learner, x, y, self.lengths, self.reset)
-        return theta
-
-    def _gradient(self, m: int) -> np.ndarray:
-        x, y = self.problem.x[m, 0], self.problem.y[m, 0]
-        return self.engine.gradient(self.structure, self.start[m], x, y, self.lengths[0], None).flat

@@ -1,42 +1,22 @@
-"""The table (Markdown, JSON) and the figure of a benchmark's results."""
+"""The results as Markdown.
 
-import importlib.metadata
-import os
-import platform
+`python -m benchmarks.report FOLDER DOCUMENT` puts a kept run's table between the marks of a
+document, and its figure beside it.
+"""
+
+import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import growth, use
 from benchmarks.cases import ALL, CASES
+from benchmarks.contender import NAMES
 
 Line = dict[str, Any]
-PACKAGES = ("bptt", "numpy", "numba", "scipy", "torch", "jax", "jaxlib")
-
-
-def machine() -> dict[str, str]:
-    """Processor, cores, load and versions."""
-    found = {
-        "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-    if hasattr(os, "getloadavg"):
-        found["load at start"] = f"{os.getloadavg()[0]:.2f}"
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+FIGURE = "benchmark.png"
 
 
 def amount(seconds: float) -> str:
@@ -47,92 +27,170 @@ def amount(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def trouble(line: Line) -> str:
+    """What went wrong, in words that fit a table; '' if nothing did."""
+    for state in ("wrong", "failed", "late"):
+        if state in line:
+            words = str(line[state]) if state == "late" else f"{state}: {line[state]}"
+            return words.replace("|", "/").replace("\n", " ")
+    return ""
+
+
 def cell(line: Line | None, ours: Line | None) -> str:
     """One entry of the table: the time, and how many times ours it is."""
     if line is None:
         return ""
-    for state in ("absent", "wrong", "failed"):
-        if state in line:
-            return "-" if state == "absent" else f"{state}: {line[state]}".replace("|", "/")
+    if "absent" in line:
+        return "-"
+    if trouble(line) and ("seconds" not in line or "late" not in line):
+        return trouble(line)
     if "seconds" not in line:
         return f"agrees ({line['error']:.0e})"
     shown = amount(line["seconds"])
-    if ours and ours is not line and "seconds" in ours:
+    if ours and ours is not line and "seconds" in ours and not trouble(ours):
         shown += f" ({line['seconds'] / ours['seconds']:.2f}×)"
     return shown
 
 
-def table(lines: list[Line], about: dict[str, str]) -> str:
-    """The results as Markdown."""
-    contenders = list(dict.fromkeys(line["contender"] for line in lines))
+def brief(line: Line) -> str:
+    """A line in a few words, as it is found."""
+    if "absent" in line:
+        return str(line["absent"])
+    if "grown" in line:
+        return f"{line['grown'] / 1e6:.2f} MB grown"
+    if "seconds" in line and "late" in line:
+        return f"{amount(line['seconds'])}, then {line['late']}"
+    return cell(line, None)
+
+
+def goal_table(goals: list[Line]) -> list[str]:
+    """What was asked, what was measured, whether it was met."""
+    rows = ["| goal | asked | measured | met |", "|---|---|---|---|"]
+    for goal in goals:
+        if goal["measured"] is None:
+            continue
+        asked, met = goal["asked"], "yes" if goal["met"] else "**no**"
+        if goal["stretch"] is not None:
+            asked += f"; stretch {goal['stretch']:g}"
+            met += "; stretch " + ("yes" if goal["stretch_met"] else "no")
+        rows.append(f"| {goal['goal']} | {asked} | {goal['measured']:.3g} {goal['unit']} | {met} |")
+    return rows if len(rows) > 2 else []
+
+
+def case_table(lines: list[Line]) -> list[str]:
+    """Cases down, contenders across."""
+    found = dict.fromkeys(line["contender"] for line in lines)
+    contenders = [name for name in NAMES if name in found]
+    contenders += [name for name in found if name not in NAMES]
     labels: dict[str, str] = {name: name for name in contenders}
     labels |= {line["contender"]: str(line["label"]) for line in lines if "label" in line}
     by_case = {(line["case"], line["contender"]): line for line in lines}
     rows = [
-        "Medians; CPU time of one thread, wall time for two. In brackets: how many times ours.",
-        "",
         "| case | threads | " + " | ".join(labels[each] for each in contenders) + " |",
         "|---|---|" + "---|" * len(contenders),
     ]
-    for name in dict.fromkeys(line["case"] for line in lines):
-        ours = by_case.get((name, "ours"))
-        cells = [cell(by_case.get((name, each)), ours) for each in contenders]
-        rows.append(f"| {ALL[name].title} | {ALL[name].threads} | " + " | ".join(cells) + " |")
-    forms = [
-        f"- {ALL[line['case']].title}, {line['label']}: {line['form']}"
-        for line in lines
-        if line.get("form", "plain") != "plain" and "seconds" in line
-    ]
-    if forms:
-        rows += ["", "Forms that were fastest:", "", *forms]
-    absent = {
-        f"{line['contender']}: {line['absent']}"
+    for case in CASES:
+        mine = [by_case.get((case.name, each)) for each in contenders]
+        if any(mine):
+            ours = by_case.get((case.name, "ours"))
+            cells = [cell(line, ours) for line in mine]
+            rows.append(f"| {case.title} | {case.threads} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def notes(lines: list[Line]) -> list[str]:
+    """Forms that were tried, who was absent, what was late."""
+    rows = []
+    for line in lines:
+        if len(line.get("forms", {})) > 1:
+            tried = sorted(line["forms"].items(), key=lambda entry: entry[1])
+            each = "; ".join(f"{form}: {amount(seconds)}" for form, seconds in tried)
+            rows.append(f"- {ALL[line['case']].title}, {line['label']}: {each}")
+    if rows:
+        summary = "<summary>Forms that were tried; the first is the one in the table</summary>"
+        rows = ["<details>", summary, "", *rows, "", "</details>"]
+    absent = dict.fromkeys(
+        f"{line.get('label', line['contender'])}: {line['absent']}"
         for line in lines
         if "absent" in line and line["absent"] != "does not do this case"
-    }
-    if absent:
-        rows += ["", *(f"Absent: {why}." for why in sorted(absent))]
-    rows += ["", *(f"- {name}: {value}" for name, value in about.items())]
+    )
+    late = [
+        f"{line['case']}, {line.get('label', line['contender'])}: {line['late']}"
+        for line in lines
+        if "late" in line
+    ]
+    return [f"- {each}." for each in (*absent, *late)] + ([""] if absent or late else []) + rows
+
+
+def use_table(lines: list[Line]) -> list[str]:
+    """What a user waits for."""
+    rows = ["| what | median | |", "|---|---|---|"]
+    for line in lines:
+        said = {True: "says that it compiles", False: "does not say that it compiles"}
+        more = said[told] if (told := line.get("says_it_compiles")) is not None else ""
+        shown = amount(line["seconds"]) if "seconds" in line else trouble(line)
+        rows.append(f"| {use.TITLES[line['case']]} | {shown} | {more} |")
+    return rows if len(rows) > 2 else []
+
+
+def sections(lines: list[Line], goals: list[Line]) -> list[tuple[str, list[str]]]:
+    """Heading and rows of every part."""
+
+    def of(*kinds: str) -> list[Line]:
+        return [line for line in lines if line["kind"] in kinds]
+
+    timed = of("time", "short")
+    explained = (
+        "Medians; CPU time of one thread, wall time for two. In brackets: how many times ours."
+    )
+    endured = [
+        f"Memory grew by {line['grown'] / 1e6:.2f} MB over the last nine tenths of "
+        f"{line['iterations']:,} iterations."
+        for line in of("endurance")
+        if "grown" in line
+    ]
+    failed = [f"{line['case']}: {trouble(line)}." for line in of("growth", "endurance")
+              if trouble(line)]  # fmt: skip
+    grown = growth.table(lines)
+    if grown:
+        grown = ["Ours, one thread, CPU time. Exponents of the largest sizes.", "", *grown]
+    return [
+        ("Goals", goal_table(goals)),
+        ("Side by side", [explained, "", *case_table(timed)] if timed else []),
+        ("What a user waits for", use_table(of("use"))),
+        ("Growth", [*grown, *(["", *endured, *failed] if endured or failed else [])]),
+        ("Notes", notes(timed)),
+    ]
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """All of the results, as `Results.as_dict` gives them."""
+    lines = results["results"]
+    # A short form times nothing: no goal is judged.
+    judged = [] if results["short"] else results["goals"]
+    rows = []
+    for heading, content in sections(lines, judged):
+        if content:
+            rows += [f"## {heading}", "", *content, ""]
+    rows += ["## Machine and versions", ""]
+    rows += [f"- {name}: {value}" for name, value in results["machine"].items()]
+    rows += [f"- began {one['began']}, load {one['load']}" for one in results["sittings"]]
     return "\n".join(rows) + "\n"
 
 
-def figure(lines: list[Line], path: Path) -> bool:
-    """Time per iteration against hidden size and number of models, log scales. False if there is
-    nothing to draw, or matplotlib is not installed."""
-    timed = [line for line in lines if "seconds" in line]
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        return False
-    if not timed:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+def publish(folder: Path, document: Path) -> None:
+    """Put the folder's table between the document's marks and its figure beside the document."""
+    text = document.read_text()
+    before, found, rest = text.partition(BEGIN)
+    _, also, after = rest.partition(END)
+    if not (found and also):
+        raise SystemExit(f"{document} has no lines '{BEGIN}' and '{END}': add them")
+    table = markdown(json.loads((folder / "benchmark.json").read_text()))
+    table = table.replace("## ", "### ")  # the document has headings of its own above
+    document.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}")
+    if (folder / FIGURE).exists():
+        shutil.copy(folder / FIGURE, document.with_name(FIGURE))
 
-    online = [case.name for case in CASES if case.name == f"elman-online-{case.hidden}"]
-    many = [case.name for case in CASES if case.name == f"elman-{case.models}-models-16"]
-    drawing, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
-    for axis, names, size, words in (
-        (axes[0], online, "hidden", "hidden units H (one model, one thread)"),
-        (axes[1], many, "models", "models at once (H 16, two threads, per model)"),
-    ):
-        for label in dict.fromkeys(line["label"] for line in timed):
-            points = sorted(
-                (getattr(ALL[line["case"]], size), line["seconds"] * 1e6)
-                for line in timed
-                if line["label"] == label and line["case"] in names
-            )
-            if points:
-                axis.plot(*zip(*points, strict=True), marker="o", label=label)
-        axis.set(xscale="log", yscale="log", xlabel=words)
-        axis.grid(True, which="major", alpha=0.3)
-    axes[0].set_ylabel("µs an iteration, Elman, T 8")
-    handles: dict[str, Any] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if handles:
-        drawing.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
-    drawing.savefig(path, dpi=150)
-    pyplot.close(drawing)
-    return True
+
+if __name__ == "__main__":
+    publish(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,23 +1,30 @@
-"""One contender in a process of its own: `python -m benchmarks.worker CASES CONTENDER THREADS`.
+"""One contender in a process of its own.
 
-CASES are names with commas between them. Prints one line of JSON for each. With --short nothing is
-timed; with --growth time and peak memory of one run are measured (see `benchmarks.growth`).
+    python -m benchmarks.worker KIND CASES CONTENDER THREADS
+
+CASES are names with commas between them. Prints lines of JSON, any number for a case: a later one
+replaces those before. KIND: 'time'; 'short', which checks and times nothing; 'growth'
+and 'endurance' (see `benchmarks.growth`), 'use' (see `benchmarks.use`), the last two also with
+'-short'.
 """
 
-import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 POOLS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM")
+ENDURANCE = {"endurance": 1_000_000, "endurance-short": 100_000}
 
 
 def limit_threads(threads: int) -> None:
-    """Let every thread pool that is still to be made have that many threads.
+    """Let every thread pool that is still to be made have that many threads; 0 changes nothing.
 
     One thread also means one processor, for libraries that size their pools by it.
     """
+    if threads == 0:
+        return
     for pool in POOLS:
         os.environ[f"{pool}_NUM_THREADS"] = str(threads)
     if threads == 1 and hasattr(os, "sched_setaffinity"):
@@ -25,46 +32,60 @@ def limit_threads(threads: int) -> None:
         os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)]})
 
 
-def entry(name: str, contender: str, threads: int, how: str) -> dict[str, Any]:
-    """The JSON line of one case."""
+def findings(kind: str, name: str, contender: str, threads: int) -> Iterator[dict[str, Any]]:
+    """The JSON lines of one case."""
     # Imported here because NumPy's thread pool reads its size when NumPy is first imported.
     from benchmarks import growth
     from benchmarks.cases import ALL
-    from benchmarks.contender import WrongResultError, load, measure
+    from benchmarks.contender import WrongResultError, check, load, measure, words
 
-    case = ALL[name]
-    line: dict[str, Any] = {"case": name, "contender": contender, "threads": threads}
     module = load(contender)
     if module is None:
-        return line | {"absent": "not written"}
-    line["label"] = module.LABEL
+        yield {"absent": "not written"}
+        return
+    shared: dict[str, Any] = {"label": module.LABEL}
     if reason := module.missing():
-        return line | {"absent": reason}
+        yield shared | {"absent": reason}
+        return
+    case = ALL[name]
     if not module.covers(case):
-        return line | {"absent": "does not do this case"}
-    line["versions"] = module.versions()
+        yield shared | {"absent": "does not do this case"}
+        return
+    shared["versions"] = module.versions()
     try:
-        if how == "growth":
-            return line | growth.point(module, case, threads)
-        return line | measure(module, case, threads, short=how == "short")
+        if kind == "growth":
+            yield shared | growth.point(module, case, threads)
+        elif kind in ENDURANCE:
+            yield shared | growth.endurance(module, ENDURANCE[kind])
+        elif kind == "short":
+            small = case.short()
+            form = module.forms(small, threads)[0]
+            yield shared | {"error": check(module, small, threads, form), "form": words(form)}
+        else:
+            for found in measure(module, case, threads):
+                yield found if "trying" in found else shared | found
     except WrongResultError as wrong:
-        return line | {"wrong": str(wrong)}
+        yield shared | {"wrong": str(wrong)}
 
 
 def main() -> None:
-    """Measure, and print one JSON line for each case."""
-    parser = argparse.ArgumentParser(prog="benchmarks.worker", description=__doc__)
-    parser.add_argument("cases")
-    parser.add_argument("contender")
-    parser.add_argument("threads", type=int)
-    parser.add_argument("--short", dest="how", action="store_const", const="short", default="time")
-    parser.add_argument("--growth", dest="how", action="store_const", const="growth")
-    options = parser.parse_args()
-    limit_threads(options.threads)
-    for name in options.cases.split(","):
-        line = entry(name, options.contender, options.threads, options.how)
-        print(json.dumps(line))
-        sys.stdout.flush()
+    """Measure, and print the lines."""
+    kind, names, contender, number = sys.argv[1:]
+    threads = int(number)
+    limit_threads(threads)
+
+    def say(line: dict[str, Any]) -> None:
+        print(json.dumps(line), flush=True)
+
+    if kind.startswith("use"):
+        from benchmarks import use
+
+        for found in use.measure(short=kind != "use"):
+            say({"threads": threads} | found)
+        return
+    for name in names.split(","):
+        for found in findings(kind, name, contender, threads):
+            say({"case": name, "threads": threads} | found)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bptt.errors import BpttError
+from bptt.evaluation import evaluate, exact_pairs, exact_sums
+from bptt.network import Network
 from bptt.tasks import Addition, Batch, task_from_config
-from bptt.tasks.addition import exact, first_wrong_bit, wrong_bits
+from bptt.tasks.addition import AdditionStream, exact, first_wrong_bit, wrong_bits
 
 KINDS = {
     "room": {"carry": "room"},
@@ -366,3 +368,72 @@ def test_operands_of_the_whole_range_fill_it_evenly(kind):
 def test_only_whole_numbers_are_encoded(number):
     with pytest.raises(BpttError, match="is not a whole number: give integers"):
         Addition().encode([(number, 2)])
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        Addition(bits=5),
+        Addition(bits=4, signed=True),
+        Addition(bits=4, carry="wrap", low=3, high=11),
+        Addition(bits=6, low=0, high=33),
+    ],
+    ids=["carry", "signed", "range", "range with carry"],
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cell": "elman", "initial_state": "trainable"},
+        {"cell": "lstm", "layers": 2},
+        {"cell": "elman", "tied": False},
+    ],
+    ids=["elman", "lstm", "untied"],
+)
+def test_pairs_walked_by_their_beginnings_are_the_pairs(task, options):
+    steps = {} if options.get("tied", True) else {"steps": task.steps}
+    network = Network(
+        inputs=2, outputs=1, hidden=4, engine="reference", seed=5, dtype="float64",
+        initializers={"W": "normal(2)", "V": "normal(2)"}, **options, **steps,
+    )  # fmt: skip
+    low, high = task.operand_range()
+    numbers = range(low, high + 1)
+    x, y = task.encode([(a, b) for a in numbers for b in numbers])
+    flags = exact_sums(network, x, y)
+    if options.get("tied", True):  # in the order of the bits read as unsigned numbers
+        modulus = 1 << task.steps
+        order = sorted(
+            range(len(flags)),
+            key=lambda i: [(low + number) % modulus for number in divmod(i, len(numbers))],
+        )
+        flags = flags[order]
+    found = exact_pairs(network, task)
+    np.testing.assert_array_equal(found, flags)
+    assert 0 < found.sum() < found.size
+    assert not exact_pairs(network, task, give_up=True).all()
+    assert evaluate(network, task).right == flags.sum()
+
+
+@pytest.mark.parametrize("options", [{}, {"pairs": 20, "order": "shuffled"}, {"bits": 70}])
+def test_many_streams_are_drawn_as_each_by_itself(options):
+    task = Addition(**options)
+    streams = [task.stream(seed, 3, "float64") for seed in range(4)]
+    alone = [task.stream(seed, 3, "float64") for seed in range(4)]
+    for count in (1, 700, 5):  # more than is drawn ahead, and the rest of it
+        together = AdditionStream.draw_many(streams, count)
+        for model, stream in enumerate(alone):
+            mine = stream.draw(count)
+            np.testing.assert_array_equal(together[model].x, mine.x)
+            np.testing.assert_array_equal(together[model].y, mine.y)
+        assert [each.state() for each in streams] == [each.state() for each in alone]
+
+
+def test_what_is_drawn_ahead_is_not_part_of_the_state():
+    stream, again = (Addition().stream(7, 2) for _ in range(2))
+    stream.draw(3)
+    rng = np.random.default_rng(7)
+    Addition().draw_pairs(rng, 6)
+    assert stream.state() == {"iteration": 3, "rng": rng.bit_generator.state}
+    again.draw(100)
+    again.restore(stream.state())
+    np.testing.assert_array_equal(again.draw(300).x, stream.draw(300).x)
+    assert again.state() == stream.state()

@@ -1,12 +1,12 @@
-"""The benchmark's own parts: the oracle, the check, the contenders at hand, tables and fits."""
+"""The benchmark's own parts: the oracle, the check, the contenders at hand, fits of growth."""
 
 import dataclasses
 import importlib
-import json
-import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +17,6 @@ sys.path.insert(0, str(ROOT))  # benchmarks is not part of the installed package
 cases: Any = importlib.import_module("benchmarks.cases")
 oracle: Any = importlib.import_module("benchmarks.oracle")
 contender: Any = importlib.import_module("benchmarks.contender")
-report: Any = importlib.import_module("benchmarks.report")
 growth: Any = importlib.import_module("benchmarks.growth")
 
 OUTPUTS = {"sigmoid": 1, "linear": 2, "softmax": 5}
@@ -181,33 +180,67 @@ def test_targets_of_the_adder_are_sums() -> None:
     np.testing.assert_array_equal(given.y[0, :, 0, :, 0] @ powers, (a + b) % 256)
 
 
-def test_a_worker_reports_absence_and_agreement_as_json() -> None:
-    def lines(name: str) -> list[Any]:
-        command = [sys.executable, "-m", "benchmarks.worker"]
-        command += ["elman-online-3,lstm-text-64", name, "1", "--short"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    found = lines("numpy_reports")
-    assert [line["case"] for line in found] == ["elman-online-3", "lstm-text-64"]
-    assert all(line["error"] < 1e-4 for line in found)
-    assert "absent" in lines("c_floor")[1]
-    assert lines("no_such_module")[0]["absent"] == "not written"
+def test_ours_agrees_with_the_oracle() -> None:
+    module = contender.load("ours")
+    for name in ("elman-online-3", "elman-128-models-3"):
+        assert contender.check(module, cases.ALL[name].short(), 1, {}) < 1e-4
 
 
-def test_the_table_has_ratios_and_says_what_is_wrong(tmp_path: Path) -> None:
-    shared = {"case": "elman-online-16", "threads": 1}
-    lines = [
-        shared | {"contender": "ours", "label": "bptt", "seconds": 2e-6},
-        shared | {"contender": "pytorch", "label": "PyTorch", "seconds": 1e-3},
-        shared | {"contender": "jax_loop", "label": "JAX", "wrong": "error 1e-1"},
-        shared | {"contender": "c_floor", "absent": "no C compiler"},
-    ]
-    text = report.table(lines, {"cores": "2"})
-    assert "| Elman online, H 16, T 8 | 1 | 2 µs | 1 ms (500.00×) | wrong: error 1e-1 | - |" in text
-    assert "Absent: c_floor: no C compiler." in text
-    assert report.figure(lines, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 1000
+def test_one_thread_is_timed_by_the_processor_and_two_by_the_wall() -> None:
+    class Nap:
+        runs = 0
+
+        def run(self) -> None:
+            self.runs += 1
+            time.sleep(0.05)
+
+    nap = Nap()
+    # Sleeping takes no processor time to speak of; half is a margin for anything else.
+    assert max(contender.seconds(nap, 1, 3)) < 0.025
+    assert min(contender.seconds(nap, 2, 3)) >= 0.05
+    assert nap.runs == 8  # each with one run that is not counted
+
+
+def test_slow_runs_are_repeated_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 4))  # every look at the clock is 4 s later
+    monkeypatch.setattr(contender, "clock", lambda threads: lambda: next(clock))
+    assert contender.seconds(SimpleNamespace(run=lambda: None), 1, 11) == [4, 4, 4]
+
+
+def test_the_fastest_form_is_reported_and_the_tried_ones_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = contender.load("numpy_reports")
+    cost = {1: 3e-3, 2: 1e-3, 3: 2e-3}  # seconds of a run, of each form
+
+    def seconds(prepared: Any, threads: int, repeats: int) -> list[float]:
+        return [cost[prepared.way] * factor for factor in (1.0, 9.0, 1.1)][:repeats]
+
+    def prepare(case: Any, given: Any, threads: int, form: Any) -> Any:
+        made = module.prepare(case, given, threads, {})
+        made.way = form["way"]
+        return made
+
+    fake = SimpleNamespace(
+        LABEL="fake", prepare=prepare, forms=lambda case, threads: [{"way": n} for n in cost]
+    )
+    monkeypatch.setattr(contender, "seconds", seconds)
+    monkeypatch.setattr(contender, "iterations_to_time", lambda case, once: 10)
+    lines = list(contender.measure(fake, cases.ALL["elman-online-3"], 1))
+    assert [line["trying"] for line in lines[::2]] == ["way 1", "way 2", "way 3"]
+    last = lines[-1]
+    assert last["form"] == "way 2"
+    # The median of 1, 9 and 1.1 times a millisecond, over 10 iterations.
+    assert last["seconds"] == pytest.approx(1.1e-4)
+    assert last["slowest"] == pytest.approx(9e-4)
+    assert list(last["forms"]) == ["way 1", "way 2", "way 3"]
+    assert lines[1]["form"] == "way 1", "an answer is given as soon as there is one"
+
+
+def point(kind: str, size: int, seconds: float, peak: float, arrays: float) -> dict[str, Any]:
+    name = f"growth-{kind}-{size}"
+    shared = {"kind": "growth", "case": name, "contender": "ours"}
+    return shared | {"seconds": seconds, "peak": peak, "arrays": arrays}
 
 
 def test_exponents_are_those_of_the_points() -> None:
@@ -216,12 +249,44 @@ def test_exponents_are_those_of_the_points() -> None:
     assert growth.exponent([1.0], [1.0]) is None
 
 
-def test_growth_measures_the_peak_of_a_worker() -> None:
-    command = [sys.executable, "-m", "benchmarks.worker", "growth-steps-256", "numpy_reports", "1"]
-    done = subprocess.run(
-        [*command, "--growth"], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    line = json.loads(done.stdout)
-    # NumPy keeps at least the states and gates of 16 samples, 256 steps, 64 units.
-    assert line["peak"] > 0.5 * line["arrays"] > 0
-    assert line["seconds"] > 0
+def test_fits_leave_out_small_sizes_and_the_table_shows_them() -> None:
+    lines = [
+        point("steps", size, 1e-5 * size**1.2 + small, 1e5 * size + 1e9 * small, 1e5 * size / 1.25)
+        for size, small in ((16, 1.0), (64, 1.0), (256, 0), (1024, 0), (4096, 0))
+    ]
+    fitted = growth.fits(growth.of_kind([*lines[::-1], {"kind": "use", "case": "help"}], "steps"))
+    assert fitted["time"] == pytest.approx(1.2)
+    assert fitted["memory"] == pytest.approx(1.0)
+    assert "| steps | exponent (arithmetic: 1) | 1.20 | 1.00 | | |" in growth.table(lines)
+    assert growth.ratio(lines[0]) is None
+    assert growth.ratio(lines[-1]) == pytest.approx(1.25)
+    assert growth.fits(growth.of_kind(lines[:3], "steps"))["memory"] is None, "one is no line"
+
+
+def test_growth_measures_the_peak_of_a_process() -> None:
+    found = growth.memory(contender.load("numpy_reports"), cases.ALL["growth-steps-1024"], 1)
+    # NumPy keeps at least the states and gates of 16 samples, 1,024 steps, 64 units, and not
+    # many times as much.
+    assert 0.8 * found["arrays"] < found["peak"] < 5 * found["arrays"]
+
+
+def test_endurance_sees_memory_that_grows_with_the_iterations() -> None:
+    class Leaky:
+        kept: ClassVar[list[bytes]] = []
+        size = 0
+
+        @classmethod
+        def forms(cls, case: Any, threads: int) -> list[Any]:
+            return [{}]
+
+        @classmethod
+        def prepare(cls, case: Any, given: Any, threads: int, form: Any) -> Any:
+            return SimpleNamespace(run=lambda: cls.kept.append(b"x" * cls.size))
+
+    still = growth.endurance(Leaky, 200, chunk=10)
+    Leaky.size = 4 << 20
+    grown = growth.endurance(Leaky, 200, chunk=10)
+    assert still["iterations"] == grown["iterations"] == 200
+    assert still["grown"] < 4 << 20
+    # 18 of 20 runs come after the first tenth; one of them may be in memory that was free.
+    assert grown["grown"] > 16 * (4 << 20)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bptt.optimizers import Optimizer, Schedule
     from bptt.settings import Settings, Stop
     from bptt.structure import Structure
+    from bptt.studies import Panel, Study
     from bptt.tasks import Addition, Text
 
 _HOMES = {
@@ -29,11 +30,13 @@ _HOMES = {
     "BpttError": "errors",
     "Network": "network",
     "Optimizer": "optimizers",
+    "Panel": "studies",
     "Run": "api",
     "Schedule": "optimizers",
     "Settings": "settings",
     "Stop": "settings",
     "Structure": "structure",
+    "Study": "studies",
     "Text": "tasks",
     "check_gradients": "gradient_check",
     "check_network": "gradient_check",
@@ -51,11 +54,13 @@ __all__ = [
     "BpttError",
     "Network",
     "Optimizer",
+    "Panel",
     "Run",
     "Schedule",
     "Settings",
     "Stop",
     "Structure",
+    "Study",
     "Text",
     "__version__",
     "check_gradients",

@@ -11,9 +11,10 @@ from bptt.evaluation import Verdict
 from bptt.interrupts import interrupts
 from bptt.network import Network
 from bptt.presets import settings_for
+from bptt.records import Divergence, Record
 from bptt.settings import Settings
 from bptt.tasks import Addition, Text
-from bptt.training import Divergence, Record, Training
+from bptt.training import Training
 
 if TYPE_CHECKING:
     import pandas
@@ -90,9 +91,9 @@ def train(task: Addition | Text | Settings, **options: Any) -> Run:
     Without options the task's preset is used (`bptt.presets`); options change it: cell, hidden,
     layers, activation, output, loss, reduction, bias, tied, initial_state, dtype; optimizer,
     learning_rate, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_value, clip_norm,
-    schedule; exact, target_loss, smooth_loss, seconds (when to stop); batch, iterations,
-    record_every, seed, engine, initializers, forget_bias. Ctrl-C ends training after the work in
-    hand; the run then has the reason 'interrupted' and `resume` goes on with it.
+    schedule; exact, target_loss, smooth_loss, accuracy, wrong, seconds (when to stop); batch,
+    iterations, record_every, seed, engine, initializers, forget_bias. Ctrl-C ends training after
+    the work in hand; the run then has the reason 'interrupted' and `resume` goes on with it.
 
     Raises BpttError for an option that is not known or a value that is not allowed.
     """

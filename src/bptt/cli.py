@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bptt.command_study import app as study_app
 from bptt.errors import BpttError
 
 app = typer.Typer(
@@ -20,6 +21,8 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train a network: 'add' or 'text'; or go on with a run: --resume RUN.")
 app.add_typer(train_app, name="train")
+
+app.add_typer(study_app, name="study")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a weights file.")]

@@ -244,7 +244,7 @@ def check_network(
         values["state"], gradients["state"] = np.asarray(state, np.float64), found.state
     if found.x is not None:
         values["x"], gradients["x"] = np.asarray(x, np.float64), found.x
-    probe = Network(network.structure, theta=network.theta.copy(), engine=network.engine_name)
+    probe = Network(network.structure, theta=network.theta.copy(), engine=network.engine)
 
     def loss(arrays: Mapping[str, NDArray[Any]]) -> float:
         for name, view in probe.parameters.items():

@@ -22,6 +22,7 @@ is H; fan_out is H, for V it is O.
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,7 @@ LARGEST = 1e300
 DEFAULTS = {"U": "glorot_uniform", "W": "orthogonal", "V": "glorot_uniform"}
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> tuple[str, tuple[float, ...]]:
     """'normal(0.1, 0.5)' as ('normal', (0.1, 0.5)). Raises BpttError if it cannot be read."""
     match = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", text)
@@ -93,8 +95,9 @@ def _choice(settings: Mapping[str, str], letter: str, gate: str) -> str:
     return settings.get(f"{letter}.{gate}", settings.get(letter, fallback))
 
 
-def check(structure: Structure, settings: Mapping[str, str]) -> None:
-    """Raises BpttError if a setting names no parameter or gate, or an initialiser is not known."""
+def check(structure: Structure, settings: Mapping[str, str], forget_bias: float = 0.0) -> None:
+    """Raises BpttError if a setting names no parameter or gate, an initialiser is not known, or
+    there is no forget gate for its bias."""
     cell = structure.equations
     letters = {name.partition(".")[0] for name in structure.layout().shapes}
     for key, text in settings.items():
@@ -106,6 +109,8 @@ def check(structure: Structure, settings: Mapping[str, str]) -> None:
                 f"{quoted_list(sorted(letters))}; U, W and b may name a gate, as 'U.{gates[-1]}'"
             )
         parse(text)
+    if forget_bias and (structure.cell != "lstm" or not structure.bias):
+        raise BpttError(f"forget_bias {forget_bias} needs an LSTM with biases: leave it out")
 
 
 def initialize(
@@ -125,13 +130,26 @@ def initialize(
     Raises BpttError for a setting that cannot be read.
     """
     settings = dict(settings or {})
-    check(structure, settings)
-    if forget_bias and (structure.cell != "lstm" or not structure.bias):
-        raise BpttError(f"forget_bias {forget_bias} needs an LSTM with biases: leave it out")
+    check(structure, settings, forget_bias)
     rng = np.random.default_rng(seed)
     layout = structure.layout()
     flat = np.zeros(layout.size, structure.dtype)
-    for name, view in layout.views(flat).items():
+    with np.errstate(over="ignore"):  # looked for below
+        _fill(structure, layout.views(flat), rng, settings, forget_bias)
+    if not np.isfinite(flat).all():
+        raise BpttError(f"the initial weights do not fit {structure.dtype}: use smaller ones")
+    return flat
+
+
+def _fill(
+    structure: Structure,
+    views: Mapping[str, Array],
+    rng: np.random.Generator,
+    settings: Mapping[str, str],
+    forget_bias: float,
+) -> None:
+    """Draw every parameter, block by block."""
+    for name, view in views.items():
         letter = name.partition(".")[0]
         gates = _gates(structure, letter)
         rows = view.shape[-2] if letter in "UWV" else 1
@@ -142,11 +160,7 @@ def initialize(
                 drawn = KINDS[kind][1](rng, (block.shape[0], width), arguments)
                 if letter == "b" and gate == "f" and structure.cell == "lstm":
                     drawn = drawn + forget_bias
-                with np.errstate(over="ignore"):  # looked for below
-                    block[:, column * width : (column + 1) * width] = drawn
-    if not np.isfinite(flat).all():
-        raise BpttError(f"the initial weights do not fit {structure.dtype}: use smaller ones")
-    return flat
+                block[:, column * width : (column + 1) * width] = drawn
 
 
 def _gates(structure: Structure, letter: str) -> tuple[str, ...]:

@@ -46,7 +46,8 @@ class Network:
     (4, 7, 1)
 
     The keyword arguments are those of `bptt.structure.Structure`. initializers and forget_bias:
-    see `bptt.initializers.initialize`. engine: 'compiled', or 'reference' for plain NumPy.
+    see `bptt.initializers.initialize`. engine: 'compiled', or 'reference' for plain NumPy, or
+    an engine that networks share.
     Raises BpttError for a value that is not allowed.
 
     Attributes: `structure`; `theta`, all parameters as one flat vector; `parameters`, the same
@@ -60,7 +61,7 @@ class Network:
         seed: int | np.random.Generator = 0,
         initializers: Mapping[str, str] | None = None,
         forget_bias: float = 0.0,
-        engine: str = "compiled",
+        engine: str | Engine = "compiled",
         theta: Array | None = None,
         **settings: Any,
     ) -> None:
@@ -69,8 +70,7 @@ class Network:
         elif settings:
             raise BpttError(f"give a structure or its fields, not both: {sorted(settings)[0]}")
         self.structure = structure
-        self.engine_name = engine
-        self._engine: Engine = engine_of(engine)
+        self._engine: Engine = engine_of(engine) if isinstance(engine, str) else engine
         layout = structure.layout()
         if theta is None:
             theta = initialize(structure, seed, initializers, forget_bias)

@@ -39,7 +39,7 @@ OPTIMIZER = (
     "learning_rate", "momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay", "clip_value",
     "clip_norm", "schedule",
 )  # fmt: skip
-STOP = ("exact", "target_loss", "smooth_loss", "seconds")
+STOP = ("exact", "target_loss", "smooth_loss", "accuracy", "wrong", "seconds")
 TOP = (
     "batch", "iterations", "record_every", "seed", "engine", "initializers", "forget_bias",
 )  # fmt: skip

@@ -1,10 +1,15 @@
-"""Progress on a terminal. Nothing is printed where standard error is not a terminal."""
+"""Progress on a terminal. Where standard error is none, only that kernels are being compiled."""
 
 import sys
 from types import TracebackType
 from typing import Any
 
-from bptt.training import Record, Training
+from bptt.records import Record
+from bptt.training import Training
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -14,6 +19,7 @@ class Progress:
         self._settings = training.settings
         self._bar: Any = None
         self._task: Any = None
+        self._told = False
         self._done = training.learner.iteration
 
     def __enter__(self) -> "Progress":
@@ -31,11 +37,21 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            words = "compiling on first use: about 20 s"
             self._task = self._bar.add_task(
-                words, total=self._settings.iterations, completed=self._done
+                "starting", total=self._settings.iterations, completed=self._done
             )
+        if self._settings.engine == "compiled":
+            from bptt.kernels import compiler
+
+            compiler.listeners.append(self._compiling)
         return self
+
+    def _compiling(self, name: str) -> None:
+        """Kernels of this name are about to be compiled."""
+        if not self._told:
+            self._told = True
+            words = "compiling kernels for this kind of network: once on this machine"
+            (self._bar.console.print if self._bar is not None else _say)(words)
 
     def show(self, record: Record) -> None:
         """The run has come this far."""
@@ -51,3 +67,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._settings.engine == "compiled":
+            from bptt.kernels import compiler
+
+            compiler.listeners.remove(self._compiling)

@@ -24,9 +24,10 @@ from safetensors.numpy import save as to_safetensors
 
 from bptt.errors import BpttError
 from bptt.network import Network, structure_of
+from bptt.records import Pending, Record
 from bptt.settings import Settings, settings_from_dict
 from bptt.tasks import Addition, Text, task_from_config
-from bptt.training import Pending, Record, Training
+from bptt.training import Training
 
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
 WEIGHTS, CHECKPOINT, FIGURE = "weights.safetensors", "checkpoint.safetensors", "figure.png"

@@ -17,13 +17,16 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     exact: the task's own test is passed (every sum right; the whole text written back). loss: the
     mean loss since the last record is at most this. smooth_loss: the smoothed loss (0.999 of itself
-    plus 0.001 of each iteration's loss, from the loss of guessing) is below this. seconds: that
-    much time has gone into training.
+    plus 0.001 of each iteration's loss, from the loss of guessing) is below this. accuracy: the
+    share of samples without a wrong output since the last record is at least this; wrong: the share
+    of wrong outputs is at most this. seconds: that much time has gone into training.
     """
 
     exact: bool = True
     loss: float | None = None
     smooth_loss: float | None = None
+    accuracy: float | None = None
+    wrong: float | None = None
     seconds: float | None = None
 
 
@@ -60,6 +63,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise BpttError(
                 f"engine '{self.engine}' is not known: choose one of {quoted_list(ENGINES)}"
             )
+
+    def with_seed(self, seed: int) -> "Settings":
+        """The same with another seed."""
+        return msgspec.structs.replace(self, seed=seed)
 
     def make_task(self) -> Addition | Text:
         """The task itself."""

@@ -1,5 +1,7 @@
 """What a network consists of: its structure, and from it the shapes of all parameters."""
 
+from functools import lru_cache
+
 import msgspec
 
 from bptt.cells import Cell, cell_of
@@ -96,19 +98,25 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         initial state is trainable; then V (H, O) and c (O). Untied, U, W, b, V and c have a
         leading axis of `steps`; with readout 'last' there is one V and c all the same.
         """
-        cell, h = self.equations, self.hidden
-        lead = () if self.tied else (self.steps,)
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer in range(self.layers):
-            shapes[self.name("U", layer)] = (*lead, self.layer_inputs(layer), cell.gates * h)
-            shapes[self.name("W", layer)] = (*lead, h, cell.gates * h)
-            if self.bias:
-                shapes[self.name("b", layer)] = (*lead, len(cell.preactivations) * h)
-            if self.initial_state == "trainable":
-                for state in cell.states:
-                    shapes[self.name(f"{state}0", layer)] = (h,)
-        head = lead if self.readout == "steps" else ()
-        shapes["V"] = (*head, h, self.outputs)
-        if self.bias:
-            shapes["c"] = (*head, self.outputs)
-        return Layout(shapes)
+        return layout_of(self)
+
+
+@lru_cache(maxsize=256)
+def layout_of(structure: Structure) -> Layout:
+    """See `Structure.layout`."""
+    cell, h = structure.equations, structure.hidden
+    lead = () if structure.tied else (structure.steps,)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(structure.layers):
+        shapes[structure.name("U", layer)] = (*lead, structure.layer_inputs(layer), cell.gates * h)
+        shapes[structure.name("W", layer)] = (*lead, h, cell.gates * h)
+        if structure.bias:
+            shapes[structure.name("b", layer)] = (*lead, len(cell.preactivations) * h)
+        if structure.initial_state == "trainable":
+            for state in cell.states:
+                shapes[structure.name(f"{state}0", layer)] = (h,)
+    head = lead if structure.readout == "steps" else ()
+    shapes["V"] = (*head, h, structure.outputs)
+    if structure.bias:
+        shapes["c"] = (*head, structure.outputs)
+    return Layout(shapes)

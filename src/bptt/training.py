@@ -5,104 +5,74 @@ answered at once. How the iterations are cut into calls changes no number.
 """
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bptt.engines import Chunk, Learner, initial_states
+from bptt.engines import Chunk, Engine, Learner, initial_states
 from bptt.evaluation import Verdict, evaluate
 from bptt.network import Network
+from bptt.records import Divergence, Pending, Record, counted_steps, reached, summarise
 from bptt.settings import Settings
+from bptt.tasks import Addition, Text
 from bptt.tasks.task import Batch
 
 # A call of the engine is to take about this long, and to need no more data than this.
 CALL_SECONDS = 0.1
 CALL_NUMBERS = 500_000
-SMOOTHING = 0.999
 
 
-@dataclass(frozen=True)
-class Record:
-    """What happened since the last record.
+class Pace:
+    """How many iterations a call of the engine does, learnt from the calls before.
 
-    iteration: how many have been done. loss: mean of the iterations' losses, in the network's
-    reduction. loss_per_step: mean loss of one counted step, in nats (or squared units). wrong:
-    share of wrong outputs; exact: share of sequences without one. gradient_norm: mean, before
-    clipping. smooth_loss: see `bptt.settings.Stop`. seconds: time in training so far.
+    seconds: what an iteration of one model took in the last call; 0 while that is not known.
     """
 
-    iteration: int
-    loss: float
-    loss_per_step: float
-    wrong: float
-    exact: float
-    gradient_norm: float
-    smooth_loss: float
-    seconds: float
+    def __init__(self, most_numbers: int) -> None:
+        self.most_numbers = most_numbers
+        self.seconds, self._warm = 0.0, False
 
+    def count(self, most: int, numbers: int, models: int = 1) -> int:
+        """At most `most`; `numbers`: the data of one iteration of one of the models."""
+        count = min(most, self.most_numbers // (numbers * models))
+        # Few as long as it is not known how long an iteration takes.
+        known = int(CALL_SECONDS / (self.seconds * models)) if self.seconds else 10
+        return max(1, min(count, known))
 
-@dataclass(frozen=True)
-class Divergence:
-    """Where a run's numbers stopped being finite. The weights kept are those before it."""
-
-    iteration: int
-    what: str
-
-    def __str__(self) -> str:
-        return f"diverged at iteration {self.iteration}: {self.what}"
-
-    @classmethod
-    def from_text(cls, text: str) -> "Divergence | None":
-        """What `str` made of one, read back; None for any other text."""
-        match = re.fullmatch(r"diverged at iteration (\d+): (.*)", text)
-        return cls(int(match[1]), match[2]) if match else None
-
-
-@dataclass
-class Pending:
-    """Per-iteration results since the last record."""
-
-    loss: list[float] = field(default_factory=list)
-    wrong: list[int] = field(default_factory=list)
-    exact: list[int] = field(default_factory=list)
-    norm: list[float] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-
-    def add(self, chunk: Chunk, steps: NDArray[np.integer]) -> None:
-        """Append the iterations of a chunk."""
-        for mine, new in (
-            (self.loss, chunk.loss),
-            (self.wrong, chunk.wrong),
-            (self.exact, chunk.exact),
-            (self.norm, chunk.norm),
-            (self.steps, steps),
-        ):
-            mine.extend(new.tolist())
+    def learn(self, seconds: float, count: int, models: int = 1) -> None:
+        """A call of that many iterations took that long."""
+        if self._warm:  # the first call includes compilation
+            self.seconds = seconds / (count * models)
+        self._warm = True
 
 
 class Training:
     """A training run: `records()` does the work; the rest is its state.
+
+    task, engine: those of the settings, where they exist already and are to be shared.
 
     Attributes: settings, task, network, learner (weights and optimizer state), stream (the data),
     history (the records so far), seconds, divergence (None while all is well), verdict (None until
     tested), reason (why it ended, '' while it has not).
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        task: Addition | Text | None = None,
+        engine: Engine | None = None,
+    ) -> None:
         self.settings = settings
-        self.task = settings.make_task()
+        self.task = task or settings.make_task()
         structure = settings.structure
         self.network = Network(
             structure,
             seed=np.random.default_rng([settings.seed, 0]),
             initializers=settings.initializers,
             forget_bias=settings.forget_bias,
-            engine=settings.engine,
+            engine=engine or settings.engine,
         )
         data_seed = int(np.random.default_rng([settings.seed, 1]).integers(1 << 62))
         self.stream = self.task.stream(data_seed, settings.batch, structure.dtype)
@@ -118,7 +88,7 @@ class Training:
         self.divergence: Divergence | None = None
         self.verdict: Verdict | None = None
         self.reason = ""
-        self._iteration_seconds, self._warm = 0.0, False
+        self._pace = Pace(CALL_NUMBERS)
 
     def _loss_of_guessing(self) -> float:
         """The loss of a network that gives every answer the same chance."""
@@ -142,57 +112,59 @@ class Training:
         """
         while True:
             # Asked first, so that a run resumed after its last record ends as it would have.
-            self.reason = "" if self.pending.loss else self._why_stop()
+            self.reason = "" if self.pending.loss else self.why_stop()
             if self.reason:
                 break
-            goal = (len(self.history) + 1) * self.settings.record_every
-            goal = min(goal, self.settings.iterations)
+            goal = self.learner.iteration + self.until_record()
             while self.learner.iteration < goal and not self.divergence:
                 self._call_engine(goal - self.learner.iteration)
                 if interrupted() and self.learner.iteration < goal and not self.divergence:
                     self.reason = "interrupted"
                     return
             if self.pending.loss:
-                self.history.append(self._record())
-                yield self.history[-1]
+                yield self.record()
             if interrupted() and not self.divergence:
                 self.reason = "interrupted"
                 return
         if self.verdict is None:
             self.verdict = evaluate(self.network, self.task)
 
+    def until_record(self) -> int:
+        """How many iterations there are to the next record."""
+        every, done = self.settings.record_every, self.learner.iteration
+        return min(every - done % every, self.settings.iterations - done)
+
+    def at_record(self) -> bool:
+        """Whether a record is due after the last iteration done."""
+        done = self.learner.iteration
+        return done % self.settings.record_every == 0 or done == self.settings.iterations
+
+    def numbers_an_iteration(self) -> int:
+        """How much data an iteration needs."""
+        per_step = 2 if self.task.ids else self.task.inputs + self.task.outputs
+        return self.settings.batch * self.task.steps * per_step
+
     def _call_engine(self, most: int) -> None:
         """One call of the engine: as many iterations as take about CALL_SECONDS."""
-        per_step = 2 if self.task.ids else self.task.inputs + self.task.outputs
-        numbers = self.settings.batch * self.task.steps * per_step
-        count = max(1, min(most, CALL_NUMBERS // numbers))
-        if self._iteration_seconds:
-            count = max(1, min(count, int(CALL_SECONDS / self._iteration_seconds)))
-        else:
-            count = min(count, 10)  # how long an iteration takes is not known yet
+        count = self._pace.count(most, self.numbers_an_iteration())
         before = _Snapshot(self)
         started = time.perf_counter()
         batch = self.stream.draw(count)
         chunk = self._train(batch)
         elapsed = time.perf_counter() - started
-        if self._warm:  # the first call includes compilation
-            self._iteration_seconds = elapsed / count
-        self._warm = True
+        self._pace.learn(elapsed, count)
         if self._is_finite(chunk):
-            self.pending.add(chunk, self._counted_steps(batch))
+            self._add(chunk, batch)
             self.seconds += elapsed
         else:
-            self._find_divergence(before, batch)
+            before.restore(self)
+            self.find_divergence(batch)
 
     def _train(self, batch: Batch) -> Chunk:
-        count, samples, steps = batch.x.shape[:3]
-        lengths = batch.lengths
-        if lengths is None:
-            lengths = np.full((count, samples), steps, np.intp)
-        reset = np.ones(count, np.bool_) if batch.reset is None else batch.reset
+        """The iterations of a batch by the engine."""
         structure, optimizer = self.settings.structure, self.settings.optimizer
         return self.network.engine.train(
-            structure, optimizer, self.learner, batch.x, batch.y, lengths, reset
+            structure, optimizer, self.learner, batch.x, batch.y, *batch.filled(2)
         )
 
     def _is_finite(self, chunk: Chunk) -> bool:
@@ -200,41 +172,51 @@ class Training:
         numbers = (chunk.loss, chunk.norm, self.learner.theta)
         return all(bool(np.isfinite(each).all()) for each in numbers)
 
-    def _counted_steps(self, batch: Batch) -> NDArray[np.integer]:
-        """How many steps of each iteration counted in the loss."""
-        count, samples, steps = batch.x.shape[:3]
-        if self.settings.structure.readout == "last":
-            return np.full(count, samples)
-        if batch.lengths is None:
-            return np.full(count, samples * steps)
-        counted: NDArray[np.integer] = batch.lengths.sum(axis=1)
-        return counted
+    def _add(self, chunk: Chunk, batch: Batch) -> None:
+        """Keep a call's results for the next record."""
+        shape = batch.x.shape[:3]
+        steps = counted_steps(self.settings.structure, shape, batch.lengths)
+        self.pending.add(chunk, steps)
 
-    def _find_divergence(self, before: "_Snapshot", batch: Batch) -> None:
-        """Go through a bad call again, one iteration at a time, and stop before the bad one."""
-        before.restore(self)
-        for n in range(len(batch.x)):
-            good = _Snapshot(self)
-            one = Batch(
-                batch.x[n : n + 1],
-                batch.y[n : n + 1],
-                None if batch.lengths is None else batch.lengths[n : n + 1],
-                None if batch.reset is None else batch.reset[n : n + 1],
-            )
-            chunk = self._train(one)
-            if self._is_finite(chunk):
-                self.pending.add(chunk, self._counted_steps(one))
-                continue
-            finite = np.isfinite(self.learner.theta)
-            if np.isfinite(chunk.norm).all() and np.isfinite(chunk.loss).all():
-                name, index = self.settings.structure.layout().name_of(int(np.argmin(finite)))
-                what = f"the update made {name}{list(index)} {self.learner.theta[~finite][0]}"
+    def find_divergence(self, batch: Batch) -> None:
+        """Of a batch whose iterations spoil a number, do those before the first that does."""
+        start = _Snapshot(self)
+
+        def after(count: int) -> Chunk:
+            start.restore(self)
+            return self._train(batch[:count])
+
+        chunk = after(len(batch.x))
+        bad = np.flatnonzero(~(np.isfinite(chunk.loss) & np.isfinite(chunk.norm)))
+        # Weights that are not finite stay so: the first time can be found by halving. Before the
+        # iterations `good` they are finite, after `spoilt` they are not, or its loss is not.
+        good, spoilt = 0, int(bad[0]) + 1 if bad.size else len(batch.x)
+        while spoilt - good > 1:
+            middle = (good + spoilt) // 2
+            after(middle)
+            if np.isfinite(self.learner.theta).all():
+                good = middle
             else:
-                good.restore(self)
-                what = self._first_in_forward(one, chunk)
-            good.restore(self)
-            self.divergence = Divergence(good.iteration + 1, what)
-            return
+                spoilt = middle
+        start.restore(self)
+        if good:
+            well = batch[:good]
+            self._add(self._train(well), well)
+        self._name_divergence(batch[good : good + 1])
+
+    def _name_divergence(self, one: Batch) -> None:
+        """Find out what an iteration spoils first, without doing it."""
+        before = _Snapshot(self)
+        chunk = self._train(one)
+        theta = self.learner.theta.copy()
+        before.restore(self)
+        finite = np.isfinite(theta)
+        if np.isfinite(chunk.norm).all() and np.isfinite(chunk.loss).all():
+            name, index = self.settings.structure.layout().name_of(int(np.argmin(finite)))
+            what = f"the update made {name}{list(index)} {theta[~finite][0]}"
+        else:
+            what = self._first_in_forward(one, chunk)
+        self.divergence = Divergence(self.learner.iteration + 1, what)
 
     def _first_in_forward(self, one: Batch, chunk: Chunk) -> str:
         """What is not finite first when the batch is walked: state, output, loss or gradient."""
@@ -249,44 +231,36 @@ class Training:
             return f"the loss became {chunk.loss[0]}"
         return f"the gradient's norm became {chunk.norm[0]}"
 
-    def _record(self) -> Record:
-        """A record of what is pending."""
+    def record(self) -> Record:
+        """Make a record of what is pending."""
         pending, self.pending = self.pending, Pending()
-        outputs = 1 if self.settings.structure.head.classes else self.settings.structure.outputs
-        for loss in pending.loss:
-            self.smooth_loss = SMOOTHING * self.smooth_loss + (1 - SMOOTHING) * loss
-        count, steps = len(pending.loss), sum(pending.steps)
-        weight = {
-            "sum": steps, "sequence": steps / self.settings.batch, "mean": count
-        }[self.settings.structure.reduction]  # fmt: skip
-        return Record(
-            iteration=self.learner.iteration,
-            loss=math.fsum(pending.loss) / count,
-            loss_per_step=math.fsum(pending.loss) / weight,
-            wrong=sum(pending.wrong) / (steps * outputs),
-            exact=sum(pending.exact) / (count * self.settings.batch),
-            gradient_norm=math.fsum(pending.norm) / count,
-            smooth_loss=self.smooth_loss,
-            seconds=self.seconds,
+        smooth = np.array([self.smooth_loss])
+        columns = summarise(self.settings.structure, self.settings.batch, pending.numbers(), smooth)
+        self.take_record({name: float(column[0]) for name, column in columns.items()})
+        return self.history[-1]
+
+    def take_record(self, values: dict[str, float]) -> None:
+        """The next record, from the values that `summarise` gives."""
+        self.smooth_loss = values["smooth_loss"]
+        self.history.append(
+            Record(iteration=self.learner.iteration, seconds=self.seconds, **values)
         )
 
-    def _why_stop(self) -> str:
+    def why_stop(self) -> str:
         """Why training ends after the last record; '' if it goes on."""
-        stop, record = self.settings.stop, self.history[-1] if self.history else None
+        stop = self.settings.stop
         if self.divergence:
             return "diverged"
-        if record is not None:
+        if self.history:
+            record = self.history[-1]
             if stop.exact and record.wrong == 0:
-                verdict = evaluate(self.network, self.task)
+                verdict = evaluate(self.network, self.task, give_up=True)
                 if verdict.passed:
                     self.verdict = verdict
                     return "exact"
-            if stop.loss is not None and record.loss <= stop.loss:
-                return "loss"
-            if stop.smooth_loss is not None and record.smooth_loss < stop.smooth_loss:
-                return "smooth loss"
-            if stop.seconds is not None and self.seconds >= stop.seconds:
-                return "time"
+            reason = reached(stop, record)
+            if reason:
+                return reason
         return "iterations" if self.learner.iteration >= self.settings.iterations else ""
 
 

@@ -5,6 +5,7 @@ itself looks only at the file of the outermost function, so an edit to `cells.py
 running the old equations.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -17,11 +18,13 @@ import platformdirs
 from numba.core import config
 from numba.extending import register_jitable
 
-# Sums may be reordered (so that they vectorise) and multiply-adds fused; NaN and infinity keep
-# their meaning, which divergence detection needs.
-REORDER = {"contract", "nsz", "arcp", "reassoc"}
-# For elementary functions, whose rounding argument depends on the order of operations.
-STRICT = {"contract", "nsz"}
+# Products and sums may be fused and signed zeros are not kept; nothing is reordered, NaN and
+# infinity keep their meaning, which elementary functions and divergence detection need. The same
+# everywhere: what is used under two sets of options is compiled twice.
+OPTIONS: Any = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+
+# Whether Numba runs as plain Python.
+COMPILER_OFF: bool = vars(config)["DISABLE_JIT"] != 0
 
 # Functions that are in use by their address alone.
 KEPT: list[Any] = []
@@ -45,18 +48,21 @@ def cache_folder() -> Path:
     return root / f"kernels-{source_digest()}"
 
 
-def part(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REORDER) -> Any:
+def part(function: Callable[..., Any]) -> Any:
     """A function for use inside kernels, compiled with each. It is compiled for the types of its
     arguments; a kernel would be compiled once more for every constant that it is called with."""
-    if function is None:
-        return lambda each: part(each, fastmath=fastmath)
-    return register_jitable(fastmath=fastmath, error_model="numpy", forceinline=True)(function)
+    return register_jitable(**OPTIONS)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A part that is put into its callers: one that only hands on many arguments."""
+    return register_jitable(**OPTIONS, forceinline=True)(function)
 
 
 def address_of(function: Callable[..., Any], types: tuple[Any, ...]) -> int:
     """Compile (or load) a function for these argument types, to be called by its address with
     `vectors.call_address`."""
-    compiled = kernel(function, fastmath=STRICT)
+    compiled = kernel(function)
     compiled.compile(types)
     result = compiled.overloads[types]
     KEPT.append(compiled)
@@ -75,12 +81,33 @@ def _folder() -> Iterator[None]:
         vars(config)["CACHE_DIR"] = before
 
 
-def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] = REORDER) -> Any:
+# Told when code is about to be compiled that is not kept from before.
+listeners: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def first_use(name: str) -> Iterator[None]:
+    """Around every call of what is compiled under this name: tells the listeners if it will be."""
+    if name in _ready or COMPILER_OFF:
+        yield
+        return
+    mark = FOLDER / f"{name}.ready"
+    if not mark.exists():
+        for listener in listeners:
+            listener(name)
+    yield
+    _ready.add(name)
+    with contextlib.suppress(OSError):  # a cache that cannot be written is compiled again
+        mark.touch()
+
+
+_ready: set[str] = set()
+
+
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called; keep the code; release the GIL while it runs."""
-    if function is None:
-        return lambda each: kernel(each, fastmath=fastmath)
     with _folder():
-        return numba.njit(function, cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
+        return numba.njit(function, cache=True, nogil=True, **OPTIONS)
 
 
 FOLDER = cache_folder()

@@ -25,7 +25,7 @@ from numba import types
 from numba.extending import overload, register_jitable
 
 from bptt import functions
-from bptt.kernels.compiler import STRICT
+from bptt.kernels.compiler import OPTIONS
 from bptt.kernels.simd import (
     absolute,
     constant,
@@ -42,7 +42,6 @@ from bptt.kernels.simd import (
 )
 from bptt.kernels.vectors import Vec
 
-OPTIONS: Any = {"fastmath": STRICT, "error_model": "numpy", "forceinline": True}
 LOG2_E = 1.4426950408889634
 
 

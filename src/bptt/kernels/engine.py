@@ -47,7 +47,8 @@ class CompiledEngine:
     def _shape(self, structure: Structure, x: Anything, **wanted: bool) -> Shape:
         """The shape of a batch x (B, T, ...)."""
         B, T = x.shape[:2]
-        return Shape(structure, regime_for(structure, B), B, T, x.ndim == 2, B, **wanted)
+        regime = regime_for(structure, B, wanted.get("gradient", True))
+        return Shape(structure, regime, B, T, x.ndim == 2, B, **wanted)
 
     def forward(
         self,
@@ -172,15 +173,23 @@ class CompiledEngine:
                 list(range(len(learners))),
             )
         size = lanes(structure.dtype)
+        alike: dict[tuple[float, float], list[int]] = {}  # a block is clipped alike
+        for m, optimizer in enumerate(optimizers):
+            alike.setdefault(optimizer.clips, []).append(m)
+        blocks = [
+            group[at : at + size] for group in alike.values() for at in range(0, len(group), size)
+        ]
 
-        def block(first: int) -> list[Chunk]:
-            some = slice(first, first + size)
+        def train_block(block: list[int]) -> list[Chunk]:
             return self._train_block(
-                structure, optimizers[some], learners[some], x[some], y[some], lengths[some]
-            )
+                structure, [optimizers[m] for m in block], [learners[m] for m in block],
+                x[block], y[block], lengths[block],
+            )  # fmt: skip
 
-        blocks = each(block, list(range(0, len(learners), size)))
-        return [chunk for found in blocks for chunk in found]
+        chunks: dict[int, Chunk] = {}
+        for block, found in zip(blocks, each(train_block, blocks), strict=True):
+            chunks.update(zip(block, found, strict=True))
+        return [chunks[m] for m in range(len(learners))]
 
     def _train_block(
         self,

@@ -9,7 +9,7 @@ from numba.extending import register_jitable
 
 from bptt.functions import exp, log
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
-from bptt.kernels.compiler import STRICT, part
+from bptt.kernels.compiler import part
 from bptt.kernels.regimes import put_result, total
 from bptt.kernels.simd import constant, get, load, put, select, store, width, zero
 from bptt.kernels.tile import transpose
@@ -52,7 +52,7 @@ def weigh_cases(plan, m, lengths, counted, sample, apart):
             put(m, place, weight if counts else 0.0)
 
 
-@part(fastmath=STRICT)
+@part
 def _elementwise(plan, m, at, y, p, dc, weight, alive):
     """One vector of cases: p and dc are written. Returns losses and how many are wrong."""
     nothing = zero(m)
@@ -76,7 +76,7 @@ def _elementwise(plan, m, at, y, p, dc, weight, alive):
     return loss, wrong
 
 
-@part(fastmath=STRICT)
+@part
 def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
     """The same for softmax. Lane l's class is classes[first + l stride], for l < cases."""
     lanes, nothing = width(m), zero(m)

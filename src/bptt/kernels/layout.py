@@ -16,11 +16,13 @@ A "case" is one column of a product: a step, or a sample.
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.kernels.compiler import COMPILER_OFF
 from bptt.kernels.tile import TILE_ROWS
 from bptt.kernels.vectors import lanes
 from bptt.outputs import REDUCTIONS
@@ -45,13 +47,22 @@ HEAD_VIEWS = 5
 PACKED = 4096
 # A batch of fewer samples than this is walked with the units in the lanes.
 FEW_SAMPLES = 6
+# The numbers of hidden units that a forward pass of many samples has in the lanes.
+FORWARD_UNITS = (8, 65)
 # The layers' widest that several models are walked side by side for.
 SIDE_BY_SIDE = 16
 
 
-def regime_for(structure: Structure, batch: int) -> str:
-    """The layout that serves a network and batch best, by shapes alone."""
-    return UNITS if batch < FEW_SAMPLES else SAMPLES
+def regime_for(structure: Structure, batch: int, gradient: bool = True) -> str:
+    """The layout that serves a network and batch best, by shapes alone.
+
+    Without a gradient rows of units do as well where they fill vectors and W stays in the cache;
+    most networks are trained so, and nothing more needs to be compiled to test them.
+    """
+    if batch < FEW_SAMPLES:
+        return UNITS
+    forward = not gradient and structure.hidden in range(*FORWARD_UNITS)
+    return UNITS if forward else SAMPLES
 
 
 def goes_side_by_side(structure: Structure, batch: int) -> bool:
@@ -94,6 +105,16 @@ class Places:
         return place
 
 
+def _record(values: dict[str, Any]) -> Any:
+    """The values as attributes of one thing that kernels are handed by its address."""
+    if COMPILER_OFF:  # a record in Python would take T and size for its own transpose and size
+        return SimpleNamespace(**values)
+    names = sorted(values)
+    kinds = ["f8" if name == "threshold" else "i8" for name in names]
+    row = tuple(values[name] for name in names)
+    return np.rec.array([row], dtype=list(zip(names, kinds, strict=True)))[0]
+
+
 class Workspace:
     """The array of a walk, and the numbers that say what is where.
 
@@ -112,10 +133,7 @@ class Workspace:
         self._derived()
         self._values_of_steps()
         self._cases()
-        names = sorted(self.values)
-        kinds = ["f8" if name == "threshold" else "i8" for name in names]
-        row = tuple(self.values[name] for name in names)
-        self.plan: Any = np.rec.array([row], dtype=list(zip(names, kinds, strict=True)))[0]
+        self.plan = _record(self.values)
         self.m = self._aligned(structure.dtype)
         ones = self.values["ones"]
         self.m[ones : ones + self.values["Bp"]] = 1
@@ -191,10 +209,11 @@ class Workspace:
         structure, layout = self.shape.structure, self.shape.structure.layout()
         order = Places(self.L)
         where: list[NDArray[Any]] = []
-        for name, index in layout.views(np.arange(layout.size)).items():
+        numbers = np.arange(layout.size, dtype=np.float64)  # exact far beyond any network's size
+        for name, index in layout.views(numbers).items():
             index = np.swapaxes(index, -1, -2) if name == "V" else index
             width = structure.outputs if name == "c" else structure.hidden
-            padded = np.full((index.size // width, order.padded(width)), -1)
+            padded = np.full((index.size // width, order.padded(width)), -1, np.int64)
             padded[:, :width] = index.reshape(-1, width)
             self.offsets[name] = order.take(padded.size)
             where.append(padded.reshape(-1))

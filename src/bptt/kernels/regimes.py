@@ -21,7 +21,7 @@ from numba.extending import (
 
 from bptt.cells import CELLS, Cell
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
-from bptt.kernels.compiler import STRICT, part
+from bptt.kernels.compiler import OPTIONS, part
 from bptt.kernels.layout import MODELS, SAMPLES, UNITS, VIEW
 from bptt.kernels.simd import (
     broadcast,
@@ -36,8 +36,6 @@ from bptt.kernels.simd import (
     width,
 )
 from bptt.kernels.tile import loads, product, transpose
-
-OPTIONS: Any = {"fastmath": STRICT, "error_model": "numpy", "forceinline": True}
 
 
 class Kind(NamedTuple):

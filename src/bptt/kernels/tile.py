@@ -20,10 +20,9 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from bptt.kernels.compiler import address_of, part
+from bptt.kernels.compiler import COMPILER_OFF, address_of, inlined, part
 from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
 from bptt.kernels.vectors import (
-    COMPILER_OFF,
     FLAGS,
     I64,
     Vec,
@@ -35,6 +34,7 @@ from bptt.kernels.vectors import (
     multiply_add,
     operation,
     registers,
+    repeat,
     shuffle,
     store_vector,
     sum_of_lanes,
@@ -140,9 +140,8 @@ class _Tile:
         self.walks = [(cgutils.alloca_once(builder, I64), step) for step in (x_step, p_step)]
         for (place, _), start in zip(self.walks, (x_off, p_off), strict=True):
             builder.store(start, place)
-        whole = builder.and_(depth, ir.Constant(I64, -n))
-        step, zero_index = ir.Constant(I64, n), ir.Constant(I64, 0)
-        with cgutils.for_range_slice(builder, zero_index, whole, step, intp=I64):
+        zero_index = ir.Constant(I64, 0)
+        with repeat(builder, builder.ashr(depth, ir.Constant(I64, n.bit_length() - 1))):
             self._steps(range(n))
         # What is left is fewer than n: n / 2 if that many are left, then n / 4, each to chains of
         # their own.
@@ -356,7 +355,7 @@ def call_strip(
           p, p_col, p_step, depth, accumulate)  # fmt: skip
 
 
-@part
+@inlined
 def product(
     codes: Any, kind: int, m: Any, out: int, out_row: int, out_col: int, rows: int, vectors: int,
     last: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,

@@ -8,7 +8,7 @@ serves all.
 from numba.extending import register_jitable
 
 from bptt.functions import sqrt
-from bptt.kernels.compiler import STRICT, kernel, part
+from bptt.kernels.compiler import kernel, part
 from bptt.kernels.judge import judge, turn_back, turn_outputs, weigh_cases
 from bptt.kernels.layout import DERIVED
 from bptt.kernels.regimes import coefficient, copy, put_result, total, transfer
@@ -58,7 +58,7 @@ PREPARE, FORWARD, BACKWARD, UPDATE = 1, 2, 4, 8
 TRAIN = PREPARE | FORWARD | BACKWARD | UPDATE
 
 
-@part(fastmath=STRICT)
+@part
 def prepare(kind, plan, rule, m, k, row):
     """What happens before the gradient is taken."""
     if rule == 2 or rule == 4:
@@ -81,7 +81,7 @@ def coefficients(kind, k, m, row):
     )  # fmt: skip
 
 
-@part(fastmath=STRICT)
+@part
 def update(kind, plan, rule, m, k, row):
     """The update of every parameter by the rule of that number (`bptt.optimizers.RULES`)."""
     ks = coefficients(kind, k, m, row)
@@ -107,7 +107,7 @@ def update(kind, plan, rule, m, k, row):
         store(m, plan.s1 + i, s1)
 
 
-@part(fastmath=STRICT)
+@part
 def norm_of(kind, plan, m):
     """The Euclidean norm of the gradient; where squares would overflow, of smaller numbers."""
     norm = zero(m)
@@ -124,7 +124,7 @@ def norm_of(kind, plan, m):
     return norm
 
 
-@part(fastmath=STRICT)
+@part
 def clip(kind, plan, m, clip_value, clip_norm):
     """`bptt.optimizers.clip`: by value, then by norm; returns the norm before."""
     norm = norm_of(kind, plan, m)
@@ -162,12 +162,25 @@ def copy_weights(plan, m, derived):
                         put(m, place + lane, get(m, source + r * stride + c + lane))
 
 
-@part
-def iterate(
-    kind, codes, plan, work, m, views, parts, derived, rule, clips, k, x, ids, y, classes, lengths,
-    full, counted, apart, reset, carry, results, N, given,
+@kernel
+def train(
+    kind, codes_, plan, work, m_, views_, parts_, derived_, rule, clips, k_, x_, ids_, y_, classes_,
+    lengths_, full, counted, apart, reset_, carry, results_,
 ):  # fmt: skip
-    """See `train`. N: how many iterations; given: whether there are targets y."""
+    """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
+
+    work: what is done, of PREPARE, FORWARD, BACKWARD and UPDATE. x, y: values (N, B, T, ...);
+    ids, classes: whole numbers, likewise; lengths (N, B). Of models (M, N, ...): `apart` is how
+    many samples further the next lane's data lie (1 or N). carry: an iteration starts from the
+    state that the one before ended in, except where `reset` sets it back. full: every sequence has
+    all T steps. counted: how many steps count in the whole batch that this one is a shard of; 0: it
+    is no shard.
+    """
+    codes, m, views = pointer_to(codes_), pointer_to(m_), pointer_to(views_)
+    parts, derived, k = pointer_to(parts_), pointer_to(derived_), pointer_to(k_)
+    x, ids, y, classes = pointer_to(x_), pointer_to(ids_), pointer_to(y_), pointer_to(classes_)
+    lengths, reset, results = pointer_to(lengths_), pointer_to(reset_), pointer_to(results_)
+    N, given = reset_.size, y_.size > 0
     layers = plan.layers
     for n in range(N):
         sample = n if plan.lane else n * plan.B
@@ -222,25 +235,3 @@ def iterate(
                 for b in range(plan.outer):
                     state = get(parts, 7 * layer + 1) + b * plan.state_b
                     copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)
-
-
-@kernel
-def train(
-    kind, codes, plan, work, m, views, parts, derived, rule, clips, k, x, ids, y, classes, lengths,
-    full, counted, apart, reset, carry, results,
-):  # fmt: skip
-    """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
-
-    work: what is done, of PREPARE, FORWARD, BACKWARD and UPDATE. x, y: values (N, B, T, ...);
-    ids, classes: whole numbers, likewise; lengths (N, B). Of models (M, N, ...): `apart` is how
-    many samples further the next lane's data lie (1 or N). carry: an iteration starts from the
-    state that the one before ended in, except where `reset` sets it back. full: every sequence has
-    all T steps. counted: how many steps count in the whole batch that this one is a shard of; 0: it
-    is no shard.
-    """
-    iterate(
-        kind, pointer_to(codes), plan, work, pointer_to(m), pointer_to(views), pointer_to(parts),
-        pointer_to(derived), rule, clips, pointer_to(k), pointer_to(x), pointer_to(ids),
-        pointer_to(y), pointer_to(classes), pointer_to(lengths), full, counted, apart,
-        pointer_to(reset), carry, pointer_to(results), reset.size, y.size > 0,
-    )  # fmt: skip

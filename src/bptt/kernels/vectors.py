@@ -15,22 +15,23 @@ infinity keep their meaning.
 import functools
 import operator
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 from numba.np.numpy_support import as_dtype
 
+from bptt.kernels.compiler import COMPILER_OFF
+
 FLAGS = ("contract", "nsz")
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
-# Whether Numba runs as plain Python.
-COMPILER_OFF: bool = vars(config)["DISABLE_JIT"] != 0
 
 
 @functools.cache
@@ -171,6 +172,25 @@ def _suffix(kind: Any) -> str:
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c: fused where the processor can, a product and a sum where it cannot."""
     return call_llvm(builder, "fmuladd", c.type, [a, b, c])
+
+
+@contextmanager
+def repeat(builder: Any, count: Any) -> Iterator[None]:
+    """A loop of `count` rounds, without a counter. The compiler is kept from seeing how many rounds
+    there will be: it would unroll the loop, for which there are not enough registers."""
+    same = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0")
+    with builder.if_then(builder.icmp_signed(">", count, ir.Constant(I64, 0))):
+        before = builder.block
+        body, after = builder.append_basic_block("round"), builder.append_basic_block("rounds.end")
+        builder.branch(body)
+        builder.position_at_end(body)
+        left = builder.phi(I64)
+        left.add_incoming(count, before)
+        yield
+        rest = builder.call(same, [builder.sub(left, ir.Constant(I64, 1))])
+        left.add_incoming(rest, builder.block)
+        builder.cbranch(builder.icmp_signed(">", rest, ir.Constant(I64, 0)), body, after)
+        builder.position_at_end(after)
 
 
 def call_address(builder: Any, address: Any, values: list[Any]) -> None:

@@ -6,7 +6,7 @@ formed after the walk); inside the walk are only the recurrent product and the c
 Untied weights, a set for each step, are the same with as many sets of one step.
 """
 
-from bptt.kernels.compiler import STRICT, part
+from bptt.kernels.compiler import part
 from bptt.kernels.layout import (
     B_FORWARD,
     B_GRADIENT,
@@ -41,7 +41,7 @@ from bptt.kernels.simd import get, load, select, store, width, zero
 from bptt.kernels.tile import stores
 
 
-@part(fastmath=STRICT)
+@part
 def cells_forward(kind, plan, m, gates, states):
     """The cell's equations at one step: preactivations become gates, the next state is written."""
     lanes, plane, after = width(m), plan.plane, states + plan.state_t
@@ -52,7 +52,7 @@ def cells_forward(kind, plan, m, gates, states):
         stores(m, after + i, plane, s)
 
 
-@part(fastmath=STRICT)
+@part
 def cells_backward(kind, plan, m, gates, states, ds, dh):
     """The same back: gates become their derivatives da, ds moves from after the step to before."""
     lanes, plane, after = width(m), plan.plane, states + plan.state_t

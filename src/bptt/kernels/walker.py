@@ -1,6 +1,7 @@
 """A batch's walk through the kernels: arrays of the public shapes in and out, shards, threads."""
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.kernels import training
+from bptt.kernels.compiler import first_use
 from bptt.kernels.layout import MODELS, UNITS, Shape, Workspace
 from bptt.kernels.regimes import PRODUCTS, Kind
 from bptt.kernels.tile import addresses
@@ -28,23 +30,34 @@ MOST_SHARDS = 16
 
 @cache
 def threads() -> int:
-    """How many threads work at once: BPTT_THREADS, or else the processors this process may use."""
-    chosen = os.environ.get("BPTT_THREADS", "")
-    if chosen.isdigit() and int(chosen) > 0:
-        return int(chosen)
+    """How many threads work at once: BPTT_THREADS (or NUMBA_NUM_THREADS), or else as many as there
+    are processors that this process may use."""
+    for name in ("BPTT_THREADS", "NUMBA_NUM_THREADS"):
+        chosen = os.environ.get(name, "")
+        if chosen.isdigit() and int(chosen) > 0:
+            return int(chosen)
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+# Whether this thread is one of the pool's.
+_here = threading.local()
+
+
+def _enter() -> None:
+    _here.in_pool = True
 
 
 @cache
 def pool() -> ThreadPoolExecutor:
     """The threads; kernels release the interpreter's lock."""
-    return ThreadPoolExecutor(threads(), thread_name_prefix="bptt")
+    return ThreadPoolExecutor(threads(), thread_name_prefix="bptt", initializer=_enter)
 
 
 def each(function: Any, items: list[Any]) -> list[Any]:
-    """`function` of every item, on all threads, in order."""
-    if len(items) == 1 or threads() == 1:
+    """`function` of every item, on all threads, in order. What a thread of the pool asks for it
+    does itself: nobody might be free."""
+    if len(items) == 1 or threads() == 1 or getattr(_here, "in_pool", False):
         return [function(item) for item in items]
     return list(pool().map(function, items))
 
@@ -72,7 +85,10 @@ class Walker:
         self.shape, structure = shape, shape.structure
         self.dtype = np.dtype(structure.dtype)
         self.kind = Kind(shape.regime, (structure.cell, structure.activation))
-        self.codes = addresses(PRODUCTS[shape.regime], structure.dtype)
+        cell = "-".join((structure.cell, structure.activation, structure.dtype))
+        self.name = f"{shape.regime}-{cell}"
+        with first_use(f"{shape.regime}-products-{structure.dtype}"):
+            self.codes = addresses(PRODUCTS[shape.regime], structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
         self.spaces = [
             Workspace(replace(shape, B=end - start, optimizer=shape.optimizer and start == 0))
@@ -113,6 +129,11 @@ class Walker:
 
     def write_states(self, state: Array) -> None:
         """Put the states (layers, S, B, H) that a batch starts from into the workspaces."""
+        for space in self.spaces:  # between rows too, where a run that diverged may have left NaN
+            outer, per_step = space.values["outer"], space.values["state_t"]
+            for place in space.parts[:, 1]:
+                rows = space.m[place : place + outer * space.values["state_b"]]
+                rows.reshape(outer, -1, per_step)[:, 0] = 0
         for start, end, layer, view in self._states(0):
             view[:] = state[layer, :, start:end]
 
@@ -171,13 +192,20 @@ class Walker:
         """Call the kernel for n iterations; gives results (n, 4), or (n, 4, lanes) of models."""
         shape = (n, 4, space.L) if self.shape.regime == MODELS else (n, 4)
         results = np.zeros(shape, self.dtype)
+        with first_use(self.name):
+            self._train(space, work, data, carry, optimizer, k, apart, counted, results)
+        return results
+
+    def _train(
+        self, space: Workspace, work: int, data: "Data", carry: bool, optimizer: Optimizer,
+        k: Array, apart: int, counted: int, results: Array,
+    ) -> None:  # fmt: skip
         training.train(
             self.kind, self.codes, space.plan, work, space.m, space.views.reshape(-1),
             space.parts.reshape(-1), space.derived.reshape(-1), optimizer.rule.code,
             optimizer.clips, k.reshape(-1), data.x, data.ids, data.y, data.classes, data.lengths,
             data.full, counted, apart, data.reset, carry, results.reshape(-1),
         )  # fmt: skip
-        return results
 
     def walk(self, work: int, data: "Data", carry: bool, optimizer: Optimizer, k: Array) -> Array:
         """Go through the iterations of `data` (x of N batches, B samples each); results (N, 4)."""
@@ -210,7 +238,7 @@ class Walker:
             return self.call(space, passes, part, 1, carry, optimizer, k, counted=int(rows))
 
         found = each(one, list(range(len(self.spaces))))
-        results = np.sum([row[0].astype(np.float64) for row in found], axis=0)
+        results: Array = np.sum([row[0].astype(np.float64) for row in found], axis=0)
         if work & training.BACKWARD:
             g = first.m[first.values["g"] : first.values["g"] + first.size]
             for space in self.spaces[1:]:

@@ -28,6 +28,8 @@ CARRIES = ("room", "wrap")
 ORDERS = ("in_turn", "shuffled", "sliding")
 # Up to this many steps operands are drawn as machine integers, beyond it word by word.
 MACHINE_STEPS = 62
+# How many pairs a stream draws at a time, at least.
+DRAWN_AHEAD = 512
 # SPREAD[octet] has bit i of the octet at bit 2i, so that a | b << 1 interleaves two numbers.
 SPREAD = sum(((np.arange(256) >> i & 1) << 2 * i for i in range(8)), np.zeros(256, int)).astype(
     np.uint16
@@ -252,6 +254,14 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             grid = np.stack(np.meshgrid(part, numbers, indexing="ij"), axis=-1).reshape(-1, 2)
             yield self.sequences(words_of(grid, self.steps))
 
+    def lowest_bits(self) -> Iterator[NDArray[np.int64]]:
+        """For each step t of the task, the different values of the lowest t + 1 bits of the
+        operands that it draws, sorted."""
+        smallest, largest = self.operand_range()
+        numbers = np.arange(smallest, largest + 1)
+        for step in range(self.steps):
+            yield np.unique(numbers & ((2 << step) - 1))
+
     def long_pairs(self, bits: int, count: int, seed: int) -> tuple[Bits, Bits]:
         """Inputs and targets of `count` random pairs of any number of bits, to test beyond the
         trained length; of the task's own number, operands are from `low` up to `high`."""
@@ -291,19 +301,49 @@ class AdditionStream:
                     f"batch {batch} is larger than the {task.pairs} pairs: make it smaller"
                 )
             self.fixed = task.draw_pairs(self.rng, task.pairs)
+        self._draw_afresh()
+
+    def _draw_afresh(self) -> None:
+        """Nothing has been drawn ahead: the next pairs come from the generator as it stands."""
+        self._ahead: Words = np.empty((0, 2, 1), np.uint32)
+        self._used, self._before = 0, self.rng.bit_generator.state
 
     def draw(self, iterations: int) -> Batch:
         """See `Stream.draw`."""
+        batch = self.draw_many([self], iterations)
+        return Batch(batch.x[0], batch.y[0])
+
+    @staticmethod
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
+        """See `Stream.draw_many`: the pairs of each by itself, their bits together."""
+        first = streams[0]
+        operands = np.concatenate([stream._pairs(iterations) for stream in streams])
+        x, y = first.task.sequences(operands)
+        shape = (len(streams), iterations, first.batch, first.task.steps)
+        return Batch(
+            x.astype(first.dtype).reshape(*shape, 2), y.astype(first.dtype).reshape(*shape, 1)
+        )
+
+    def _pairs(self, iterations: int) -> Words:
+        """The pairs of the next iterations, (iterations * B, 2, W)."""
         if self.fixed is None:
-            operands = self.task.draw_pairs(self.rng, iterations * self.batch)
+            operands = self._fresh(iterations * self.batch)
         else:
             operands = self.fixed[self._choice(len(self.fixed), iterations)]
         self.iteration += iterations
-        x, y = self.task.sequences(operands)
-        shape = (iterations, self.batch, self.task.steps)
-        return Batch(
-            x.astype(self.dtype).reshape(*shape, 2), y.astype(self.dtype).reshape(*shape, 1)
-        )
+        return operands
+
+    def _fresh(self, count: int) -> Words:
+        """The next fresh pairs. They are drawn many at a time, for a call costs as much as
+        hundreds of them."""
+        left = self._ahead[self._used :]
+        if count <= len(left):
+            self._used += count
+            return left[:count]
+        self._before, self._used = self.rng.bit_generator.state, count - len(left)
+        self._ahead = self.task.draw_pairs(self.rng, max(DRAWN_AHEAD, self._used))
+        right = self._ahead[: self._used]
+        return np.concatenate([left, right]) if len(left) else right
 
     def _choice(self, pairs: int, iterations: int) -> NDArray[np.intp]:
         """Which of the fixed pairs the next iterations take (iterations * B,)."""
@@ -321,7 +361,10 @@ class AdditionStream:
 
     def state(self) -> dict[str, Any]:
         """See `Stream.state`."""
-        return {"iteration": self.iteration, "rng": self.rng.bit_generator.state}
+        rng = np.random.default_rng()  # as it would stand if nothing had been drawn ahead
+        rng.bit_generator.state = self._before
+        self.task.draw_pairs(rng, self._used)
+        return {"iteration": self.iteration, "rng": rng.bit_generator.state}
 
     def restore(self, state: dict[str, Any]) -> None:
         """See `Stream.restore`; on a stream of the same task, seed and batch."""
@@ -330,6 +373,7 @@ class AdditionStream:
             self.rng.bit_generator.state = state["rng"]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BpttError(f"the state of the data stream cannot be read: {error!r}") from None
+        self._draw_afresh()
         if iteration < 0:
             raise BpttError(f"the data stream cannot stand at iteration {iteration}")
         self.iteration = iteration

@@ -1,5 +1,6 @@
 """What every task has: the shape of its data, a stream of batches, and a description of itself."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +23,37 @@ class Batch:
     lengths: NDArray[np.intp] | None = None
     reset: NDArray[np.bool_] | None = None
 
+    def filled(self, axes: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """lengths and reset, made where they are None; `axes`: how many axes there are up to B."""
+        lead = self.x.shape[:axes]
+        lengths, reset = self.lengths, self.reset
+        if lengths is None:
+            lengths = np.full(lead, self.x.shape[axes], np.intp)
+        return lengths, np.ones(lead[:-1], np.bool_) if reset is None else reset
+
+    def __getitem__(self, place: int | slice) -> "Batch":
+        """Some of the iterations, by a slice; or, by a number, the data of one of the models that
+        `Stream.draw_many` has put together."""
+        lengths, reset = self.lengths, self.reset
+        return Batch(
+            self.x[place],
+            self.y[place],
+            None if lengths is None else lengths[place],
+            None if reset is None else reset[place],
+        )
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """The batches of M models of equal shapes as one: every array has a new first axis M."""
+    lengths = [batch.lengths for batch in batches if batch.lengths is not None]
+    resets = [batch.reset for batch in batches if batch.reset is not None]
+    return Batch(
+        np.stack([batch.x for batch in batches]),
+        np.stack([batch.y for batch in batches]),
+        np.stack(lengths) if lengths else None,
+        np.stack(resets) if resets else None,
+    )
+
 
 class Stream(Protocol):
     """A place in a task's endless data. The data of iteration k depend on the seed and k alone,
@@ -29,6 +61,11 @@ class Stream(Protocol):
 
     def draw(self, iterations: int) -> Batch:
         """The next iterations' data."""
+
+    @staticmethod
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
+        """The next iterations of M streams of this kind whose batches have equal shapes: every
+        array has a first axis M, and each stream's data are those that `draw` gives."""
 
     def state(self) -> dict[str, Any]:
         """Where the stream stands, as plain values that JSON can hold (integers of any size)."""

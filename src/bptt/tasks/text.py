@@ -17,6 +17,7 @@ import hashlib
 import math
 import sys
 from codecs import BOM_UTF8
+from collections.abc import Sequence
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bptt.errors import BpttError, quoted_list
-from bptt.tasks.task import Batch
+from bptt.tasks.task import Batch, stacked
 
 NEWLINES = ("keep", "space")
 RESTS = ("keep", "drop")
@@ -260,6 +261,11 @@ class TextStream:
         y = np.moveaxis(self.ids[:, places + 1], 0, 1)
         lengths = np.repeat(self.lengths[numbers][:, None], self.batch, axis=1)
         return Batch(x, y, lengths, numbers == 0)
+
+    @staticmethod
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
+        """See `Stream.draw_many`."""
+        return stacked([stream.draw(iterations) for stream in streams])
 
     def state(self) -> dict[str, Any]:
         """See `Stream.state`."""

@@ -1,0 +1,174 @@
+"""`bptt study report`, `compare` and `export`: what a study's results say."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bptt.errors import BpttError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from bptt.studies.execution import Results
+    from bptt.studies.page import Section
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A study's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+TABLES = (".csv", ".parquet")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `bptt study`."""
+    for name, command in (("report", report), ("compare", compare), ("export", export)):
+        app.command(name)(command)
+
+
+def report(folder: Folder, as_json: Json = False) -> None:
+    """Answer with statistics: a table here, and a page with figures in the study's folder."""
+    from bptt.studies.answers import records, summary
+    from bptt.studies.report import study_page, text_table
+
+    results, frame = _load(folder)
+    page = study_page(
+        frame, results.curves if results.study.curves else None, results.study.name or folder.name,
+        _details(results, frame), _unit(results),
+    )  # fmt: skip
+    missing = _missing(results)
+    files = page.write(folder)
+    table = summary(frame)
+    if as_json:
+        values = {
+            "folder": str(folder), "findings": page.findings, "missing": results.missing,
+            "settings": records(table), "files": [str(file) for file in files],
+        }  # fmt: skip
+        print(json.dumps(values))
+        return
+    print(text_table(table), *([missing] if missing else []), *page.findings, sep="\n")
+    print(f"page    {files[0]}")
+
+
+def compare(
+    folder: Folder,
+    first: Annotated[str, typer.Argument(metavar="A", help="A setting's number or label.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    as_json: Json = False,
+) -> None:
+    """Compare two settings: differences with 95 % intervals."""
+    from bptt.studies.answers import plain
+    from bptt.studies.comparison import compare as compared
+
+    found = compared(_load(folder)[1], first, second)
+    print(json.dumps(plain(found.as_dict())) if as_json else found)
+
+
+def export(
+    folder: Folder,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="A .csv or .parquet file.")],
+    curves: Annotated[
+        bool, typer.Option("--curves", help="The learning curves instead, one row a record.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the results, one row a run, into a CSV or Parquet file."""
+    from bptt.runs import write_file
+
+    kind = to.suffix.lower()
+    if kind not in TABLES:
+        raise BpttError(f"'{to}' ends in '{kind}': give a file that ends in .csv or .parquet")
+    results, frame = _load(folder)
+    if curves and not results.study.curves:
+        raise BpttError(f"'{folder}' keeps no learning curves: run the study with curves = true")
+    table = results.curves if curves else frame
+    write_file(to, csv(table) if kind == ".csv" else parquet(table))
+    values = {"file": str(to), "rows": len(table)}
+    print(json.dumps(values) if as_json else f"{len(table):,} rows in {to}")
+
+
+def csv(table: "pandas.DataFrame") -> bytes:
+    """A table as a CSV file's content: numbers to the last digit, what is missing empty."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def parquet(table: "pandas.DataFrame") -> bytes:
+    """A table as a Parquet file's content; columns that mix types become text.
+
+    Raises BpttError if pyarrow is not installed.
+    """
+    import io
+    from importlib.util import find_spec
+
+    if find_spec("pyarrow") is None:
+        raise BpttError("Parquet needs pyarrow: pip install 'bptt[parquet]', or write a .csv file")
+    mixed = [
+        name
+        for name in table
+        if table[name].dtype == object and len(set(map(type, table[name].dropna()))) > 1
+    ]
+    buffer = io.BytesIO()
+    table = table.copy()
+    for name in mixed:
+        table[name] = table[name].map(str, na_action="ignore")
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _load(folder: Path) -> "tuple[Results, pandas.DataFrame]":
+    """A study's results and their table. Raises BpttError for a folder without a finished run."""
+    from bptt.studies import load
+
+    results = load(folder)
+    frame = results.frame
+    if frame.empty:
+        raise BpttError(f"'{folder}' has no finished run yet: run the study first")
+    return results, frame
+
+
+def _missing(results: "Results") -> str:
+    """A line that says how much of the study is not there yet."""
+    if not results.missing:
+        return ""
+    return f"{results.missing:,} runs of the study are missing: 'bptt study ... --resume' adds them"
+
+
+def _unit(results: "Results") -> str:
+    """The unit of the loss, where all settings have one."""
+    losses = {each.settings.structure.loss for each in results.store.settings}
+    units = {"squared": "squared error / 2", "cross_entropy": "nats"}
+    return units.get(losses.pop(), "") if len(losses) == 1 else ""
+
+
+def _details(results: "Results", frame: Any) -> "list[Section]":
+    """How the study can be run again, and with what it was."""
+    from bptt.studies.page import Code, Section, Text
+    from bptt.studies.store import DECLARATION
+
+    given = {
+        name: value
+        for name, value in results.study.as_dict().items()
+        if value not in ({}, [], "", None)
+    }
+    versions = ", ".join(sorted(frame["version"].unique()))
+    missing = _missing(results)
+    return [
+        Section(
+            "How to get this again",
+            [
+                *([Text(missing)] if missing else []),
+                Text(
+                    f"bptt {versions}; the seeds fix every number of the table but the time. "
+                    f"{frame['seconds'].sum():,.0f} seconds of training in all. In Python, with "
+                    f"this declaration (also in {DECLARATION}) as study.json:"
+                ),
+                Code(
+                    "import json, bptt\n"
+                    'study = bptt.Study(**json.load(open("study.json")))\n'
+                    'results = study.run("again")\n'
+                    "print(results.frame)",
+                    "python",
+                ),
+                Code(json.dumps(given, indent=2), "json"),
+            ],
+        )
+    ]

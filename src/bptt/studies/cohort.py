@@ -1,0 +1,255 @@
+"""Many runs of equal shapes, trained in lockstep.
+
+What a run is, and what its numbers mean, is `bptt.training`'s. Here only the work is shared: one
+draw of data, one call of the engine, one check for finite numbers and one summary for all models,
+each of them row by row, so that a run's numbers do not depend on its neighbours. A model that has
+ended leaves its row to the next one that waits.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.engines import Chunk, Engine
+from bptt.evaluation import evaluate
+from bptt.parameters import Array
+from bptt.records import counted_steps, summarise
+from bptt.settings import Settings, Stop
+from bptt.tasks import Addition, Text
+from bptt.tasks.task import Batch
+from bptt.training import Pace, Training
+
+# Models side by side at most: enough that what a call costs in Python is shared by many.
+WIDTH = 256
+# How many numbers of one kind (data of a call, results up to a record, weights) there may be.
+COHORT_NUMBERS = 2_000_000
+SOLVED = ("exact", "loss", "smooth loss", "accuracy", "wrong")
+
+
+class Member(Training):
+    """A run of a study: a training whose engine calls are those of `Engine.train_many`, so that
+    alone it has the numbers that it has in company.
+
+    digest: of its setting. solved_at: the iteration of the record at which the criterion,
+    `settings.stop`, was first met; go_on: train on nevertheless; verdict_wanted: whether the task's
+    own test is made at the end.
+    """
+
+    def __init__(
+        self,
+        digest: str,
+        settings: Settings,
+        task: Addition | Text,
+        trainer: Engine,
+        tester: Engine,
+        go_on: bool = False,
+        verdict_wanted: bool = True,
+    ) -> None:
+        super().__init__(settings, task, tester)
+        self.digest = digest
+        self.trainer, self.go_on, self.verdict_wanted = trainer, go_on, verdict_wanted
+        self.solved_at: int | None = None
+
+    def _train(self, batch: Batch) -> Chunk:
+        structure, optimizer = self.settings.structure, self.settings.optimizer
+        lengths, reset = batch.filled(2)
+        return self.trainer.train_many(
+            structure, [optimizer], [self.learner], batch.x[None], batch.y[None],
+            lengths[None], reset[None],
+        )[0]  # fmt: skip
+
+    def ended(self) -> bool:
+        """Whether the run is over, looked at after a record; `reason` then tells why."""
+        self.reason = self.why_stop()
+        if self.reason in SOLVED:
+            self.solved_at = self.learner.iteration
+            if not self.go_on:
+                return True
+            # The criterion has been met; what is left are the iterations.
+            self.settings = msgspec.structs.replace(self.settings, stop=Stop(exact=False))
+            self.verdict, self.reason = None, self.why_stop()
+        return bool(self.reason)
+
+    def conclude(self) -> None:
+        """Test the network to the end, if that is wanted and has not been done."""
+        if self.verdict_wanted and self.verdict is None and not self.divergence:
+            self.verdict = evaluate(self.network, self.task)
+
+
+def width_for(settings: Settings, record_every: int, task: Addition | Text) -> int:
+    """How many models of that shape are trained side by side, so that the memory is bounded."""
+    data = settings.batch * task.steps * (2 if task.ids else task.inputs + task.outputs)
+    largest = max(data, record_every, settings.structure.layout().size)
+    return max(1, min(WIDTH, COHORT_NUMBERS // largest))
+
+
+class Cohort:
+    """Runs of one structure, batch, number of steps and kind of optimizer, in lockstep.
+
+    waiting: makes the runs, one after another, when there is room for them. width: how many are
+    trained side by side at most. record_every: the largest of all that wait.
+    """
+
+    def __init__(self, waiting: Iterator[Member], width: int, record_every: int) -> None:
+        self._waiting = waiting
+        self._members: list[Member] = []
+        self._pace = Pace(COHORT_NUMBERS)
+        first = next(waiting)
+        shape = (width, first.learner.theta.size)
+        self._flat = [np.zeros(shape, first.learner.theta.dtype) for _ in range(3)]
+        # Loss, wrong, exact, norm and steps of the iterations since a model's last record.
+        self._results = np.zeros((5, width, record_every))
+        self._filled = np.zeros(width, np.intp)
+        for row, member in enumerate(chain([first], islice(waiting, width - 1))):
+            self._members.append(member)
+            self._place(member, row)
+
+    def _place(self, member: Member, row: int) -> None:
+        """Move a run's numbers into a row, where the engine finds them from now on."""
+        learner = member.learner
+        for array, name in zip(self._flat, ("theta", "s0", "s1"), strict=True):
+            array[row] = getattr(learner, name)
+            setattr(learner, name, array[row])
+        member.network.theta = learner.theta
+        self._members[row] = member
+
+    def ended(self, interrupted: Callable[[], bool] = lambda: False) -> Iterator[Member]:
+        """Train, giving each run when it is over; it may be used until the next one is asked for.
+
+        Stops early, with runs unfinished, once `interrupted` says so.
+        """
+        while self._members and not interrupted():
+            for row in sorted(self._advance(), reverse=True):
+                member = self._members[row]
+                started = time.perf_counter()
+                over = member.ended()
+                if over:
+                    member.conclude()
+                member.seconds += time.perf_counter() - started
+                if over:
+                    yield member
+                    self._replace(row)
+
+    def seconds_an_iteration(self, calls: int) -> float:
+        """What an iteration of one model takes, after some calls of the engine."""
+        for _ in range(calls):
+            self._advance()
+        return self._pace.seconds
+
+    def _replace(self, row: int) -> None:
+        """Give a row to the next run that waits; or else to the last one, to leave no gap."""
+        member = next(self._waiting, None)
+        self._filled[row] = 0
+        if member is not None:
+            self._place(member, row)
+            return
+        last = self._members.pop()
+        if row < len(self._members):
+            place = len(self._members)
+            self._filled[row] = self._filled[place]
+            self._results[:, row] = self._results[:, place]
+            self._place(last, row)
+
+    def _advance(self) -> list[int]:
+        """One call of the engine; gives the rows that have come to a record or diverged."""
+        members, first = self._members, self._members[0]
+        structure, models = first.settings.structure, len(self._members)
+        most = min(member.until_record() for member in members)
+        count = self._pace.count(most, first.numbers_an_iteration(), models)
+        started = time.perf_counter()
+        before = self._standing()
+        batch = first.stream.draw_many([member.stream for member in members], count)
+        chunks = first.trainer.train_many(
+            structure,
+            [member.settings.optimizer for member in members],
+            [member.learner for member in members],
+            batch.x, batch.y, *batch.filled(3),
+        )  # fmt: skip
+        results = np.empty((5, models, count))
+        for index, name in enumerate(("loss", "wrong", "exact", "norm")):
+            np.stack([getattr(chunk, name) for chunk in chunks], out=results[index], casting="safe")
+        results[4] = counted_steps(structure, batch.x.shape[:4], batch.lengths)
+        finite = np.isfinite(results[::3]).all(axis=(0, 2))  # losses and norms
+        finite &= np.isfinite(self._flat[0][:models]).all(axis=1)
+        diverged = np.flatnonzero(~finite).tolist()
+        for row in diverged:
+            self._go_back(row, before, count)
+            self._diverge(row, batch[row])
+        due = self._keep(results, set(diverged))
+        elapsed = time.perf_counter() - started
+        self._pace.learn(elapsed, count, models)
+        for member in members:
+            member.seconds += elapsed / models
+        self._record(due)
+        return diverged + due
+
+    def _standing(self) -> tuple[list[Array], list[Array | None]]:
+        """Copies of all numbers that training changes."""
+        models = len(self._members)
+        states = [member.learner.state for member in self._members]
+        return (
+            [array[:models].copy() for array in self._flat],
+            [None if state is None else state.copy() for state in states],
+        )
+
+    def _go_back(
+        self, row: int, before: tuple[list[Array], list[Array | None]], count: int
+    ) -> None:
+        """Undo the last call for one run."""
+        flat, states = before
+        for array, then in zip(self._flat, flat, strict=True):
+            array[row] = then[row]
+        learner = self._members[row].learner
+        learner.state = states[row]
+        learner.iteration -= count
+
+    def _diverge(self, row: int, batch: Batch) -> None:
+        """End a run that a call has spoilt: do what is good of it, and make the last record."""
+        member, filled = self._members[row], self._filled[row]
+        loss, wrong, exact, norm, steps = self._results[:, row, :filled]
+        member.pending.add(Chunk(loss, wrong, exact, norm), steps)
+        member.find_divergence(batch)
+        if member.pending.loss:
+            member.record()
+
+    def _keep(self, results: NDArray[np.float64], without: set[int]) -> list[int]:
+        """Put a call's results beside those before; gives the rows that have come to a record."""
+        count = results.shape[2]
+        models = len(self._members)
+        for filled, rows in _alike(self._filled[:models]):
+            self._results[:, :models][:, rows, filled : filled + count] = results[:, rows]
+        self._filled[:models] += count
+        return [
+            row for row, member in enumerate(self._members)
+            if row not in without and member.at_record()
+        ]  # fmt: skip
+
+    def _record(self, due: list[int]) -> None:
+        """Make the records of these rows."""
+        settings = self._members[0].settings
+        all_due = len(due) == len(self._members)
+        rows = slice(0, len(due)) if all_due else np.array(due, np.intp)
+        members = [self._members[row] for row in due]
+        smooth = np.array([member.smooth_loss for member in members])
+        results = self._results[:, rows]
+        for filled, chosen in _alike(self._filled[rows]):
+            columns = summarise(
+                settings.structure, settings.batch, results[:, chosen, :filled], smooth[chosen]
+            )
+            values = zip(*(column.tolist() for column in columns.values()), strict=True)
+            for number, each in zip(np.arange(len(due))[chosen], values, strict=True):
+                members[number].take_record(dict(zip(columns, each, strict=True)))
+        self._filled[rows] = 0
+
+
+def _alike(counts: NDArray[np.intp]) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:
+    """The places of each number in `counts`; a slice, which copies nothing, if it is one only."""
+    if counts.size and (counts == counts[0]).all():
+        yield int(counts[0]), slice(None)
+        return
+    for count in np.unique(counts).tolist():
+        yield count, np.flatnonzero(counts == count)

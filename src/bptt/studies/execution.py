@@ -1,0 +1,239 @@
+"""Running a study: what is missing is cut into units of work, and rows come back.
+
+Units are made as they are needed, so large that each takes a few seconds by what the units before
+have taken, and so small that no worker is idle at the end. How runs are put into units, where and
+in which order these are done changes no number.
+"""
+
+import os
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bptt.errors import BpttError
+from bptt.interrupts import interrupts
+from bptt.studies.declaration import Study
+from bptt.studies.expansion import Setting, groups_of, run_name
+from bptt.studies.planning import seconds_of_a_run
+from bptt.studies.progress import StudyProgress
+from bptt.studies.store import Row, Store
+from bptt.studies.work import Unit
+
+if TYPE_CHECKING:
+    import pandas
+
+# A unit is to take about this long: scheduling costs milliseconds, and what is lost when a worker
+# is lost is little.
+UNIT_SECONDS = 3.0
+MOST_RUNS_A_UNIT = 4096
+# Runs are handed out by this many where there are enough: what fills the vectors of a processor.
+LANES = 16
+
+
+class Results:
+    """What a study has come to: `study`, `store`, and the tables. reason: 'done', 'interrupted' or
+    'time'; missing: how many runs are not finished."""
+
+    def __init__(self, store: Store, reason: str = "done", missing: int = 0) -> None:
+        self.store, self.study = store, store.study
+        self.reason, self.missing = reason, missing
+
+    @property
+    def frame(self) -> "pandas.DataFrame":
+        """One row a finished run: run, setting, label, the varied fields, seed, status, ...; see
+        docs/studies.md."""
+        return self.store.frame()
+
+    @property
+    def curves(self) -> "pandas.DataFrame":
+        """One row a record, if the study keeps curves."""
+        return self.store.curves()
+
+    def __repr__(self) -> str:
+        return f"Results({len(self.store.done()):,} runs, {self.reason}, {self.missing:,} missing)"
+
+
+def load(folder: str | Path) -> Results:
+    """The results in a study's folder, finished or not."""
+    store = open_store(Path(folder))
+    return Results(store, missing=sum(map(len, missing_runs(store, None))))
+
+
+def open_store(folder: Path) -> Store:
+    """The store in a folder. Raises BpttError if there is none."""
+    from bptt.runs import read_json
+    from bptt.studies.store import DECLARATION
+
+    if not (folder / DECLARATION).exists():
+        raise BpttError(f"'{folder}' is not a study: it has no {DECLARATION}; name its folder")
+    return Store(Study.from_dict(read_json(folder / DECLARATION)), folder)
+
+
+def merge(folders: Sequence[Path], out: Path) -> Results:
+    """Put the finished runs of several folders of one study into one folder.
+
+    Raises BpttError if they do not hold the same study.
+    """
+    stores = [open_store(folder) for folder in folders]
+    for folder, store in zip(folders, stores, strict=True):
+        if store.study != stores[0].study:
+            raise BpttError(f"'{folder}' holds another study than '{folders[0]}': merge it apart")
+    whole = Store(stores[0].study, out)
+    for store in stores:
+        rows = store.rows()
+        while part := list(islice(rows, 10_000)):
+            whole.add(part)
+        store.close()
+    return Results(whole, missing=sum(map(len, missing_runs(whole, None))))
+
+
+class Group:
+    """The runs of one shape that wait, and what has been learnt of their time."""
+
+    def __init__(self, runs: list[tuple[Setting, int]]) -> None:
+        self.waiting = deque(runs)
+        self.seconds, self.learnt = seconds_of_a_run(runs[0][0].settings), False
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def size(self, workers: int) -> int:
+        """How many runs the next unit has."""
+        waiting = len(self.waiting)
+        if waiting < LANES * workers:
+            return -(-waiting // workers)
+        fair = -(-waiting // (2 * workers * LANES)) * LANES
+        # The first units find out how long a run takes.
+        seconds = UNIT_SECONDS if self.learnt else UNIT_SECONDS / 4
+        wanted = int(seconds / max(self.seconds, 1e-9)) // LANES * LANES
+        return max(LANES, min(wanted, fair, MOST_RUNS_A_UNIT))
+
+    def take(self, study: Study, workers: int) -> Unit:
+        """The next unit."""
+        parts: dict[str, tuple[Setting, list[int]]] = {}
+        for _ in range(self.size(workers)):
+            setting, seed = self.waiting.popleft()
+            parts.setdefault(setting.digest, (setting, []))[1].append(seed)
+        return Unit(
+            [(digest, each.settings, seeds) for digest, (each, seeds) in parts.items()],
+            study.stop_when_solved, study.verdict, study.lengths, study.curves,
+        )  # fmt: skip
+
+    def learn(self, rows: list[Row], seconds_at: int) -> None:
+        """Take the mean time of finished runs into account."""
+        mean = sum(row.values[seconds_at] for row in rows) / len(rows)
+        self.seconds = (self.seconds + mean) / 2 if self.learnt else mean
+        self.learnt = True
+
+
+def in_shard(name: str, shard: tuple[int, int] | None) -> bool:
+    """Whether a run belongs to shard (k, n), k from 1 to n; by its name alone."""
+    return shard is None or zlib.crc32(name.encode()) % shard[1] == shard[0] - 1
+
+
+def missing_runs(store: Store, shard: tuple[int, int] | None) -> list[list[tuple[Setting, int]]]:
+    """The runs that are not finished, by group; groups whose runs take long come first."""
+    done, seeds = store.done(), store.study.seed_list()
+    groups = []
+    for group in groups_of(store.settings):
+        runs = [
+            (each, seed)
+            for each in group
+            for seed in seeds
+            if (each.digest, seed) not in done and in_shard(run_name(each.digest, seed), shard)
+        ]
+        if runs:
+            groups.append(runs)
+    return sorted(groups, key=lambda runs: -seconds_of_a_run(runs[0][0].settings))
+
+
+class Workers(Protocol):
+    """What does units: this process, others, or a cluster's."""
+
+    count: int
+
+    def submit(self, unit: Unit) -> Any:
+        """Begin a unit; gives a token for it."""
+
+    def finished(self) -> Iterator[tuple[Any, list[Row]]]:
+        """Wait a little; tokens and rows of units that have ended."""
+
+    def stop(self) -> None:
+        """End the units in hand soon; what of them is finished still comes."""
+
+
+def run_study(
+    study: Study,
+    folder: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    client: Any = None,
+    resume: bool = False,
+    shard: tuple[int, int] | None = None,
+    progress: bool | None = None,
+) -> Results:
+    """Train all runs of a study that are not finished yet.
+
+    folder: where results are kept, by default in memory only. workers: processes, by default one a
+    core (1: this process alone). client: a `distributed.Client`, whose workers are used instead.
+    resume: go on in a folder that holds this study already. shard (k, n): only the k-th of n parts.
+    progress: whether it is shown on standard error, by default if that is a terminal. Ctrl-C ends
+    the work and keeps what is finished; `Results.reason` is then 'interrupted'.
+    """
+    if shard is not None and not 1 <= shard[0] <= shard[1]:
+        raise BpttError(f"shard {shard[0]}/{shard[1]} must be from 1/{shard[1]} on, as 3/16")
+    if workers is not None and workers < 1:
+        raise BpttError(f"workers {workers} must be at least 1")
+    store = Store(study, Path(folder) if folder else None, resume)
+    groups = [Group(runs) for runs in missing_runs(store, shard)]
+    total = sum(map(len, groups))
+    with interrupts() as received, StudyProgress(total, progress) as shown:
+        if not total:
+            return Results(store)
+        with _workers(groups, workers, client, received) as team:
+            reason = _drive(store, groups, team, received, shown)
+    return Results(store, reason, sum(map(len, missing_runs(store, shard))))
+
+
+def _workers(groups: list[Group], workers: int | None, client: Any, received: list[int]) -> Any:
+    """The workers that fit the arguments; few runs are not worth starting processes for."""
+    from bptt.studies.workers import ClusterWorkers, LocalWorkers, ThisProcess
+
+    if client is not None:
+        return ClusterWorkers(client)
+    count = workers or os.cpu_count() or 1
+    runs = sum(map(len, groups))
+    if count == 1 or runs == 1:
+        return ThisProcess(received)
+    return LocalWorkers(min(count, runs))
+
+
+def _drive(
+    store: Store, groups: list[Group], team: Workers, received: list[int], shown: StudyProgress
+) -> str:
+    """Hand out units and store rows until nothing is left, or it is time to stop."""
+    started, study = time.monotonic(), store.study
+    seconds_at = list(store.columns).index("seconds")
+    running: dict[Any, Group] = {}
+    reason = "done"
+    while running or any(groups):
+        late = study.seconds is not None and time.monotonic() - started >= study.seconds
+        if (received or late) and reason == "done":
+            reason = "interrupted" if received else "time"
+            groups = []
+            if received:
+                team.stop()
+        while len(running) < 2 * team.count and any(groups):
+            group = next(each for each in groups if len(each))
+            running[team.submit(group.take(study, team.count))] = group
+        for token, rows in team.finished():
+            group = running.pop(token)
+            if rows:
+                store.add(rows)
+                group.learn(rows, seconds_at)
+                shown.add(rows)
+    return reason

@@ -1,0 +1,163 @@
+"""How much work a study is: runs, groups of equal shapes, and an estimate of the time."""
+
+import os
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+from bptt.settings import Settings
+from bptt.studies.expansion import Setting, groups_of, settings_of
+
+if TYPE_CHECKING:
+    from bptt.studies.declaration import Study
+
+# The stated model: so much for each iteration, and for each number that a weight takes part in,
+# forward and backward. From one core of a machine of 2026; it may be several times off.
+SECONDS_AN_ITERATION = 5e-7
+SECONDS_A_PRODUCT = 1e-9
+# The reference engine calls NumPy some dozen times a step.
+SECONDS_A_REFERENCE_STEP = 1e-4
+# Of more groups than this only the longest are measured.
+MOST_MEASURED = 12
+
+
+def seconds_of_a_run(settings: Settings) -> float:
+    """What all iterations of a run take by the stated model, on one core."""
+    structure = settings.structure
+    steps = settings.make_task().steps
+    weights = structure.layout().size / (1 if structure.tied else structure.steps)
+    products = 3 * settings.batch * steps * weights
+    seconds = SECONDS_AN_ITERATION + SECONDS_A_PRODUCT * products
+    if settings.engine == "reference":
+        seconds += SECONDS_A_REFERENCE_STEP * steps * structure.layers
+    return settings.iterations * seconds
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """The runs of one shape. seconds: on one core, if every run uses all its iterations; measured:
+    by a short timing, or else by the model."""
+
+    what: str
+    settings: int
+    runs: int
+    iterations: int
+    seconds: float
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study amounts to. seconds: an upper estimate on `workers` cores, for runs that solve
+    their task or diverge end early."""
+
+    settings: int
+    seeds: int
+    runs: int
+    groups: list[GroupPlan]
+    workers: int
+
+    @property
+    def seconds(self) -> float:
+        """The estimate for the whole study."""
+        return sum(group.seconds for group in self.groups) / self.workers
+
+    @property
+    def source(self) -> str:
+        """Where the estimate comes from."""
+        count = sum(group.measured for group in self.groups)
+        if not count:
+            return "by the model of docs/studies.md"
+        rest = "" if count == len(self.groups) else ", the others by the model, set right by these"
+        return f"by a short timing of {count} of {len(self.groups)} groups{rest}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "settings": self.settings, "seeds": self.seeds, "runs": self.runs,
+            "groups": [vars(group) for group in self.groups], "workers": self.workers,
+            "seconds": self.seconds, "source": self.source,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.runs:,} runs: {self.settings:,} settings x {self.seeds:,} seeds, "
+            f"in {len(self.groups):,} groups of equal shapes"
+        ]
+        lines += [
+            f"  {group.runs:,} runs of {group.what}: {group.iterations:,} iterations in all, "
+            f"at most {duration(group.seconds)} of one core"
+            for group in self.groups[:MOST_MEASURED]
+        ]
+        if len(self.groups) > MOST_MEASURED:
+            lines.append(f"  and {len(self.groups) - MOST_MEASURED:,} groups more")
+        lines.append(
+            f"at most {duration(self.seconds)} on {self.workers} cores, {self.source}; "
+            "less where runs solve their task or diverge early"
+        )
+        return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for limit, unit in ((60.0, "s"), (60.0, "min"), (48.0, "h")):
+        if seconds < limit:
+            return f"{seconds:.1f} {unit}"
+        seconds /= limit if unit != "h" else 24.0
+    return f"{seconds:,.1f} days"
+
+
+def plan(study: "Study", workers: int | None = None, measure: bool = True) -> Plan:
+    """The plan of a study; `measure`: whether the groups are timed for a moment."""
+    settings, seeds = settings_of(study), study.seed_list()
+    groups = sorted(groups_of(settings), key=lambda group: -_modelled(group))
+    plans, factors = [], []
+    for number, group in enumerate(groups):
+        runs = len(group) * len(seeds)
+        seconds = _modelled(group) * len(seeds)
+        measured = measure and number < MOST_MEASURED
+        if measured:
+            factors.append(_factor(study, group, runs))
+            seconds *= factors[-1]
+        elif factors:
+            seconds *= sum(factors) / len(factors)
+        iterations = sum(each.settings.iterations for each in group) * len(seeds)
+        what = _described(group[0].settings)
+        plans.append(GroupPlan(what, len(group), runs, iterations, seconds, measured))
+    return Plan(
+        len(settings), len(seeds), sum(each.runs for each in plans), plans,
+        workers or os.cpu_count() or 1,
+    )  # fmt: skip
+
+
+def _modelled(group: list[Setting]) -> float:
+    """Seconds of one run of each setting, by the model."""
+    return sum(seconds_of_a_run(each.settings) for each in group)
+
+
+def _factor(study: "Study", group: list[Setting], runs: int) -> float:
+    """How many times longer an iteration of a group takes than by the model: a few calls of the
+    engine, without the first, which may include compilation."""
+    from bptt.network import engine_of
+    from bptt.studies.cohort import Cohort, Member, width_for
+
+    first = group[0].settings
+    task, engine = first.make_task(), engine_of(first.engine)
+    waiting = chain.from_iterable(repeat(group))
+    members = (
+        Member(each.digest, each.settings.with_seed(seed), task, engine, engine)
+        for seed, each in enumerate(waiting)
+    )
+    width = min(runs, width_for(first, first.record_every, task))
+    seconds = Cohort(members, width, first.record_every).seconds_an_iteration(3)
+    return seconds * first.iterations / seconds_of_a_run(first)
+
+
+def _described(settings: Settings) -> str:
+    """A shape in words."""
+    s = settings.structure
+    layers = "" if s.layers == 1 else f"{s.layers} layers of "
+    return (
+        f"{layers}{s.cell} {s.hidden} ({s.activation}), {s.dtype}, batch {settings.batch}, "
+        f"{settings.make_task().steps} steps, {settings.optimizer.kind}"
+    )

@@ -1,0 +1,78 @@
+"""A unit of work: some runs of one group, trained in lockstep, as rows.
+
+A pure function of its argument, which can be pickled: the same for a loop, for processes on this
+machine, and for the workers of a cluster.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bptt.evaluation import length_generalisation
+from bptt.network import engine_of
+from bptt.settings import Settings
+from bptt.studies.cohort import SOLVED, Cohort, Member, width_for
+from bptt.studies.store import CURVE, Row
+from bptt.tasks import Addition
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Runs of equal shapes: (digest, settings, seeds) for each setting; and what of the study is
+    not in the settings. See `bptt.studies.declaration.Study`."""
+
+    parts: list[tuple[str, Settings, list[int]]]
+    stop_when_solved: bool
+    verdict: bool
+    lengths: list[int]
+    curves: bool
+
+    def __len__(self) -> int:
+        return sum(len(seeds) for _, _, seeds in self.parts)
+
+
+def run_unit(unit: Unit, interrupted: Callable[[], bool] = lambda: False) -> list[Row]:
+    """Train the runs of a unit; gives those that are finished when it ends or is interrupted."""
+    from bptt import __version__
+
+    settings = unit.parts[0][1]
+    trainer, tester = engine_of(settings.engine), engine_of(settings.engine)
+
+    def members() -> Iterator[Member]:
+        for digest, each, seeds in unit.parts:
+            task = each.make_task()
+            for seed in seeds:
+                yield Member(
+                    digest, each.with_seed(seed), task, trainer, tester,
+                    not unit.stop_when_solved, unit.verdict,
+                )  # fmt: skip
+
+    every = max(min(each.record_every, each.iterations) for _, each, _ in unit.parts)
+    width = min(len(unit), width_for(settings, every, settings.make_task()))
+    return [
+        row_of(member, unit, __version__)
+        for member in Cohort(members(), width, every).ended(interrupted)
+    ]
+
+
+def row_of(member: Member, unit: Unit, version: str) -> Row:
+    """What is kept of a run that is over."""
+    last = member.history[-1] if member.history else None
+    solved = member.reason in SOLVED or member.solved_at is not None
+    status = "diverged" if member.divergence else "solved" if solved else "not solved"
+    verdict = member.verdict if not member.divergence else None
+    values: list[Any] = [status, member.learner.iteration, member.solved_at]
+    values += [getattr(last, name, None) for name in ("loss", "loss_per_step", "wrong", "exact")]
+    values += [verdict.right, verdict.total] if verdict and unit.verdict else [None, None]
+    values += [str(member.divergence or ""), member.seconds, version]
+    if isinstance(member.task, Addition) and unit.lengths:
+        if member.divergence:
+            values += [None] * len(unit.lengths)
+        else:
+            bits = [member.task.bits * multiple for multiple in unit.lengths]
+            found = length_generalisation(member.network, member.task, bits)
+            values += [each.right / each.total for each in found]
+    curve = []
+    if unit.curves:
+        curve = [tuple(getattr(record, name) for name in CURVE) for record in member.history]
+    return Row(member.digest, member.settings.seed, tuple(values), curve)
