@@ -19,9 +19,9 @@ from bptt.optimizers import RULES
 from bptt.outputs import OUTPUTS, REDUCTIONS
 
 Options = dict[str, Any]
-# Sums of at most a few thousand terms in float64, each rounded to 1e-16 of it; the issue asks 1e-10.
+# Sums of at most a few thousand terms in float64, each rounded to 1e-16 of it; asked is 1e-10.
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
-# Rules that divide by a gradient's size enlarge the rounding errors of the smallest gradients: 1e-16
+# Rules that divide by a gradient's size enlarge the rounding errors of the smallest ones: 1e-16
 # of a gradient of 1e-6 is 1e-10 of a step.
 CLOSE_IN_TRAINING = {"rtol": 1e-9, "atol": 1e-11}
 N = 3  # iterations of a case's training

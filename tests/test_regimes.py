@@ -169,7 +169,7 @@ def run(program: str, **environment: str) -> str:
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
         env=os.environ | environment | {"PYTHONPATH": path},
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout
