@@ -247,6 +247,18 @@ def test_lengths_come_and_go(regime: str) -> None:
 
 
 @REGIMES
+def test_gradients_whose_squares_are_very_large(regime: str) -> None:
+    """Their norm is right, and they are clipped by it."""
+    options = {"B": BATCHES[regime][1], "output": ("linear", "squared"), "lengths": False}
+    for scale in (1e12, 1e25, 1e60):
+        case = case_of(ELMAN, PLAIN | options | {"clips": {"clip_norm": 0.2}}, 9)
+        case.y *= scale
+        one, two = train(REFERENCE, case), train(CompiledEngine(), case)
+        assert one[1].norm.min() > scale / 10
+        assert_same_training(one, two, **CLOSE)
+
+
+@REGIMES
 def test_float32(regime: str) -> None:
     """Within as many roundings of the largest entry as there are terms in the longest sum.
 

@@ -103,6 +103,17 @@ def test_each_model_is_clipped_by_its_own_limits() -> None:
     assert_all_same(one, two, **CLOSE)
 
 
+def test_gradients_whose_squares_are_very_large() -> None:
+    """Their norm is right, and that of the others too."""
+    options = {"output": ("linear", "squared"), "clips": {"clip_norm": 0.2}, "lengths": False}
+    models = models_of(ELMAN, ONE | options, 11, "float64")
+    for case in models[::3]:
+        case.y *= 1e25
+    one, two = (train_many(engine, models) for engine in (REFERENCE, CompiledEngine()))
+    assert one[3][1].norm.min() > 1e24
+    assert_all_same(one, two, **CLOSE)
+
+
 def test_models_that_do_not_lie_in_lanes() -> None:
     """Batches of several samples, and carried state with resets."""
     for options in ({"B": 3}, {"B": 1, "carried": True}, {"B": 7, "carried": True}):
