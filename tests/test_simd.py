@@ -1,4 +1,4 @@
-"""Vectors, tiles, products and transposes, against NumPy.
+"""Vectors in registers and memory, against NumPy. Products and transposes: tests/test_tile.py.
 
 With the compiler off (NUMBA_DISABLE_JIT=1) the Python forms meet the same tests.
 """
@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numba import config, errors, njit, types
 
 from bptt.kernels.simd import (
@@ -25,11 +23,14 @@ from bptt.kernels.simd import (
     count_true,
     exponent,
     fma,
+    get,
     largest,
     load,
     load_part,
+    pointer_to,
     polynomial,
     power_of_2,
+    put,
     root,
     select,
     significand,
@@ -37,21 +38,12 @@ from bptt.kernels.simd import (
     splat,
     store,
     store_part,
-    vmax,
     vsum,
     width,
     with_sign_of,
     zero,
 )
-from bptt.kernels.tile import (
-    loads,
-    product_lanes,
-    product_shared,
-    stores,
-    tile,
-    transpose,
-    zeros,
-)
+from bptt.kernels.tile import loads, stores
 from bptt.kernels.vectors import Vec, lanes
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -169,12 +161,11 @@ def test_the_same_operations_on_numbers_keep_their_type(dtype):
 
 @njit
 def across(a):
-    x = load(a, 0)
-    return vsum(x), vmax(x)
+    return vsum(load(a, 0))
 
 
 @FLOATS
-def test_sum_and_maximum_across_lanes(dtype):
+def test_sum_across_lanes(dtype):
     n = lanes(dtype)
     for seed in range(20):
         a = numbers(seed, n, dtype)
@@ -182,9 +173,9 @@ def test_sum_and_maximum_across_lanes(dtype):
         while halves.size > 1:
             m = halves.size // 2
             halves = halves[:m] + halves[m:]
-        assert across(a) == (halves[0], a.max())
+        assert across(a) == halves[0]
     a[n - 2] = np.nan
-    assert all(np.isnan(across(a)))
+    assert np.isnan(across(a))
 
 
 @njit
@@ -251,12 +242,13 @@ def test_parts_do_not_touch_the_next_page():
     bool(config.DISABLE_JIT) or platform.machine() != "x86_64", reason="needs the compiler on x86"
 )
 def test_a_processor_with_no_more_than_its_base_instructions():
-    """Parts and tiles again, on 16-byte vectors without fused multiply-add."""
+    """Parts, products and transposes again, on 16-byte vectors without fused multiply-add."""
     if os.environ.get("NUMBA_CPU_NAME") == "generic":
         pytest.skip("this is the run")
-    chosen = ("-q", "-k", "neighbours or (tile and shape2)")
+    chosen = ("-q", "-k", "neighbours or every_depth or panels or transpose")
     generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
-    result = run("-m", "pytest", __file__, *chosen, **generic)
+    tiles = Path(__file__).with_name("test_tile.py")
+    result = run("-m", "pytest", __file__, str(tiles), *chosen, **generic)
     assert result.returncode == 0, result.stdout
 
 
@@ -302,8 +294,7 @@ def test_power_of_2(dtype):
 @njit
 def add_groups(a, b, out, stride):
     x, y = loads(a, 1, stride, 3), loads(b, 0, 2 * stride, 3)
-    none = zeros(a, 3)
-    stores(out, 2, stride, (x[0] + y[0], x[1] + y[1], x[2] + y[2] + none[1]))
+    stores(out, 2, stride, (x[0] + y[0], x[1] + y[1], x[2] + y[2]))
 
 
 @FLOATS
@@ -320,123 +311,25 @@ def test_tuples_of_vectors(dtype):
     np.testing.assert_array_equal(out, expected)
 
 
-def make_tile(R, C, shared):
-    count = R * C
-
-    @njit
-    def one_tile(out, x, x_off, x_row, x_step, p, p_off, p_col, p_step, depth):
-        n = width(p)
-        acc = loads(out, 0, n, count)
-        acc = tile(acc, R, C, shared, x, x_off, x_row, x_step, p, p_off, p_col, p_step, depth)
-        stores(out, 0, n, acc)
-
-    return one_tile
-
-
-def expected_tile(out, x, x_at, p, p_at, depth, shared, n):
-    """The definition, in extended precision."""
-    out = out.astype(np.longdouble)
-    for r, c in np.ndindex(out.shape[:2]):
-        for k in range(depth):
-            a, b = x_at(r, k), p_at(c, k)
-            left = x[a] if shared else x[a : a + n]
-            out[r, c] += left.astype(np.longdouble) * p[b : b + n]
-    return out
+@njit
+def move(m, source, target):
+    put(m, target, get(m, source))
+    here = pointer_to(m)
+    put(here, target + 1, 2 * get(here, source))
+    store(here, target + 2, load(here, source) + broadcast(here, source))
+    return width(here)
 
 
 @FLOATS
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (6, 4)])
-def test_tile_of_any_depth(shape, shared, dtype):
-    (R, C), n = shape, lanes(dtype)
-    compiled = make_tile(R, C, shared)
-    for depth in (0, 1, 2, 3, 7, 8, 13, 37):
-        x_step, p_step = (1, n + 1) if shared else (n, C * n + 3)
-        x_row, p_col = depth * x_step + 2, (n + 1) * (depth + 1) if shared else n
-        x = numbers(depth, 5 + R * x_row + n, dtype)
-        p = numbers(depth + 1, 3 + C * p_col + depth * p_step + n, dtype)
-        start = numbers(depth + 2, (R, C, n), dtype)
-        out = start.copy()
-        compiled(out.ravel(), x, 5, x_row, x_step, p, 3, p_col, p_step, depth)
-        expected = expected_tile(
-            start, x, lambda r, k, a=x_row, b=x_step: 5 + r * a + k * b,
-            p, lambda c, k, a=p_col, b=p_step: 3 + c * a + k * b, depth, shared, n,
-        )  # fmt: skip
-        np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance(dtype, depth))
-
-
-@FLOATS
-@settings(max_examples=60, deadline=None)
-@given(
-    rows=st.integers(1, 13),
-    columns=st.integers(1, 70),
-    depth=st.integers(0, 37),
-    gap=st.integers(0, 5),
-    accumulate=st.booleans(),
-    shared=st.booleans(),
-    seed=st.integers(0, 1000),
-)
-def test_product_of_any_shape(dtype, rows, columns, depth, gap, accumulate, shared, seed):
+def test_single_numbers_and_pointers(dtype):
+    """Places near the beginning, and none wraps: 0 - 1 is not the last."""
     n = lanes(dtype)
-    vectors = -(-columns // n)
-    padded = vectors * n
-    # X (rows, depth) numbers, or one for each lane; P (depth, vectors) vectors, padded.
-    x = numbers(seed, (rows, depth) if shared else (rows, depth, n), dtype)
-    p = numbers(seed + 1, (depth, vectors, n), dtype)
-    stride = columns + gap
-    out = np.full(gap + rows * stride, MARK, dtype)
-    body = out[gap:].reshape(rows, stride)[:, :columns]
-    body[:] = numbers(seed + 2, body.shape, dtype)
-    expected = np.zeros((rows, padded), np.longdouble)
-    if accumulate:
-        expected[:, :columns] = body
-    pattern = "rk,kvn->rvn" if shared else "rkn,kvn->rvn"
-    wide = [each.astype(np.longdouble) for each in (x, p)]
-    expected += np.einsum(pattern, *wide).reshape(rows, padded)
-    x_step = 1 if shared else n
-    compiled = product_shared if shared else product_lanes
-    compiled(
-        out, gap, stride, n, rows, columns, x.ravel(), 0, depth * x_step, x_step,
-        p.ravel(), 0, n, padded, depth, accumulate,
-    )  # fmt: skip
-    np.testing.assert_allclose(body, expected[:, :columns], rtol=0, atol=tolerance(dtype, depth))
-    body[:] = MARK
-    assert (out == MARK).all()  # nothing between the rows was touched
-
-
-@FLOATS
-@pytest.mark.parametrize("vectors", [1, 2, 4])
-def test_a_row_of_a_product_does_not_depend_on_its_place(dtype, vectors):
-    """Whether 23 rows are computed together or 2 or 3 at a time, so that a batch may be split."""
-    n, depth, rows = lanes(dtype), 19, 23
-    columns = vectors * n
-    x, p = numbers(1, rows * depth, dtype), numbers(2, depth * columns, dtype)
-    results = []
-    for step in (rows, 2, 3):
-        out = np.zeros(rows * columns, dtype)
-        for first in range(0, rows - 1, step):
-            count = min(step, rows - first)
-            count += rows - first - count == 1  # never one row: that is computed in another order
-            product_shared(
-                out, first * columns, columns, n, count, columns, x, first * depth, depth, 1,
-                p, 0, n, columns, depth, False,
-            )  # fmt: skip
-        results.append(out)
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
-
-
-@FLOATS
-@settings(max_examples=40, deadline=None)
-@given(rows=st.integers(0, 40), columns=st.integers(0, 40), gap=st.integers(0, 3))
-def test_transpose_of_any_shape(dtype, rows, columns, gap):
-    src = numbers(1, (rows + 1) * (columns + gap) + gap, dtype)
-    dst = np.full((columns + 1) * (rows + gap) + gap, MARK, dtype)
-    transpose(src, gap, columns + gap, rows, columns, dst, gap, rows + gap)
-    expected = np.full_like(dst, MARK)
-    for r, c in np.ndindex(rows, columns):
-        expected[gap + c * (rows + gap) + r] = src[gap + r * (columns + gap) + c]
-    np.testing.assert_array_equal(dst, expected)
+    m = numbers(8, 4 * n + 2, dtype)
+    expected = m.copy()
+    expected[n], expected[n + 1] = m[0], 2 * m[0]
+    expected[n + 2 : 2 * n + 2] = m[:n] + m[0]
+    assert move(m, 0, n) == n
+    np.testing.assert_array_equal(m, expected)
 
 
 @compiled_only
@@ -463,26 +356,26 @@ from numba import njit
 from bptt.functions import tanh
 from bptt.kernels import elementary
 from bptt.kernels.simd import load, store, width
-from bptt.kernels.tile import product_shared, tile, zeros
+from bptt.kernels.tile import product
 
 @njit(cache=True, nogil=True)
 def squash(v):
     return tanh(v)
 
 @njit(cache=True, nogil=True)
-def kernel(x, out):
-    n = width(x)
-    acc = tile(zeros(x, 2), 2, 1, True, x, 0, 1, 1, x, 0, n, 1, 5)
-    store(out, 0, squash(acc[0]) + acc[1])
-    product_shared(out, n, n, n, 2, n, x, 0, 1, 1, x, 0, n, 1, 5, False)
+def kernel(codes, m):
+    n = width(m)
+    store(m, 0, squash(load(m, n)))
+    product(codes, 0, m, 0, n, n, 2, 1, 0, n, 1, 1, 1, 2 * n, n, 1, 5, True)
 """
 
 MAIN = """
 import numpy as np
 import cached
-x, out = np.linspace(-1, 1, 64, dtype=np.float32), np.zeros(64, np.float32)
-cached.kernel(x, out)
-print(sum(cached.kernel.stats.cache_hits.values()), out.tobytes().hex())
+from bptt.kernels.tile import addresses
+m = np.linspace(-1, 1, 96, dtype=np.float32)
+cached.kernel(addresses((0,), "float32"), m)
+print(sum(cached.kernel.stats.cache_hits.values()), m.tobytes().hex())
 """
 
 

@@ -1,0 +1,234 @@
+"""What the tests of the compiled engine share: cases drawn over all options, and comparisons.
+
+A case is a structure with data for it. `covering` draws cases so that every two values of two
+options meet in at least one of them, which a few dozen do; the full product has millions.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt import Optimizer, Schedule, Structure
+from bptt.engines import Chunk, Engine, Gradient, Learner
+from bptt.kernels.vectors import COMPILER_OFF
+from bptt.optimizers import RULES
+from bptt.outputs import OUTPUTS, REDUCTIONS
+
+Options = dict[str, Any]
+# Sums of at most a few thousand terms in float64, each rounded to 1e-16 of it; asked is 1e-10.
+CLOSE = {"rtol": 1e-10, "atol": 1e-11}
+# Rules that divide by a gradient's size enlarge the rounding errors of the smallest ones: 1e-16
+# of a gradient of 1e-6 is 1e-10 of a step.
+CLOSE_IN_TRAINING = {"rtol": 1e-9, "atol": 1e-11}
+N = 3  # iterations of a case's training
+
+# What every layout may be asked for. The last clips by value so far that the norm is within limits.
+EVERYWHERE: dict[str, Sequence[Any]] = {
+    "output": tuple(OUTPUTS),
+    "reduction": REDUCTIONS,
+    "readout": ("steps", "last"),
+    "bias": (True, False),
+    "one_hot": (True, False),
+    "tied": (True, False),
+    "layers": (1, 2, 3),
+    "initial_state": ("zeros", "trainable"),
+    "lengths": (True, False),
+    "D": (1, 2, 7),
+    "O": (1, 2, 5, 17),
+    "T": (1, 2, 7, 9),
+    "kind": tuple(RULES),
+    "schedule": (
+        Schedule(),
+        Schedule(kind="step", every=2, factor=0.5),
+        Schedule(kind="cosine", iterations=5, warmup=3, minimum=0.1),
+    ),
+    "clips": (
+        {}, {"clip_value": 0.02}, {"clip_norm": 0.2}, {"clip_value": 0.02, "clip_norm": 0.2},
+        {"clip_value": 1e-4, "clip_norm": 0.2},
+    ),
+}  # fmt: skip
+
+
+def covering(options: Mapping[str, Sequence[Any]], seed: int) -> list[Options]:
+    """Rows with a value of each option, such that every pair of values of two options occurs.
+
+    Drawn greedily: of 40 random rows the one with the most pairs that did not occur yet.
+    """
+    rng = np.random.default_rng(seed)
+    names = list(options)
+    sizes = np.array([len(options[name]) for name in names])
+    missing = {
+        (i, a, j, b)
+        for i, j in itertools.combinations(range(len(names)), 2)
+        for a in range(sizes[i])
+        for b in range(sizes[j])
+    }
+    rows = []
+    while missing:
+        i, a, j, b = min(missing)
+        drawn = rng.integers(0, sizes, (40, len(names)))
+        drawn[:, i], drawn[:, j] = a, b
+        found = [missing & _pairs(row) for row in drawn]
+        best = max(range(len(drawn)), key=lambda k: len(found[k]))
+        missing -= found[best]
+        rows.append({name: options[name][k] for name, k in zip(names, drawn[best], strict=True)})
+    return rows
+
+
+def _pairs(row: NDArray[Any]) -> set[tuple[int, int, int, int]]:
+    return {(i, int(row[i]), j, int(row[j])) for i, j in itertools.combinations(range(len(row)), 2)}
+
+
+@dataclass
+class Case:
+    """A structure, an optimizer, and data for N iterations."""
+
+    structure: Structure
+    optimizer: Optimizer
+    theta: NDArray[Any]
+    x: NDArray[Any]
+    y: NDArray[Any]
+    lengths: NDArray[Any]
+    reset: NDArray[Any]
+    state: NDArray[Any] | None
+
+    @property
+    def batch(self) -> tuple[Any, ...]:
+        """The arguments of `forward` but y: of the first batch."""
+        return self.structure, self.theta, self.x[0], self.lengths[0], self.state
+
+
+def inputs_of(structure: Structure, shape: tuple[int, ...], one_hot: bool, rng: Any) -> Any:
+    """x of shape (..., B, T, D), or ids."""
+    if one_hot:
+        return rng.integers(0, structure.inputs, shape)
+    return rng.normal(size=(*shape, structure.inputs))
+
+
+def targets_of(structure: Structure, shape: tuple[int, ...], rng: Any) -> Any:
+    """y of shape (..., B, T, O), or classes; without T for readout 'last'."""
+    rows = shape if structure.readout == "steps" else shape[:-1]
+    if structure.head.classes:
+        return rng.integers(0, structure.outputs, rows)
+    return rng.uniform(0, 1, (*rows, structure.outputs))
+
+
+def lengths_of(shape: tuple[int, ...], T: int, rng: Any) -> NDArray[Any]:
+    """Lengths of which one is 0 and, where there is room for it, one is T."""
+    lengths = rng.integers(0, T + 1, shape)
+    lengths.flat[-1] = T
+    lengths.flat[0] = 0
+    return lengths
+
+
+def case_of(key: tuple[str, str], row: Options, seed: int, dtype: str = "float64") -> Case:
+    """The case of a row; no parameter is zero. Of options that the row lacks, the plain value."""
+    row = {"carried": False, "iterations": N, **row}
+    rng = np.random.default_rng(seed)
+    B, T, count = row["B"], row["T"], row["iterations"]
+    structure = Structure(
+        cell=key[0], activation=key[1], inputs=row["D"], hidden=row["H"], outputs=row["O"],
+        output=row["output"][0], loss=row["output"][1], tied=row["tied"],
+        steps=0 if row["tied"] else T, layers=row["layers"], readout=row["readout"],
+        bias=row["bias"], reduction=row["reduction"], initial_state=row["initial_state"],
+        dtype=dtype,
+    )  # fmt: skip
+    optimizer = Optimizer(
+        kind=row["kind"], learning_rate=0.02, weight_decay=0.1, schedule=row["schedule"],
+        **row["clips"],
+    )  # fmt: skip
+    theta = rng.normal(size=structure.layout().size) / np.sqrt(structure.hidden + 2)
+    states = len(structure.equations.states)
+    state = rng.normal(size=(structure.layers, states, B, structure.hidden))
+    lengths = lengths_of((count, B), T, rng) if row["lengths"] else np.full((count, B), T)
+    x = inputs_of(structure, (count, B, T), row["one_hot"], rng)
+    if not row["one_hot"]:
+        x = x.astype(dtype)
+    return Case(
+        structure, optimizer, theta.astype(dtype), x, targets_of(structure, (count, B, T), rng),
+        lengths, np.arange(count) % 3 == 1, state.astype(dtype) if row["carried"] else None,
+    )  # fmt: skip
+
+
+def some(rows: list[Options], count: int, largest: int) -> list[Options]:
+    """With the compiler off, where kernels are slow, a few rows of small networks."""
+    if not COMPILER_OFF:
+        return rows
+    return [row | {"H": min(row["H"], largest), "T": min(row["T"], 2)} for row in rows[:count]]
+
+
+def assert_same_gradient(one: Gradient, two: Gradient, **close: float) -> None:
+    np.testing.assert_allclose(two.loss, one.loss, **close)
+    np.testing.assert_allclose(two.flat, one.flat, **close)
+    assert (one.x is None) == (two.x is None)
+    if one.x is not None:
+        np.testing.assert_allclose(two.x, one.x, **close)
+    np.testing.assert_allclose(two.state, one.state, **close)
+    np.testing.assert_allclose(two.final_state, one.final_state, **close)
+
+
+def assert_same_pass(reference: Engine, compiled: Engine, case: Case) -> None:
+    """Outputs within the sequences, final states, loss and all gradients."""
+    one, two = (engine.forward(*case.batch) for engine in (reference, compiled))
+    counted = np.ones(one.p.shape[:-1], np.bool_)
+    if case.structure.readout == "steps":
+        counted = np.arange(case.x.shape[2]) < case.lengths[0][:, None]
+    np.testing.assert_allclose(two.p[counted], one.p[counted], **CLOSE)
+    np.testing.assert_allclose(two.o[counted], one.o[counted], **CLOSE)
+    np.testing.assert_allclose(two.state, one.state, **CLOSE)
+    structure, theta, x, lengths, state = case.batch
+    found = [
+        engine.gradient(structure, theta, x, case.y[0], lengths, state)
+        for engine in (reference, compiled)
+    ]
+    assert_same_gradient(found[0], found[1], **CLOSE)
+
+
+def learner_of(case: Case, theta: NDArray[Any] | None = None) -> Learner:
+    """A learner at the case's weights, or at others."""
+    theta = case.theta if theta is None else theta
+    state = None if case.state is None else case.state.copy()
+    return Learner(theta.copy(), np.zeros_like(theta), np.zeros_like(theta), state)
+
+
+def train(
+    engine: Engine, case: Case, calls: Sequence[int] = (), learner: Learner | None = None
+) -> tuple[Learner, Chunk]:
+    """The case's iterations, in one call or in calls of those sizes; what they leave behind."""
+    learner = learner_of(case) if learner is None else learner
+    chunks, done = [], 0
+    for count in calls or (len(case.x),):
+        part = slice(done, done + count)
+        data = (each[part] for each in (case.x, case.y, case.lengths, case.reset))
+        chunks.append(engine.train(case.structure, case.optimizer, learner, *data))
+        done += count
+    assert done == len(case.x)
+    return learner, joined(chunks)
+
+
+def joined(chunks: list[Chunk]) -> Chunk:
+    """What several calls left behind, as of one."""
+    fields = ("loss", "wrong", "exact", "norm")
+    return Chunk(*(np.concatenate([getattr(c, f) for c in chunks]) for f in fields))
+
+
+def assert_same_training(
+    one: tuple[Learner, Chunk], two: tuple[Learner, Chunk], **close: float
+) -> None:
+    """Weights, optimizer and carried state, and what is told of each iteration. Equal bits if no
+    tolerance is given."""
+    close = {"rtol": 0.0, "atol": 0.0, **close}
+    assert two[0].iteration == one[0].iteration
+    for name in ("theta", "s0", "s1"):
+        np.testing.assert_allclose(getattr(two[0], name), getattr(one[0], name), **close)
+    assert (one[0].state is None) == (two[0].state is None)
+    if one[0].state is not None and two[0].state is not None:
+        np.testing.assert_allclose(two[0].state, one[0].state, **close)
+    np.testing.assert_allclose(two[1].loss, one[1].loss, **close)
+    np.testing.assert_allclose(two[1].norm, one[1].norm, **close)
+    np.testing.assert_array_equal(two[1].wrong, one[1].wrong)
+    np.testing.assert_array_equal(two[1].exact, one[1].exact)

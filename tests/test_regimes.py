@@ -1,0 +1,313 @@
+"""The compiled engine's layouts "units" and "samples" against the reference, over all options.
+
+Few samples: hidden units are in the lanes of a vector; more: samples are. Large batches are split
+in shards, large matrices packed in panels. Models side by side: tests/test_side_by_side.py.
+The cells that share a driver differ in their equations alone; so relu and sigmoid are compiled in
+tests/test_engines.py only, and in layout "samples" run with the compiler off.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from regimes import (
+    CLOSE,
+    CLOSE_IN_TRAINING,
+    EVERYWHERE,
+    Case,
+    assert_same_gradient,
+    assert_same_pass,
+    assert_same_training,
+    case_of,
+    covering,
+    learner_of,
+    some,
+    train,
+)
+
+from bptt.cells import CELLS
+from bptt.kernels import engine as kernel_engine
+from bptt.kernels import layout, walker
+from bptt.kernels.engine import CompiledEngine
+from bptt.kernels.layout import SAMPLES, UNITS, Shape
+from bptt.kernels.vectors import COMPILER_OFF, lanes
+from bptt.reference_engine import ReferenceEngine
+
+REFERENCE = ReferenceEngine()
+ELMAN, LSTM, GRU = ("elman", "tanh"), ("lstm", "tanh"), ("gru", "tanh")
+BATCHES = {UNITS: (1, 3, 5), SAMPLES: (6, 17, 33)}
+COMPILED = (ELMAN, LSTM, GRU)
+KEYS = tuple(CELLS) if COMPILER_OFF else COMPILED
+REGIMES = pytest.mark.parametrize("regime", [UNITS, SAMPLES])
+PLAIN = {
+    "output": ("softmax", "cross_entropy"), "reduction": "mean", "readout": "steps", "bias": True,
+    "one_hot": False, "tied": True, "layers": 1, "initial_state": "trainable", "lengths": True,
+    "D": 2, "H": 5, "O": 3, "T": 2, "kind": "momentum", "schedule": EVERYWHERE["schedule"][0],
+    "clips": {},
+}  # fmt: skip
+
+
+def table(regime: str, seed: int) -> list[dict[str, Any]]:
+    options = {"B": BATCHES[regime], "H": (3, 5, 16, 20, 33), "carried": (True, False)}
+    return covering(EVERYWHERE | options, seed)
+
+
+def cases(key: tuple[str, str], regime: str, few: int) -> Iterator[Case]:
+    seed = 10 * list(CELLS).index(key) + (regime == UNITS)
+    for number, row in enumerate(some(table(regime, seed), few, 5)):
+        assert layout.regime_for(case_of(key, PLAIN | row, 0).structure, row["B"]) == regime
+        yield case_of(key, row, number)
+
+
+def test_every_pair_of_options_occurs() -> None:
+    rows = table(SAMPLES, 0)
+    assert len(rows) < 100
+    for one, ones in EVERYWHERE.items():
+        for two, twos in EVERYWHERE.items():
+            for a in ones:
+                assert one == two or all(
+                    any(r[one] == a and r[two] == b for r in rows) for b in twos
+                )
+
+
+@REGIMES
+@pytest.mark.parametrize("key", KEYS, ids="-".join)
+def test_every_pair_of_options(key: tuple[str, str], regime: str) -> None:
+    """Outputs, gradients and training; one engine for all, as they come."""
+    engine = CompiledEngine()
+    for case in cases(key, regime, 8):
+        assert_same_pass(REFERENCE, engine, case)
+        assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
+
+
+@pytest.mark.parametrize("key", COMPILED, ids="-".join)
+def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where every batch of more than one vector is split and every matrix is packed."""
+    monkeypatch.setattr(walker, "SHARD_WORK", 1)
+    monkeypatch.setattr(layout, "PACKED", 1)
+    engine, split = CompiledEngine(), 0
+    for case in cases(key, SAMPLES, 4):
+        shape = Shape(case.structure, SAMPLES, case.x.shape[1], 1, case.x.ndim == 3, 1)
+        split += len(walker.shards(shape, lanes("float64"))) > 1
+        assert_same_pass(REFERENCE, engine, case)
+        assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
+    assert split > 0
+
+
+@pytest.mark.skipif(COMPILER_OFF, reason="the forced forms above go through the same lines")
+@pytest.mark.parametrize(
+    ("key", "sizes"),
+    [
+        (ELMAN, {"H": 64, "B": 64, "T": 3}),  # four shards
+        (GRU, {"H": 128, "B": 9, "T": 2, "D": 40, "layers": 2}),  # panels, in two pieces
+        (ELMAN, {"H": 128, "B": 70, "T": 2, "tied": False}),  # both, a set for each step
+    ],
+    ids=["shards", "panels", "both"],
+)
+def test_sizes_that_are_split_and_packed_by_themselves(
+    key: tuple[str, str], sizes: dict[str, Any]
+) -> None:
+    case = case_of(key, PLAIN | sizes, 1)
+    assert_same_pass(REFERENCE, CompiledEngine(), case)
+    assert_same_training(train(REFERENCE, case), train(CompiledEngine(), case), **CLOSE_IN_TRAINING)
+
+
+def test_a_long_batch_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts of 7 samples, with what is left in another layout."""
+    monkeypatch.setattr(kernel_engine, "AT_ONCE", 7)
+    for readout, carried in (("steps", True), ("last", False)):
+        case = case_of(ELMAN, PLAIN | {"B": 17, "readout": readout, "carried": carried}, 2)
+        one, two = (engine.forward(*case.batch) for engine in (REFERENCE, CompiledEngine()))
+        counted = np.arange(2) < case.lengths[0][:, None] if readout == "steps" else np.s_[:]
+        np.testing.assert_allclose(two.p[counted], one.p[counted], **CLOSE)
+        np.testing.assert_allclose(two.o[counted], one.o[counted], **CLOSE)
+        np.testing.assert_allclose(two.state, one.state, **CLOSE)
+
+
+THREADS = """
+import hashlib
+from regimes import case_of, learner_of, train
+from test_regimes import ELMAN, LSTM, PLAIN
+from bptt.kernels import walker
+from bptt.kernels.engine import CompiledEngine
+
+walker.SHARD_WORK = 1
+digest = hashlib.sha256()
+for key, carried in ((ELMAN, True), (LSTM, False)):
+    case = case_of(key, PLAIN | {"B": 41, "carried": carried, "kind": "nesterov"}, 5)
+    found = CompiledEngine().gradient(*case.batch[:3], case.y[0], *case.batch[3:])
+    learner, chunk = train(CompiledEngine(), case)
+    for each in (found.flat, found.x, found.state, learner.theta, learner.s0, chunk.loss):
+        digest.update(each.tobytes())
+print(walker.threads(), digest.hexdigest())
+"""
+
+MODELS_ON_THREADS = """
+import numpy as np
+from regimes import case_of, learner_of
+from test_regimes import ELMAN, PLAIN
+from bptt.kernels import walker
+from bptt.kernels.engine import CompiledEngine
+
+walker.SHARD_WORK = 1
+case = case_of(ELMAN, PLAIN | {"B": 17}, 5)
+learners = [learner_of(case) for _ in range(5)]
+data = (np.stack([each] * 5) for each in (case.x, case.y, case.lengths, case.reset))
+CompiledEngine().train_many(case.structure, [case.optimizer] * 5, learners, *data)
+print(all((each.theta == learners[0].theta).all() for each in learners))
+"""
+
+
+def run(program: str, **environment: str) -> str:
+    """What a program prints, run by itself."""
+    path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=os.environ | environment | {"PYTHONPATH": path},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    found = [run(THREADS, BPTT_THREADS=str(count)).split() for count in (1, 2, 5)]
+    assert [count for count, _ in found] == ["1", "2", "5"]
+    assert len({digest for _, digest in found}) == 1
+
+
+def test_models_on_threads_with_batches_on_threads() -> None:
+    """More models than threads, each with a batch in shards: none waits for a thread for ever."""
+    assert run(MODELS_ON_THREADS, BPTT_THREADS="2") == "True\n"
+
+
+def twice(case: Case, spoil: Any) -> None:
+    """Everything after a call that diverged, on one engine, and on a fresh one: the same bits."""
+    used = CompiledEngine()
+    structure, theta, x, lengths, state = case.batch
+    for work in (
+        lambda engine, theta: engine.gradient(structure, theta, x, case.y[0], lengths, state),
+        lambda engine, theta: engine.forward(structure, theta, x, lengths, state),
+        lambda engine, theta: train(engine, case, learner=learner_of(case, theta)),
+    ):
+        with np.errstate(all="ignore"):
+            work(used, theta * spoil)
+        one, two = work(CompiledEngine(), theta), work(used, theta)
+        if isinstance(one, tuple):
+            assert np.isfinite(one[0].theta).all()
+            assert_same_training(one, two)
+        elif hasattr(one, "flat"):
+            assert_same_gradient(one, two, rtol=0, atol=0)
+        else:
+            np.testing.assert_array_equal(two.o, one.o)
+            np.testing.assert_array_equal(two.state, one.state)
+
+
+@pytest.mark.parametrize("spoil", [np.nan, np.inf])
+@pytest.mark.parametrize("carried", [True, False], ids=["carried", "fresh"])
+@pytest.mark.parametrize("split", [False, True], ids=["whole", "split"])
+@pytest.mark.parametrize("B", [3, 17])
+def test_nothing_is_left_of_a_run_that_diverged(
+    B: int, split: bool, carried: bool, spoil: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if split:
+        monkeypatch.setattr(walker, "SHARD_WORK", 1)
+    options = {"B": B, "carried": carried, "clips": {"clip_norm": 0.2}, "layers": 2}
+    for key in (ELMAN, LSTM):
+        twice(case_of(key, PLAIN | options, 7), spoil)
+
+
+@REGIMES
+@pytest.mark.parametrize("carried", [True, False], ids=["carried", "fresh"])
+def test_cut_into_calls(carried: bool, regime: str) -> None:
+    """However iterations are cut into calls: the same bits."""
+    options = {"B": BATCHES[regime][1], "carried": carried, "iterations": 7, "kind": "adam",
+               "schedule": EVERYWHERE["schedule"][2]}  # fmt: skip
+    for key in (ELMAN, GRU):
+        case = case_of(key, PLAIN | options, 8)
+        whole = train(CompiledEngine(), case)
+        for calls in ((1, 2, 4), (3, 3, 1), (1,) * 7):
+            assert_same_training(whole, train(CompiledEngine(), case, calls))
+
+
+@REGIMES
+def test_lengths_come_and_go(regime: str) -> None:
+    """Full batches after shorter ones and the other way round, of the same shape."""
+    engine = CompiledEngine()
+    for number, lengths in enumerate((True, False, True, False)):
+        options = {"B": BATCHES[regime][2], "T": 7, "lengths": lengths, "kind": "sgd"}
+        case = case_of(ELMAN, PLAIN | options, number)
+        assert_same_pass(REFERENCE, engine, case)
+        assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE)
+
+
+@REGIMES
+def test_gradients_whose_squares_are_very_large(regime: str) -> None:
+    """Their norm is right, and they are clipped by it."""
+    options = {"B": BATCHES[regime][1], "output": ("linear", "squared"), "lengths": False}
+    for scale in (1e12, 1e25, 1e60):
+        case = case_of(ELMAN, PLAIN | options | {"clips": {"clip_norm": 0.2}}, 9)
+        case.y *= scale
+        one, two = train(REFERENCE, case), train(CompiledEngine(), case)
+        assert one[1].norm.min() > scale / 10
+        assert_same_training(one, two, **CLOSE)
+
+
+@REGIMES
+def test_float32(regime: str) -> None:
+    """Within as many roundings of the largest entry as there are terms in the longest sum.
+
+    A sum of n terms in float32 is off by at most n * eps/2 of the sum of their sizes, which here
+    is a few times the largest entry; errors made at one step shrink on their way through others.
+    """
+    for number, row in enumerate(some(table(regime, 3), 8, 5)):
+        if row["layers"] > 1:
+            continue
+        row = row | {"kind": "momentum", "clips": {}}
+        single, double = (case_of(ELMAN, row, number, dtype) for dtype in ("float32", "float64"))
+        double.theta[:], double.x = single.theta, single.x.astype(double.x.dtype)
+        double.state = None if single.state is None else single.state.astype("float64")
+        terms = row["B"] * row["T"] * (row["D"] + row["H"])
+        parts = []
+        for engine, case in ((CompiledEngine(), single), (REFERENCE, double)):
+            structure, theta, x, lengths, state = case.batch
+            found = engine.gradient(structure, theta, x, case.y[0], lengths, state)
+            learner, chunk = train(engine, case)
+            parts.append(
+                [found.flat, found.state, found.final_state, learner.theta, chunk.loss, found.loss]
+                + ([] if found.x is None else [found.x])
+            )
+        for index, (one, two) in enumerate(zip(*parts, strict=True)):
+            limit = terms * np.finfo(np.float32).eps * max(float(np.abs(two).max()), 1e-3)
+            assert np.abs(one - two).max() <= limit, (number, index)
+        assert parts[0][0].dtype == np.float32
+
+
+MEMORY = """
+import resource
+import numpy as np
+from regimes import case_of, learner_of
+from test_regimes import ELMAN, PLAIN
+from bptt.kernels.engine import CompiledEngine
+
+case = case_of(ELMAN, PLAIN | {"B": 1, "H": 3, "T": 1, "iterations": 2000}, 5)
+engine, learner = CompiledEngine(), learner_of(case)
+for call in range(100):
+    data = (case.x, case.y, case.lengths, case.reset)
+    engine.train(case.structure, case.optimizer, learner, *data)
+    if call == 0:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(COMPILER_OFF, reason="memory is handled by compiled code otherwise")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts kilobytes as Linux does")
+def test_memory_does_not_grow_with_the_iterations() -> None:
+    """200,000 iterations need less than 2 MB more than 2,000: 10 bytes an iteration would show."""
+    assert int(run(MEMORY)) < 2000
