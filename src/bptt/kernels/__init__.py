@@ -3,14 +3,14 @@
     compiler.py     how kernels are compiled and where compiled code is kept
     vectors.py      the type of a vector of numbers, as wide as the processor's registers
     simd.py         operations on vectors
-    tile.py         matrix products and transposes, by tiles held in registers; for kernels to come
-    elementary.py   compiled versions of `bptt.functions`
-    equations.py    how a cell's, output's or optimizer's equations get into a kernel
-    plan.py         the sizes, offsets and arrays that kernels work on
-    products.py     the matrix products of one step and of a whole sequence
-    walk.py         forward and backward through time, for any cell
-    losses.py       outputs, losses, and counting what is wrong
+    elementary.py   compiled versions of `bptt.functions`, on numbers and on vectors
+    tile.py         matrix products and transposes, by tiles held in registers
+    layout.py       the three layouts: which serves which shapes, and where everything lies
+    regimes.py      what differs between them: a matrix applied, its gradient; the cell's equations
+    walk.py         forward and backward through time, for any cell and layout
+    judge.py        outputs, losses, and counting what is wrong
     training.py     the training loop: N iterations in one call
+    walker.py       a batch's way through the kernels: shards, threads, arrays in and out
     engine.py       the way in, from Python
 
 No equation of a cell, an output or an optimizer is written here: kernels compile the functions of

@@ -353,3 +353,9 @@ class Workspace:
         v["case_weights"] = take(blocks * Cp)
         v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)
         v["mask"] = take(B * T * self.L if units else T * Bp)
+
+
+def plan_of_nothing(regime: str, dtype: str) -> Any:
+    """A plan, for its type, which is that of all plans."""
+    structure = Structure(inputs=1, outputs=1, hidden=1, dtype=dtype)
+    return Workspace(Shape(structure, regime, 1, 1, False, 1)).plan

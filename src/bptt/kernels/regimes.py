@@ -39,14 +39,15 @@ from bptt.kernels.tile import loads, product, transpose
 
 
 class Kind(NamedTuple):
-    """A layout (a name of `bptt.kernels.layout`) and a cell (a key of `CELLS`)."""
+    """A layout (a name of `bptt.kernels.layout`) and a cell (a key of `CELLS`), or no cell."""
 
     regime: str
-    cell_key: tuple[str, str]
+    cell_key: tuple[str, str] | None
 
     @property
     def cell(self) -> Cell:
         """The cell."""
+        assert self.cell_key is not None
         return CELLS[self.cell_key]
 
 
@@ -55,7 +56,7 @@ class KindType(types.Opaque):
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        super().__init__(name=f"Kind({kind.regime}, {', '.join(kind.cell_key)})")
+        super().__init__(name=f"Kind({kind.regime}, {', '.join(kind.cell_key or ())})")
 
 
 register_model(KindType)(models.OpaqueModel)

@@ -302,6 +302,8 @@ def strip(
 # its address: as a part of the kernels that use it, it would be optimised again with each.
 STRIPS = tuple((C, single) for single in (False, True) for C in (4, 1, -1))
 
+STRIP_COUNT = len(KINDS) * len(STRIPS)
+
 
 def _compiled_strip(kind: int, C: int, single: bool, dtype: str) -> int:
     """The address of one strip."""
@@ -319,9 +321,9 @@ def _compiled_strip(kind: int, C: int, single: bool, dtype: str) -> int:
 
 
 @cache
-def addresses(kinds: tuple[int, ...], dtype: str) -> NDArray[np.int64]:
+def strip_addresses(kinds: tuple[int, ...], dtype: str) -> NDArray[np.int64]:
     """Where the strips of these kinds are; a kernel is given this."""
-    table = np.zeros(len(KINDS) * len(STRIPS), np.int64)
+    table = np.zeros(STRIP_COUNT, np.int64)
     for kind in kinds if not COMPILER_OFF else ():
         for number, (C, single) in enumerate(STRIPS):
             if C > 0 or kind == 0:

@@ -5,13 +5,19 @@ update alone (for a batch whose shards were walked by several threads), so that 
 serves all.
 """
 
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import typeof, types
 from numba.extending import register_jitable
+from numpy.typing import NDArray
 
 from bptt.functions import sqrt
-from bptt.kernels.compiler import kernel, part
+from bptt.kernels.compiler import COMPILER_OFF, address_of, kernel, part
 from bptt.kernels.judge import judge, turn_back, turn_outputs, weigh_cases
-from bptt.kernels.layout import DERIVED
-from bptt.kernels.regimes import coefficient, put_result, total, transfer
+from bptt.kernels.layout import DERIVED, plan_of_nothing
+from bptt.kernels.regimes import PRODUCTS, Kind, coefficient, put_result, total, transfer
 from bptt.kernels.simd import (
     any_true,
     constant,
@@ -24,7 +30,8 @@ from bptt.kernels.simd import (
     width,
     zero,
 )
-from bptt.kernels.tile import TILE_ROWS, transpose
+from bptt.kernels.tile import STRIP_COUNT, TILE_ROWS, strip_addresses, transpose
+from bptt.kernels.vectors import call_address, operation
 from bptt.kernels.walk import (
     carry_over,
     clear,
@@ -163,14 +170,88 @@ def copy_weights(plan, m, derived):
                         put(m, place + lane, get(m, source + r * stride + c + lane))
 
 
+# What has nothing to do with the cell is compiled by itself, once for all cells, and called by its
+# address.
+
+
+@part
+def begin(
+    kind, plan, rule, work, m, derived, k, n, x, y, given, full, lengths, counted, sample, apart
+):
+    """Before the walk: look ahead, copies of the weights, the data, the weights of the cases."""
+    if work & PREPARE:
+        prepare(kind, plan, rule, m, k, n)
+    if work & FORWARD:
+        copy_weights(plan, m, derived)
+        transfer(kind, plan, m, x, y, given, sample, apart)
+        if n == 0 or not full:
+            weigh_cases(plan, m, lengths, counted, sample, apart)
+
+
+@part
+def assess(kind, plan, m, classes, sample, apart, results, n):
+    """Between the ways: outputs, losses and their derivatives."""
+    turn_outputs(plan, m)
+    judge(kind, plan, m, classes, sample, apart, results, 4 * n)
+    turn_back(plan, m)
+
+
+@part
+def finish(kind, plan, rule, clip_value, clip_norm, m, k, n, results):
+    """After the walk: clip the gradient and update the parameters."""
+    norm = clip(kind, plan, m, clip_value, clip_norm)
+    put_result(kind, results, 4 * n + 3, norm)
+    update(kind, plan, rule, m, k, n)
+
+
+ROUTINES = (begin, assess, finish)
+# Their places in the table of addresses, after the strips.
+BEGIN, ASSESS, FINISH = STRIP_COUNT, STRIP_COUNT + 1, STRIP_COUNT + 2
+
+
+def _define_call(_: Any, address: Any, which: Any, arguments: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        values = [builder.extract_value(args[2], i) for i in range(len(arguments.types))]
+        call_address(builder, args[0], values)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, arguments), generate
+
+
+@operation(_define_call)
+def call_routine(address: int, which: int, arguments: tuple[Any, ...]) -> None:
+    """Call the routine at an address; `which` is its place in the table."""
+    ROUTINES[which - STRIP_COUNT](*arguments)
+
+
+@cache
+def addresses(regime: str, dtype: str) -> NDArray[np.int64]:
+    """Where the strips and routines of a layout are; a kernel is given this."""
+    table = np.append(strip_addresses(PRODUCTS[regime], dtype), np.zeros(len(ROUTINES), np.int64))
+    if COMPILER_OFF:
+        return table
+    kind, plan = typeof(Kind(regime, None)), typeof(plan_of_nothing(regime, dtype))
+    number, whole = types.CPointer(getattr(types, dtype)), types.CPointer(types.int64)
+    i, yes = types.int64, types.boolean
+    table[BEGIN] = address_of(
+        begin,
+        (kind, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i, i, i),
+    )
+    table[ASSESS] = address_of(assess, (kind, plan, number, whole, i, i, number, i))
+    table[FINISH] = address_of(
+        finish, (kind, plan, i, types.float64, types.float64, number, number, i, number)
+    )
+    return table
+
+
 @kernel
 def train(
-    kind, codes_, plan, work, m_, views_, parts_, derived_, rule, clips, k_, x_, ids_, y_, classes_,
-    lengths_, full, counted, apart, reset_, carry, results_,
+    kind, layout, codes_, plan, work, m_, views_, parts_, derived_, rule, clips, k_, x_, ids_, y_,
+    classes_, lengths_, full, counted, apart, reset_, carry, results_,
 ):  # fmt: skip
     """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
 
-    work: what is done, of PREPARE, FORWARD, BACKWARD and UPDATE. x, y: values (N, B, T, ...);
+    layout: the kind without its cell. work: what is done, of PREPARE, FORWARD, BACKWARD and UPDATE. x, y: values (N, B, T, ...);
     ids, classes: whole numbers, likewise; lengths (N, B). Of models (M, N, ...): `apart` is how
     many samples further the next lane's data lie (1 or N). carry: an iteration starts from the
     state that the one before ended in, except where `reset` sets it back. full: every sequence has
@@ -185,13 +266,12 @@ def train(
     layers = plan.layers
     for n in range(N):
         sample = n if plan.lane else n * plan.B
-        if work & PREPARE:
-            prepare(kind, plan, rule, m, k, n)
+        call_routine(
+            get(codes, BEGIN), BEGIN,
+            (layout, plan, rule, work, m, derived, k, n, x, y, given, full, lengths, counted,
+             sample, apart),
+        )  # fmt: skip
         if work & FORWARD:
-            copy_weights(plan, m, derived)
-            transfer(kind, plan, m, x, y, given, sample, apart)
-            if n == 0 or not full:
-                weigh_cases(plan, m, lengths, counted, sample, apart)
             own_state = not carry or get(reset, n) != 0
             for layer in range(layers):
                 if own_state:
@@ -199,10 +279,11 @@ def train(
                 input_forward(kind, codes, plan, m, views, parts, layer, ids, sample, apart)
                 recurrent_forward(kind, codes, plan, m, views, parts, layer, full)
             output_forward(kind, codes, plan, m, views, parts)
-            turn_outputs(plan, m)
-            judge(kind, plan, m, classes, sample, apart, results, 4 * n)
+            call_routine(
+                get(codes, ASSESS), ASSESS,
+                (layout, plan, m, classes, sample, apart, results, n),
+            )  # fmt: skip
         if work & BACKWARD:
-            turn_back(plan, m)
             if plan.one_hot:
                 clear(m, plan.g, plan.size)
             output_backward(kind, codes, plan, m, views, parts)
@@ -214,7 +295,9 @@ def train(
                 if layer > 0 or plan.want_dx:
                     input_backward(kind, codes, plan, m, views, parts, layer)
         if work & UPDATE:
-            put_result(kind, results, 4 * n + 3, clip(kind, plan, m, clips[0], clips[1]))
-            update(kind, plan, rule, m, k, n)
+            call_routine(
+                get(codes, FINISH), FINISH,
+                (layout, plan, rule, clips[0], clips[1], m, k, n, results),
+            )  # fmt: skip
         if carry:
             carry_over(plan, m, parts)

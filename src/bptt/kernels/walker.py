@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from bptt.kernels import training
 from bptt.kernels.compiler import first_use
 from bptt.kernels.layout import MODELS, UNITS, Shape, Workspace
-from bptt.kernels.regimes import PRODUCTS, Kind
-from bptt.kernels.tile import addresses
+from bptt.kernels.regimes import Kind
 from bptt.kernels.vectors import lanes
 from bptt.optimizers import Optimizer
 from bptt.parameters import Array
@@ -88,7 +87,7 @@ class Walker:
         cell = "-".join((structure.cell, structure.activation, structure.dtype))
         self.name = f"{shape.regime}-{cell}"
         with first_use(f"{shape.regime}-products-{structure.dtype}"):
-            self.codes = addresses(PRODUCTS[shape.regime], structure.dtype)
+            self.codes = training.addresses(shape.regime, structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
         self.spaces = [
             Workspace(replace(shape, B=end - start, optimizer=shape.optimizer and start == 0))
@@ -202,8 +201,8 @@ class Walker:
         k: Array, apart: int, counted: int, results: Array,
     ) -> None:  # fmt: skip
         training.train(
-            self.kind, self.codes, space.plan, work, space.m, space.views.reshape(-1),
-            space.parts.reshape(-1), space.derived.reshape(-1), optimizer.rule.code,
+            self.kind, Kind(self.kind.regime, None), self.codes, space.plan, work, space.m,
+            space.views.reshape(-1), space.parts.reshape(-1), space.derived.reshape(-1), optimizer.rule.code,
             optimizer.clips, k.reshape(-1), data.x, data.ids, data.y, data.classes, data.lengths,
             data.full, counted, apart, data.reset, carry, results.reshape(-1),
         )  # fmt: skip
