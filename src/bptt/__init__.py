@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bptt.api import Run, load, load_run, resume, train
     from bptt.errors import BpttError
     from bptt.evaluation import evaluate, length_generalisation, write
+    from bptt.experiments import experiment
     from bptt.gradient_check import check_gradients, check_network
     from bptt.network import Network
     from bptt.optimizers import Optimizer, Schedule
@@ -41,6 +42,7 @@ _HOMES = {
     "check_gradients": "gradient_check",
     "check_network": "gradient_check",
     "evaluate": "evaluation",
+    "experiment": "experiments",
     "length_generalisation": "evaluation",
     "load": "api",
     "load_run": "api",
@@ -66,6 +68,7 @@ __all__ = [
     "check_gradients",
     "check_network",
     "evaluate",
+    "experiment",
     "length_generalisation",
     "load",
     "load_run",

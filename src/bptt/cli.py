@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bptt.command_experiment import experiment_command
 from bptt.command_study import app as study_app
 from bptt.errors import BpttError
 
@@ -23,6 +24,7 @@ train_app = typer.Typer(help="Train a network: 'add' or 'text'; or go on with a 
 app.add_typer(train_app, name="train")
 
 app.add_typer(study_app, name="study")
+app.command("experiment")(experiment_command)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a weights file.")]

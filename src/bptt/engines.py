@@ -83,6 +83,17 @@ class Engine(Protocol):
     ) -> Forward:
         """Outputs and final states of a batch."""
 
+    def loss(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        state: Array | None,
+    ) -> float:
+        """Loss of a batch."""
+
     def gradient(
         self,
         structure: Structure,

@@ -130,7 +130,9 @@ class Network:
         state: ArrayLike | None = None,
     ) -> float:
         """The loss of a batch, in nats or squared units, in the structure's reduction."""
-        return self._gradient(x, y, lengths, state).loss
+        x, lengths, state = self._checked(x, lengths, state)
+        y = self._targets(y, x.shape[:2])
+        return self._engine.loss(self.structure, self.theta, x, y, lengths, state)
 
     def gradient(
         self,

@@ -57,6 +57,20 @@ class ReferenceEngine:
         return Forward(np.swapaxes(p, 0, 1), np.swapaxes(trace.o, 0, 1), final)
 
     @_quiet
+    def loss(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        state: Array | None,
+    ) -> float:
+        """See `Engine.loss`."""
+        trace, _ = self._forward(structure, theta, x, lengths, state)
+        return self._judge(structure, trace, y).loss
+
+    @_quiet
     def gradient(
         self,
         structure: Structure,

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Lock
 
 import numpy as np
@@ -17,8 +18,9 @@ from bptt.structure import Structure
 
 # Workspaces kept for the next batch of the same shape.
 KEPT = 4
-# Samples of a forward pass that are walked at once: what they need stays in the processor's cache.
-AT_ONCE = 512
+# A forward pass walks as many samples at once as have this many values in all steps: they stay in
+# the processor's cache, and few calls are made.
+AT_ONCE = 2**18
 
 
 class CompiledEngine:
@@ -60,8 +62,12 @@ class CompiledEngine:
     ) -> Forward:
         """See `bptt.engines.Engine.forward`."""
         parts = []
-        for first in range(0, len(x), AT_ONCE):
-            some = slice(first, first + AT_ONCE)
+        cell = structure.equations
+        values = (len(cell.preactivations) + len(cell.states)) * structure.layers * structure.hidden
+        count = max(1, AT_ONCE // (values * x.shape[1]))
+        count = -(-count // 64) * 64
+        for first in range(0, len(x), count):
+            some = slice(first, first + count)
             given = None if state is None else state[:, :, some]
             parts.append(self._forward(structure, theta, x[some], lengths[some], given))
         if len(parts) == 1:
@@ -100,6 +106,23 @@ class CompiledEngine:
             walker.write_states(initial_states(structure, theta, state, walker.shape.B))
         k = optimizer.coefficients(0, 1).astype(structure.dtype)
         return walker.walk(work, data, state is not None, optimizer, k)
+
+    def loss(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        y: Anything,
+        lengths: Anything,
+        state: Array | None,
+    ) -> float:
+        """See `bptt.engines.Engine.loss`."""
+        shape = replace(self._shape(structure, x, optimizer=False), gradient=False)
+        walker = self._take(shape)
+        data = Data(structure, x[None], y[None], lengths[None])
+        results = self._walk(walker, FORWARD, theta, data, state)
+        self._give_back(walker)
+        return float(results[0, 0])
 
     def gradient(
         self,

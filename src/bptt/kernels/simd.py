@@ -4,7 +4,7 @@
     broadcast splat zero                                            registers
     constant fma select absolute root largest smallest with_sign_of lane by lane
     polynomial power_of_2 exponent significand                      for elementary functions
-    vsum count_true any_true                                        across lanes
+    vsum any_true                                                   across lanes
 
 + - * / and comparisons are written as usual. `c += v` is not there, because the NumPy arrays that
 stand for vectors when the compiler is off would change in place: write `c = c + v`.
@@ -35,27 +35,23 @@ from bptt.kernels.vectors import (
     sum_of_lanes,
 )
 
-# Memory.
-
 
 def _span(arr: Any, off: int, n: int) -> Any:
-    """arr[off:off + n], all of it inside the array."""
+    """arr[off:off + n], inside the array."""
     if arr.ndim != 1 or not 0 <= off <= off + n <= arr.size:
         raise IndexError(f"elements {off}..{off + n} of an array of shape {arr.shape}")
     return arr[off : off + n]
 
 
 def _define_pointer_to(_: Any, arr: Any) -> Any:
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return data_pointer(context, builder, arr, args[0])
-
-    return types.CPointer(arr.dtype)(arr), generate
+    return types.CPointer(arr.dtype)(arr), lambda context, builder, sig, args: data_pointer(
+        context, builder, arr, args[0]
+    )
 
 
 @operation(_define_pointer_to)
 def pointer_to(arr: Any) -> Any:
-    """The array without its owner: handing arrays themselves from function to function, compiled
-    code counts their references each time, which takes longer than a small product."""
+    """The array without its owner, whose references compiled code would count at every call."""
     return arr
 
 
@@ -71,8 +67,7 @@ def width(arr: Any) -> int:
 
 def _define_get(_: Any, arr: Any, off: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        base = data_pointer(context, builder, arr, args[0])
-        return builder.load(builder.gep(base, [args[1]]))
+        return builder.load(builder.gep(data_pointer(context, builder, arr, args[0]), [args[1]]))
 
     return arr.dtype(arr, types.intp), generate
 
@@ -86,8 +81,7 @@ def get(arr: Any, off: int) -> Any:
 def _define_put(_: Any, arr: Any, off: Any, x: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         base = data_pointer(context, builder, arr, args[0])
-        value = context.cast(builder, args[2], x, arr.dtype)
-        builder.store(value, builder.gep(base, [args[1]]))
+        builder.store(context.cast(builder, args[2], x, arr.dtype), builder.gep(base, [args[1]]))
         return context.get_dummy_value()
 
     return types.void(arr, types.intp, x), generate
@@ -453,37 +447,18 @@ def smallest(a: Any, b: Any) -> Any:
     return np.minimum(a, b)
 
 
-def _define_mask(finish: Any, result: Any) -> Any:
-    """The definition of an operation on the bits of a mask, as one integer."""
+def _define_any_true(_: Any, mask: Any) -> Any:
+    if not isinstance(mask, MaskVec):
+        return None
 
-    def define(_: Any, mask: Any) -> Any:
-        if not isinstance(mask, MaskVec):
-            return None
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
-        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return finish(builder, builder.bitcast(args[0], ir.IntType(mask.lanes)))
-
-        return result(mask), generate
-
-    return define
+    return types.boolean(mask), generate
 
 
-def _emit_count(builder: Any, bits: Any) -> Any:
-    return builder.zext(call_llvm(builder, "ctpop", bits.type, [bits]), I64)
-
-
-@operation(_define_mask(_emit_count, types.intp))
-def count_true(mask: Any) -> int:
-    """In how many lanes the mask holds."""
-    return int(np.count_nonzero(mask))
-
-
-@operation(
-    _define_mask(
-        lambda builder, bits: builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)),
-        types.boolean,
-    )
-)
+@operation(_define_any_true)
 def any_true(mask: Any) -> bool:
     """Whether the mask holds in any lane."""
     return bool(np.any(mask))

@@ -11,7 +11,7 @@ from bptt.functions import sqrt
 from bptt.kernels.compiler import kernel, part
 from bptt.kernels.judge import judge, turn_back, turn_outputs, weigh_cases
 from bptt.kernels.layout import DERIVED
-from bptt.kernels.regimes import coefficient, copy, put_result, total, transfer
+from bptt.kernels.regimes import coefficient, put_result, total, transfer
 from bptt.kernels.simd import (
     any_true,
     constant,
@@ -26,6 +26,7 @@ from bptt.kernels.simd import (
 )
 from bptt.kernels.tile import TILE_ROWS, transpose
 from bptt.kernels.walk import (
+    carry_over,
     clear,
     input_backward,
     input_forward,
@@ -210,28 +211,10 @@ def train(
                 recurrent_backward(kind, codes, plan, m, views, parts, layer, full, to_start)
                 layer_gradients(kind, codes, plan, m, views, parts, layer, ids, sample, apart)
                 start_gradient(kind, codes, plan, m, views, parts, layer, own_state)
-                if layer > 0:
-                    input_backward(
-                        kind, codes, plan, m, views, parts, layer, plan.dh, plan.plane, plan.dh_b
-                    )
-                elif plan.want_dx:
-                    input_backward(
-                        kind,
-                        codes,
-                        plan,
-                        m,
-                        views,
-                        parts,
-                        0,
-                        plan.dx,
-                        plan.dx_t,
-                        plan.dx_t * plan.T,
-                    )
+                if layer > 0 or plan.want_dx:
+                    input_backward(kind, codes, plan, m, views, parts, layer)
         if work & UPDATE:
             put_result(kind, results, 4 * n + 3, clip(kind, plan, m, clips[0], clips[1]))
             update(kind, plan, rule, m, k, n)
         if carry:
-            for layer in range(layers):
-                for b in range(plan.outer):
-                    state = get(parts, 7 * layer + 1) + b * plan.state_b
-                    copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)
+            carry_over(plan, m, parts)

@@ -29,6 +29,7 @@ from bptt.kernels.layout import (
 from bptt.kernels.regimes import (
     add_rows,
     apply,
+    copy,
     outer,
     read_gates,
     read_states,
@@ -250,10 +251,13 @@ def layer_gradients(kind, codes, plan, m, views, parts, layer, ids, sample, apar
 
 
 @part
-def input_backward(kind, codes, plan, m, views, parts, layer, out, out_t, out_b):
-    """The derivative by the layer's inputs: da U^T."""
+def input_backward(kind, codes, plan, m, views, parts, layer):
+    """The derivative by the layer's inputs, da U^T: dh of the layer below, or dx."""
     v, per = layer * LAYER_VIEWS + U_BACKWARD, plan.T // plan.sets
     inputs = get(parts, 7 * layer + 6)
+    out, out_t, out_b = plan.dh, plan.plane, plan.dh_b
+    if layer == 0:
+        out, out_t, out_b = plan.dx, plan.dx_t, plan.dx_t * plan.T
     for b in range(plan.outer):
         for s in range(plan.sets):
             back_through(
@@ -262,6 +266,15 @@ def input_backward(kind, codes, plan, m, views, parts, layer, out, out_t, out_b)
                 get(parts, 7 * layer) + b * plan.gate_b + s * plan.gate_t, plan.gate_t, plan.G,
                 per, False,
             )  # fmt: skip
+
+
+@part
+def carry_over(plan, m, parts):
+    """The states after the last step become those before the first."""
+    for layer in range(plan.layers):
+        for b in range(plan.outer):
+            state = get(parts, 7 * layer + 1) + b * plan.state_b
+            copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)
 
 
 @part

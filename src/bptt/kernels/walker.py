@@ -196,6 +196,7 @@ class Walker:
             self._train(space, work, data, carry, optimizer, k, apart, counted, results)
         return results
 
+    @np.errstate(all="ignore")  # with the compiler off; overflow and NaN are results
     def _train(
         self, space: Workspace, work: int, data: "Data", carry: bool, optimizer: Optimizer,
         k: Array, apart: int, counted: int, results: Array,
