@@ -57,9 +57,9 @@ def table(regime: str, seed: int) -> list[dict[str, Any]]:
     return covering(EVERYWHERE | options, seed)
 
 
-def cases(key: tuple[str, str], regime: str, few: int) -> Iterator[Case]:
+def cases(key: tuple[str, str], regime: str, few: int, largest: int = 5) -> Iterator[Case]:
     seed = 10 * list(CELLS).index(key) + (regime == UNITS)
-    for number, row in enumerate(some(table(regime, seed), few, 5)):
+    for number, row in enumerate(some(table(regime, seed), few, largest)):
         assert layout.regime_for(case_of(key, PLAIN | row, 0).structure, row["B"]) == regime
         yield case_of(key, row, number)
 
@@ -91,7 +91,7 @@ def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(walker, "SHARD_WORK", 1)
     monkeypatch.setattr(layout, "PACKED", 1)
     engine, split = CompiledEngine(), 0
-    for case in cases(key, SAMPLES, 4):
+    for case in cases(key, SAMPLES, 4, 16):
         shape = Shape(case.structure, SAMPLES, case.x.shape[1], 1, case.x.ndim == 3, 1)
         split += len(walker.shards(shape, lanes("float64"))) > 1
         assert_same_pass(REFERENCE, engine, case)
@@ -239,23 +239,25 @@ def test_cut_into_calls(carried: bool, regime: str) -> None:
 def test_lengths_come_and_go(regime: str) -> None:
     """Full batches after shorter ones and the other way round, of the same shape."""
     engine = CompiledEngine()
-    for number, lengths in enumerate((True, False, True, False)):
-        options = {"B": BATCHES[regime][2], "T": 7, "lengths": lengths, "kind": "sgd"}
-        case = case_of(ELMAN, PLAIN | options, number)
+    for number, readout in enumerate(("steps", "last") * 4):
+        options = {"B": BATCHES[regime][2], "T": 7, "lengths": number % 4 < 2, "kind": "sgd"}
+        case = case_of(ELMAN, PLAIN | options | {"readout": readout}, number)
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE)
 
 
 @REGIMES
-def test_gradients_whose_squares_are_very_large(regime: str) -> None:
-    """Their norm is right, and they are clipped by it."""
+def test_gradients_whose_squares_are_too_large(regime: str) -> None:
+    """Squares beyond float32: the norm is right, and it is clipped by. The tolerance is that of
+    sums of a hundred terms in float32."""
     options = {"B": BATCHES[regime][1], "output": ("linear", "squared"), "lengths": False}
-    for scale in (1e12, 1e25, 1e60):
-        case = case_of(ELMAN, PLAIN | options | {"clips": {"clip_norm": 0.2}}, 9)
+    for scale in (1e12, 1e25):
+        case = case_of(ELMAN, PLAIN | options | {"clips": {"clip_norm": 0.2}}, 9, "float32")
         case.y *= scale
         one, two = train(REFERENCE, case), train(CompiledEngine(), case)
         assert one[1].norm.min() > scale / 10
-        assert_same_training(one, two, **CLOSE)
+        np.testing.assert_allclose(two[1].norm, one[1].norm, rtol=1e-5)
+        np.testing.assert_allclose(two[0].theta, one[0].theta, rtol=1e-5, atol=1e-6)
 
 
 @REGIMES

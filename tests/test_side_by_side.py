@@ -103,15 +103,18 @@ def test_each_model_is_clipped_by_its_own_limits() -> None:
     assert_all_same(one, two, **CLOSE)
 
 
-def test_gradients_whose_squares_are_very_large() -> None:
-    """Their norm is right, and that of the others too."""
+def test_gradients_whose_squares_are_too_large() -> None:
+    """Squares beyond float32: the norm is right (within roundings of float32 in sums of some tens),
+    and that of the others as if they were alone."""
     options = {"output": ("linear", "squared"), "clips": {"clip_norm": 0.2}, "lengths": False}
-    models = models_of(ELMAN, ONE | options, 11, "float64")
+    models = models_of(ELMAN, ONE | options, 19, "float32")
     for case in models[::3]:
         case.y *= 1e25
     one, two = (train_many(engine, models) for engine in (REFERENCE, CompiledEngine()))
+    for (_, expected), (_, found) in zip(one, two, strict=True):
+        np.testing.assert_allclose(found.norm, expected.norm, rtol=1e-5)
     assert one[3][1].norm.min() > 1e24
-    assert_all_same(one, two, **CLOSE)
+    assert_all_same([train_many(CompiledEngine(), [case])[0] for case in models], two)
 
 
 def test_models_that_do_not_lie_in_lanes() -> None:
@@ -155,8 +158,9 @@ def test_a_model_does_not_depend_on_its_neighbours(
     key: tuple[str, str], kind: str, one_hot: bool
 ) -> None:
     """Alone, beside others, at any place, beside models that diverge: the same bits."""
-    row = ONE | {"kind": kind, "one_hot": one_hot, "clips": {"clip_norm": 0.2}, "layers": 2}
-    models = models_of(key, row | {"D": 3}, 10 if COMPILER_OFF else 19, "float64")
+    row = ONE | {"kind": kind, "one_hot": one_hot, "clips": {"clip_norm": 0.2}, "D": 3}
+    row |= {"T": 2} if COMPILER_OFF else {"layers": 2}
+    models = models_of(key, row, 9 if COMPILER_OFF else 19, "float64")
     together = train_many(CompiledEngine(), models)
     alone = [train_many(CompiledEngine(), [case])[0] for case in models]
     assert_all_same(alone, together)
