@@ -370,9 +370,9 @@ def kernel(codes, m):
 MAIN = """
 import numpy as np
 import cached
-from bptt.kernels.tile import addresses
+from bptt.kernels.tile import strip_addresses
 m = np.linspace(-1, 1, 96, dtype=np.float32)
-cached.kernel(addresses((0,), "float32"), m)
+cached.kernel(strip_addresses((0,), "float32"), m)
 print(sum(cached.kernel.stats.cache_hits.values()), m.tobytes().hex())
 """
 

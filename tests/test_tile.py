@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from bptt.kernels.simd import pointer_to, width
-from bptt.kernels.tile import KINDS, TILE_ROWS, addresses, product, strip, transpose
+from bptt.kernels.tile import KINDS, TILE_ROWS, product, strip, strip_addresses, transpose
 from bptt.kernels.vectors import lanes
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -71,7 +71,7 @@ def product_of(kind, dtype, rows, vectors, last, depth, accumulate, gap=0, panel
     keep = np.ones(places.shape, np.bool_)
     keep[:, vectors:, last:] = False
     expected[places[keep]] = (sums + (before[places] if accumulate else 0))[keep]
-    codes = addresses((0, 1, 2), np.dtype(dtype).name)
+    codes = strip_addresses((0, 1, 2), np.dtype(dtype).name)
     multiply(
         codes, kind, m, out, out_row, out_col, rows, vectors, last, x, x_block, x_row, x_step, p,
         p_col, p_step, depth, accumulate,
@@ -130,7 +130,7 @@ def test_a_row_of_a_product_does_not_depend_on_its_place(dtype, vectors, kind):
     """Whether 23 rows are computed together or 2 or 3 at a time, so that a batch may be split."""
     n, depth, rows = lanes(dtype), 19, 23
     wide = 1 if kind == SHARED else n
-    columns, codes = vectors * n, addresses((0, 1, 2), np.dtype(dtype).name)
+    columns, codes = vectors * n, strip_addresses((0, 1, 2), np.dtype(dtype).name)
     x, p = rows * columns, rows * columns + rows * depth * wide
     results = []
     for step in (rows, 2, 3):

@@ -252,11 +252,11 @@ def train(
     """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
 
     layout: the kind without its cell. work: what is done, of PREPARE, FORWARD, BACKWARD and
-    UPDATE. x, y: values (N, B, T, ...); ids, classes: whole numbers, likewise; lengths (N, B). Of models (M, N, ...): `apart` is how
-    many samples further the next lane's data lie (1 or N). carry: an iteration starts from the
-    state that the one before ended in, except where `reset` sets it back. full: every sequence has
-    all T steps. counted: how many steps count in the whole batch that this one is a shard of; 0: it
-    is no shard.
+    UPDATE. x, y: values (N, B, T, ...); ids, classes: whole numbers, likewise; lengths (N, B). Of
+    models (M, N, ...): `apart` is how many samples further the next lane's data lie (1 or N).
+    full: every sequence has all T steps. counted: how many cases count in the whole batch that this
+    one is a shard of; 0: it is no shard. carry: an iteration starts from the state that the one
+    before ended in, except where `reset` sets it back.
     """
     codes, m, views = pointer_to(codes_), pointer_to(m_), pointer_to(views_)
     parts, derived, k = pointer_to(parts_), pointer_to(derived_), pointer_to(k_)
