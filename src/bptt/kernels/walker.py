@@ -204,7 +204,8 @@ class Walker:
             self.kind, Kind(self.kind.regime, None), self.codes, space.plan, work, space.m,
             space.views.reshape(-1), space.parts.reshape(-1), space.derived.reshape(-1),
             optimizer.rule.code, optimizer.clips, k.reshape(-1), data.x, data.ids, data.y,
-            data.classes, data.lengths, data.full, counted, apart, data.reset, carry, results.reshape(-1),
+            data.classes, data.lengths, data.full, counted, apart, data.reset, carry,
+            results.reshape(-1),
         )  # fmt: skip
 
     def walk(self, work: int, data: "Data", carry: bool, optimizer: Optimizer, k: Array) -> Array:
