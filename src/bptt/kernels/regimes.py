@@ -156,6 +156,11 @@ def _apply_in_lanes(number: int) -> Any:
 apply = by_regime(_apply_units, _apply_in_lanes(0), _apply_in_lanes(1))
 
 
+# How many steps' values of a matrix with more numbers than this are multiplied at once.
+LARGE = 2**17
+STEPS_AT_ONCE = 16
+
+
 # The gradient of such a matrix: sum over `times` of x (n inputs, x_t apart) times d (`features`
 # outputs, d_t apart), and over the samples in the lanes.
 
@@ -179,11 +184,16 @@ def _outer_in_lanes(number: int) -> Any:
     ):
         at, lanes, Bp = VIEW * v, width(m), plan.Bp
         out, row, col = get(views, at) + shift, get(views, at + 1), get(views, at + 2)
-        for i in range(plan.VV):
-            product(
-                codes, number, m, out, row, col, n, features, 0, x + i * lanes, Bp, Bp, x_t,
-                d + i * lanes, Bp, d_t, times, accumulate or i > 0,
-            )  # fmt: skip
+        # Of a large matrix some steps at a time, whose values stay in the cache.
+        count = STEPS_AT_ONCE if n * features > LARGE else times
+        for first in range(0, max(times, 1), max(count, 1)):
+            for i in range(plan.VV):
+                product(
+                    codes, number, m, out, row, col, n, features, 0,
+                    x + i * lanes + first * x_t, Bp, Bp, x_t,
+                    d + i * lanes + first * d_t, Bp, d_t, min(count, times - first),
+                    accumulate or i > 0 or first > 0,
+                )  # fmt: skip
 
     return outer
 
