@@ -22,10 +22,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numba import types
-from numba.extending import overload, register_jitable
+from numba.extending import overload
 
 from bptt import functions
-from bptt.kernels.compiler import OPTIONS
+from bptt.kernels.compiler import OPTIONS, part
 from bptt.kernels.simd import (
     absolute,
     constant,
@@ -110,7 +110,7 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
     exp_series = tuple(1 / math.factorial(k) for k in range(2, of.exp_terms + 2))
     softplus_series = _artanh_series(of.softplus_terms)
 
-    @register_jitable(**OPTIONS)
+    @part
     def reduced(z):
         """(n + shift, e^r - 1) of z = n ln 2 + r."""
         shifted = fma(z, constant(z, LOG2_E), constant(z, shift))
@@ -127,7 +127,7 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
         e = fma(scale, p, scale - constant(x, 1.0))  # e^2a - 1
         return with_sign_of(e / (e + constant(x, 2.0)), x)
 
-    @register_jitable(**OPTIONS)
+    @part
     def exp(x):
         low, high = constant(x, exp_low), constant(x, exp_high)
         z = select(x < low, low, x)
@@ -229,7 +229,7 @@ def _register() -> None:
         _register_two_arguments(name)
     overload(functions.relu_backward, jit_options=OPTIONS)(lambda y, dy: _find("relu_backward", y))
     for plain in (functions.tanh_backward, functions.sigmoid_backward):
-        register_jitable(**OPTIONS)(plain)  # pure arithmetic: compiled as it stands
+        part(plain)  # pure arithmetic: compiled as it stands
 
 
 _register()

@@ -7,12 +7,12 @@ from threading import Lock
 
 import numpy as np
 
-from bptt.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
+from bptt.engines import Anything, Chunk, Forward, Gradient, Learner
 from bptt.kernels.layout import MODELS, Shape, goes_side_by_side, regime_for
 from bptt.kernels.training import BACKWARD, FORWARD, TRAIN
 from bptt.kernels.vectors import lanes
 from bptt.kernels.walker import Data, Walker, each
-from bptt.optimizers import Optimizer
+from bptt.optimizers import COEFFICIENTS, Optimizer
 from bptt.parameters import Array
 from bptt.structure import Structure
 
@@ -64,8 +64,7 @@ class CompiledEngine:
         parts = []
         cell = structure.equations
         values = (len(cell.preactivations) + len(cell.states)) * structure.layers * structure.hidden
-        count = max(1, AT_ONCE // (values * x.shape[1]))
-        count = -(-count // 64) * 64
+        count = -(-AT_ONCE // (64 * values * x.shape[1])) * 64  # whole vectors
         for first in range(0, len(x), count):
             some = slice(first, first + count)
             given = None if state is None else state[:, :, some]
@@ -103,7 +102,7 @@ class CompiledEngine:
         walker.write("theta", theta)
         data.reset[:] = state is None
         if state is not None:
-            walker.write_states(initial_states(structure, theta, state, walker.shape.B))
+            walker.write_states(state)
         k = optimizer.coefficients(0, 1).astype(structure.dtype)
         return walker.walk(work, data, state is not None, optimizer, k)
 
@@ -160,15 +159,13 @@ class CompiledEngine:
     ) -> Chunk:
         """See `bptt.engines.Engine.train`."""
         walker = self._take(self._shape(structure, x[0]))
-        for place in ("theta", "s0", "s1"):
-            walker.write(place, getattr(learner, place))
+        walker.write_learner(learner)
         if learner.state is not None:
             walker.write_states(learner.state)
         data = Data(structure, x, y, lengths, reset)
         k = optimizer.coefficients(learner.iteration, len(x)).astype(structure.dtype)
         results = walker.walk(TRAIN, data, learner.state is not None, optimizer, k)
-        for place in ("theta", "s0", "s1"):
-            walker.read(place, getattr(learner, place))
+        walker.read_learner(learner)
         if learner.state is not None:
             learner.state[:] = walker.read_states(0)
         learner.iteration += len(x)
@@ -226,22 +223,15 @@ class CompiledEngine:
         """As many models as a vector has lanes, or fewer. x (M, N, 1, T, ...)."""
         M, N, _, T = x.shape[:4]
         walker = self._take(Shape(structure, MODELS, M, T, x.ndim == 4, 1))
+        walker.write_learners(learners)
         space = walker.spaces[0]
-        size = structure.layout().size
-        places = [space.values[name] for name in ("theta", "s0", "s1")]
-        arrays = [space.m[at : at + size * space.L].reshape(size, space.L) for at in places]
-        for name, array in zip(("theta", "s0", "s1"), arrays, strict=True):
-            array[:, M:] = 0
-            array[:, :M] = np.stack([getattr(learner, name) for learner in learners], axis=1)
-        k = np.zeros((N, 8, space.L), structure.dtype)
+        k = np.zeros((N, COEFFICIENTS, space.L), structure.dtype)
         for lane, (optimizer, learner) in enumerate(zip(optimizers, learners, strict=True)):
             k[:, :, lane] = optimizer.coefficients(learner.iteration, N)
         data = Data(structure, x[:, :, 0], y[:, :, 0], lengths[:, :, 0]).flat()
         data.reset = np.ones(N, np.int64)
         results = walker.call(space, TRAIN, data, N, False, optimizers[0], k, apart=N)
-        for name, array in zip(("theta", "s0", "s1"), arrays, strict=True):
-            for lane, learner in enumerate(learners):
-                getattr(learner, name)[:] = array[:, lane]
+        walker.read_learners(learners)
         for learner in learners:
             learner.iteration += N
         self._give_back(walker)

@@ -5,8 +5,6 @@ are the equations of `bptt.outputs`; softmax, which couples the outputs of a cas
 here, equation (26).
 """
 
-from numba.extending import register_jitable
-
 from bptt.functions import exp, log
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import part
@@ -15,10 +13,8 @@ from bptt.kernels.simd import constant, get, load, put, select, store, width, ze
 from bptt.kernels.tile import transpose
 from bptt.outputs import linear_squared, sigmoid_cross_entropy, sigmoid_squared
 
-EQUATIONS = tuple(
-    register_jitable(each) for each in (linear_squared, sigmoid_cross_entropy, sigmoid_squared)
-)
-_linear, _sigmoid, _sigmoid_squared = EQUATIONS
+_linear, _sigmoid = part(linear_squared), part(sigmoid_cross_entropy)
+_sigmoid_squared = part(sigmoid_squared)
 
 
 @part

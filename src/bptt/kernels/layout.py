@@ -119,14 +119,15 @@ class Workspace:
     """The array of a walk, and the numbers that say what is where.
 
     Attributes: plan (a record of sizes, places and strides), views (rows of VIEW integers),
-    m (the array), order (of the parameters in m: m[theta + places] = theta[sources]).
+    parts (see `_values_of_steps`), derived (rows of DERIVED integers), m (the array), places and
+    sources (the order of the parameters: m[values["theta"] + places] = theta[sources]).
     """
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         structure = shape.structure
         self.L = lanes(structure.dtype)
-        self.take = Places(self.L)
+        self.room = Places(self.L)
         self.values: dict[str, Any] = {}
         self._sizes()
         self._parameters()
@@ -142,7 +143,7 @@ class Workspace:
 
     def _aligned(self, dtype: str) -> NDArray[np.floating]:
         """The array, at the beginning of a cache line."""
-        size = self.take.size + 2 * self.L  # reading whole vectors may go beyond the last number
+        size = self.room.size + 2 * self.L  # reading whole vectors may go beyond the last number
         raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
         start = -raw.ctypes.data % 64
         return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
@@ -165,8 +166,8 @@ class Workspace:
         )  # fmt: skip
         # Hw: what a plane of H units spans in a row of weights. merge: whether planes that lie
         # beside each other leave no gap, so that one product takes several.
-        Bp = 1 if units else self.take.padded(B)
-        Hw = self.take.padded(H) if units else H
+        Bp = 1 if units else self.room.padded(B)
+        Hw = self.room.padded(H) if units else H
         plane = Hw * Bp
         outer = B if units else 1
         v.update(
@@ -196,12 +197,12 @@ class Workspace:
             self.places: Any = slice(0, layout.size)
             self.sources: Any = slice(None)
             self.size = layout.size * self._lane()
-        self.size = self.take.padded(self.size)
+        self.size = self.room.padded(self.size)
         states = self.size if self.shape.optimizer else 0
         self.values.update(
-            size=self.size, theta=self.take.take(self.size),
-            g=self.take.take(self.size if self.shape.gradient else 0),
-            s0=self.take.take(states), s1=self.take.take(states),
+            size=self.size, theta=self.room.take(self.size),
+            g=self.room.take(self.size if self.shape.gradient else 0),
+            s0=self.room.take(states), s1=self.room.take(states),
         )  # fmt: skip
 
     def _padded_parameters(self) -> None:
@@ -267,8 +268,8 @@ class Workspace:
         if self.shape.regime == UNITS:
             self._view(row, name, "theta", (0, 0, wide, gate, per_set))
             if back:
-                Iw = self.take.padded(inputs)
-                place = self.take.take(sets * G * H * Iw)
+                Iw = self.room.padded(inputs)
+                place = self.room.take(sets * G * H * Iw)
                 self.views[row + 1] = (place, 0, 0, Iw, H * Iw, G * H * Iw)
                 for s in range(sets):
                     for g in range(G):
@@ -279,7 +280,7 @@ class Workspace:
         self._view(row + 1, name, "theta", (wide, wide, w, gate, per_set))
         packed = packed and inputs * G * H > PACKED and H % TILE_ROWS == 0
         if self.shape.regime == SAMPLES and packed:
-            place = self.take.take(sets * per_set)
+            place = self.room.take(sets * per_set)
             self.views[row] = (place, inputs, 1, TILE_ROWS, H * inputs, per_set)
             for s in range(sets):
                 source = theta + s * per_set
@@ -289,7 +290,7 @@ class Workspace:
         """V and c."""
         v, w, structure = self.values, int(self.values["weight"]), self.shape.structure
         O, H, Hw = (int(v[each]) for each in ("O", "H", "Hw"))  # noqa: E741
-        Op = self.take.padded(O) if self.shape.regime == UNITS else O
+        Op = self.room.padded(O) if self.shape.regime == UNITS else O
         if structure.bias:
             self._bias(row + C_FORWARD, "c", Op, 1)
         if self.shape.regime != UNITS:
@@ -305,7 +306,7 @@ class Workspace:
             self._view(row + V_FORWARD, "V", "theta", (0, 0, 1, 0, per_set))
             return
         sets = int(v["sets"]) if structure.readout == "steps" else 1
-        place, theta = self.take.take(sets * H * Op), int(v["theta"]) + self.offsets["V"]
+        place, theta = self.room.take(sets * H * Op), int(v["theta"]) + self.offsets["V"]
         self.views[row + V_FORWARD] = (place, 0, 0, Op, 0, H * Op)
         for s in range(sets):
             self.copies.append((theta + s * per_set, Hw, O, H, place + s * H * Op, Op))
@@ -313,19 +314,18 @@ class Workspace:
     def _values_of_steps(self) -> None:
         """The values of all steps. `parts` (layers, 7): places of gates, states and ds, and of the
         input, its strides of steps and samples, and how many inputs there are."""
-        structure, v, take = self.shape.structure, self.values, self.take.take
+        structure, v, take = self.shape.structure, self.values, self.room.take
         B, T, D, Bp = (int(v[each]) for each in ("B", "T", "D", "Bp"))
         units, outer = self.shape.regime == UNITS, int(v["outer"])
         rows = outer * T if self.shape.gradient else 0
         v["ones"] = take(Bp)
         v["x"] = take(0 if self.shape.one_hot else T * D * (B if units else Bp))
-        v["x_t"], v["x_b"] = D * Bp, T * D if units else 0
         v["dh"], v["dh_b"] = take(rows * v["plane"]), T * v["plane"]
-        wide = self.take.padded(D) if units else D * Bp
+        wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if rows else 0)
         self.parts = np.zeros((structure.layers, 7), np.int64)
-        source = (v["x"], v["x_t"], v["x_b"])
+        source = (v["x"], D * Bp, T * D if units else 0)
         for layer in range(structure.layers):
             gates, states = take(outer * v["gate_b"]), take(outer * v["state_b"])
             ds = take(outer * v["state_t"] if rows else 0)
@@ -335,10 +335,10 @@ class Workspace:
     def _cases(self) -> None:
         """Outputs and losses: rows (o, do), and the same with the cases in the lanes (oc, dc, p,
         y): [block][O][Cp], where one block holds all cases (layout "units") or one step's."""
-        v, take, shape = self.values, self.take.take, self.shape
+        v, take, shape = self.values, self.room.take, self.shape
         B, T, R, O, Bp = (int(v[each]) for each in ("B", "T", "R", "O", "Bp"))  # noqa: E741
         units = shape.regime == UNITS
-        Cp, blocks = (self.take.padded(B * R), 1) if units else (Bp, R)
+        Cp, blocks = (self.room.padded(B * R), 1) if units else (Bp, R)
         size = blocks * O * Cp
         turned = units and O > 1
         v.update(

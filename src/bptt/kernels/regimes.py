@@ -13,7 +13,6 @@ from numba.extending import (
     NativeValue,
     models,
     overload,
-    register_jitable,
     register_model,
     typeof_impl,
     unbox,
@@ -95,12 +94,12 @@ def by_regime(units: Any, samples: Any, models: Any) -> Any:
 
 
 def _forward_of(kind: Kind) -> Any:
-    equation = register_jitable(**OPTIONS)(kind.cell.forward)
+    equation = part(kind.cell.forward)
     return lambda kind, a, s: equation(a, s)
 
 
 def _backward_of(kind: Kind) -> Any:
-    equation = register_jitable(**OPTIONS)(kind.cell.backward)
+    equation = part(kind.cell.backward)
     return lambda kind, gates, s, s_new, ds_new: equation(gates, s, s_new, ds_new)
 
 
@@ -296,14 +295,13 @@ scatter_rows = by_regime(_scatter_rows_units, _scatter_rows_in_lanes, _scatter_r
 # The data of an iteration into m.
 
 
-def _copy(m, place, source, off, count):
+@part
+def copy(m, place, source, off, count):
+    """m[place + i] = source[off + i] for i < count."""
     lanes = width(m)
     for i in range(0, count, lanes):
         n = min(count - i, lanes)
         store_part(m, place + i, load_part(source, off + i, n), n)
-
-
-copy = part(_copy)
 
 
 def _transfer_units(kind, plan, m, x, y, given, sample, apart):

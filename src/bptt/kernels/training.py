@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numba import typeof, types
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from bptt.functions import sqrt
@@ -46,6 +45,7 @@ from bptt.kernels.walk import (
     start_layer,
 )
 from bptt.optimizers import (
+    COEFFICIENTS,
     adagrad_update,
     adam_update,
     look_ahead,
@@ -56,10 +56,10 @@ from bptt.optimizers import (
     sgd_update,
 )
 
-_look_ahead = register_jitable(look_ahead)
-_sgd, _momentum, _nesterov = map(register_jitable, (sgd_update, momentum_update, nesterov_update))
-_rmsprop, _rmsprop_nesterov = map(register_jitable, (rmsprop_update, rmsprop_nesterov_update))
-_adagrad, _adam = map(register_jitable, (adagrad_update, adam_update))
+_look_ahead = part(look_ahead)
+_sgd, _momentum, _nesterov = map(part, (sgd_update, momentum_update, nesterov_update))
+_rmsprop, _rmsprop_nesterov = map(part, (rmsprop_update, rmsprop_nesterov_update))
+_adagrad, _adam = map(part, (adagrad_update, adam_update))
 
 # What a call does.
 PREPARE, FORWARD, BACKWARD, UPDATE = 1, 2, 4, 8
@@ -80,7 +80,7 @@ def prepare(kind, plan, rule, m, k, row):
 @part
 def coefficients(kind, k, m, row):
     """The numbers of an iteration, as vectors."""
-    at = 8 * row
+    at = COEFFICIENTS * row
     return (
         coefficient(kind, k, m, at), coefficient(kind, k, m, at + 1),
         coefficient(kind, k, m, at + 2), coefficient(kind, k, m, at + 3),

@@ -2,25 +2,26 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bptt.engines import Anything, Learner
 from bptt.kernels import training
 from bptt.kernels.compiler import first_use
 from bptt.kernels.layout import MODELS, UNITS, Shape, Workspace
 from bptt.kernels.regimes import Kind
 from bptt.kernels.vectors import lanes
-from bptt.optimizers import Optimizer
+from bptt.optimizers import Optimizer, no_preparation
 from bptt.parameters import Array
 from bptt.structure import Structure
 
-Anything = NDArray[Any]
+# The fields of a learner that have a number for each parameter; places of the same names hold them.
+PARAMETERS = ("theta", "s0", "s1")
 # A batch is split if a step of it takes at least this many multiplications, and into at most so
 # many shards. How it is split depends on shapes alone: sums are the same on any number of threads.
 SHARD_WORK = 250_000
@@ -95,6 +96,37 @@ class Walker:
         ]
 
     # Parameters and states.
+
+    def write_learner(self, learner: Learner) -> None:
+        """Put weights and optimizer state into the workspaces."""
+        for place in PARAMETERS:
+            self.write(place, getattr(learner, place))
+
+    def read_learner(self, learner: Learner) -> None:
+        """The other way round."""
+        for place in PARAMETERS:
+            self.read(place, getattr(learner, place))
+
+    def _models(self, place: str) -> Array:
+        """The parameters of all models (layout "models"), a view (P, lanes)."""
+        space = self.spaces[0]
+        start, size = space.values[place], self.shape.structure.layout().size
+        return space.m[start : start + size * space.L].reshape(size, space.L)
+
+    def write_learners(self, learners: Sequence[Learner]) -> None:
+        """Put a model in each lane; what is left of the vector stays zero."""
+        for place in PARAMETERS:
+            models = self._models(place)
+            models[:] = 0
+            models[:, : len(learners)] = np.stack(
+                [getattr(learner, place) for learner in learners], axis=1
+            )
+
+    def read_learners(self, learners: Sequence[Learner]) -> None:
+        """The other way round."""
+        for place in PARAMETERS:
+            for learner, values in zip(learners, self._models(place).T, strict=False):
+                getattr(learner, place)[:] = values
 
     def write(self, place: str, flat: Array) -> None:
         """Put parameters, or what goes with them ('theta', 's0', 's1'), into the workspaces."""
@@ -225,7 +257,7 @@ class Walker:
         first, structure = self.spaces[0], self.shape.structure
         rows = data.lengths[n].sum() if structure.readout == "steps" else self.shape.B
         nothing = data.part(n, 0, 0)
-        if work & training.PREPARE and optimizer.rule.code in (2, 4):
+        if work & training.PREPARE and optimizer.rule.prepare is not no_preparation:
             self.call(first, training.PREPARE, nothing, 1, False, optimizer, k)
         theta = first.values["theta"]
         for space in self.spaces[1:]:
@@ -274,19 +306,17 @@ class Data:
         self.full = bool((self.lengths == x.shape[2]).all())
         self.reset = np.ones(N, np.int64) if reset is None else reset.astype(np.int64)
 
-    def _of(self, index: Any, full: bool) -> "Data":
+    def _of(self, index: Any, reset: Anything) -> "Data":
         part = object.__new__(Data)
         for name in ("x", "ids", "y", "classes", "lengths"):
             setattr(part, name, getattr(self, name)[index].reshape(-1))
-        part.full, part.reset = full, self.reset
+        part.full, part.reset = self.full, reset
         return part
 
     def flat(self) -> "Data":
         """The same in flat arrays."""
-        return self._of(slice(None), self.full)
+        return self._of(slice(None), self.reset)
 
     def part(self, n: int, start: int, end: int) -> "Data":
         """Samples start..end of iteration n, in flat arrays."""
-        part = self._of((n, slice(start, end)), self.full)
-        part.reset = self.reset[n : n + 1]
-        return part
+        return self._of((n, slice(start, end)), self.reset[n : n + 1])
