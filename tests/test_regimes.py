@@ -32,9 +32,10 @@ from regimes import (
 
 from bptt.cells import CELLS
 from bptt.kernels import engine as kernel_engine
-from bptt.kernels import layout, walker
+from bptt.kernels import layout, program, walker
 from bptt.kernels.engine import CompiledEngine
-from bptt.kernels.layout import SAMPLES, UNITS, Shape
+from bptt.kernels.layout import Shape
+from bptt.kernels.products import SAMPLES, UNITS
 from bptt.kernels.vectors import COMPILER_OFF, lanes
 from bptt.reference_engine import ReferenceEngine
 
@@ -89,7 +90,7 @@ def test_every_pair_of_options(key: tuple[str, str], regime: str) -> None:
 def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where every batch of more than one vector is split and every matrix is packed."""
     monkeypatch.setattr(walker, "SHARD_WORK", 1)
-    monkeypatch.setattr(layout, "PACKED", 1)
+    monkeypatch.setattr(program, "PACKED", 1)
     engine, split = CompiledEngine(), 0
     for case in cases(key, SAMPLES, 4, 16):
         shape = Shape(case.structure, SAMPLES, case.x.shape[1], 1, case.x.ndim == 3, 1)

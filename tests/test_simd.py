@@ -354,25 +354,31 @@ from numba import njit
 from bptt.functions import tanh
 from bptt.kernels import elementary
 from bptt.kernels.simd import load, store, width
-from bptt.kernels.tile import product
+from bptt.kernels.tile import multiply
 
 @njit(cache=True, nogil=True)
 def squash(v):
     return tanh(v)
 
 @njit(cache=True, nogil=True)
-def kernel(codes, m):
-    n = width(m)
-    store(m, 0, squash(load(m, n)))
-    product(codes, 0, m, 0, n, n, 2, 1, 0, n, 1, 1, 1, 2 * n, n, 1, 5, True)
+def kernel(m, program):
+    store(m, 0, squash(load(m, width(m))))
+    multiply(m, program, 0, 0, 0)
 """
 
 MAIN = """
 import numpy as np
 import cached
-from bptt.kernels.tile import strip_addresses
-m = np.linspace(-1, 1, 96, dtype=np.float32)
-cached.kernel(strip_addresses((0,), "float32"), m)
+from bptt.kernels.products import UNITS, Builder
+from bptt.kernels.vectors import lanes
+from bptt.structure import Structure
+m, n = np.linspace(-1, 1, 96, dtype=np.float32), lanes("float32")
+m[80:] = 0
+builder = Builder(Structure(inputs=1, outputs=1), UNITS, {"zeros": 80}, n)
+builder.begin()
+builder.strips(0, 1, 0, builder.nothing, rows=2, depth=5, out=0, out_row=n, out_col=n, x=n,
+               x_block=1, x_row=1, x_step=1, p=2 * n, p_col=n, p_step=1)
+cached.kernel(m, builder.table())
 print(sum(cached.kernel.stats.cache_hits.values()), m.tobytes().hex())
 """
 

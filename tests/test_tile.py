@@ -10,9 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from bptt.kernels.simd import pointer_to, width
-from bptt.kernels.tile import KINDS, TILE_ROWS, product, strip, strip_addresses, transpose
+from bptt.kernels.products import UNITS, Base, Builder
+from bptt.kernels.simd import load, pointer_to, width
+from bptt.kernels.tile import (
+    KINDS,
+    LANES,
+    SHARED,
+    STRIP,
+    SUMMED,
+    TILE_ROWS,
+    Strip,
+    add_product,
+    multiply,
+    stores,
+    strip,
+    transpose,
+)
 from bptt.kernels.vectors import lanes
+from bptt.structure import Structure
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 # What untouched memory holds.
@@ -29,22 +44,25 @@ def tolerance(dtype, depth):
 
 
 @njit
-def multiply(
-    codes, kind, m, out, out_row, out_col, rows, vectors, last, x, x_block, x_row, x_step, p, p_col,
-    p_step, depth, accumulate,
-):  # fmt: skip
-    product(
-        pointer_to(codes), kind, pointer_to(m), out, out_row, out_col, rows, vectors, last, x,
-        x_block, x_row, x_step, p, p_col, p_step, depth, accumulate,
-    )  # fmt: skip
+def run(m, program, number, t, b):
+    multiply(pointer_to(m), pointer_to(program), number, t, b)
 
 
-SHARED, LANES, SUMMED = range(3)
+def builder_of(dtype, zeros):
+    structure = Structure(inputs=1, outputs=1, dtype=np.dtype(dtype).name)
+    builder = Builder(structure, UNITS, {"zeros": zeros}, lanes(dtype))
+    builder.begin()
+    return builder
 
 
-def product_of(kind, dtype, rows, vectors, last, depth, accumulate, gap=0, panels=False, seed=0):
+def product_of(
+    kind, dtype, rows, vectors, last, depth, start, gap=0, panels=False, times=1, t=0, b=0, seed=0
+):
     """Multiply random matrices that lie in one array, `gap` numbers between all of their parts;
-    everything but the product must be as before, and the product as its definition has it."""
+    everything but the product must be as before, and the product as its definition has it.
+
+    start: what sums begin with, "nothing", "out" or "bias".
+    """
     n, columns = lanes(dtype), vectors + (last > 0)
     x_wide = 1 if kind == SHARED else n
     x_step, x_row = x_wide + gap, depth * (x_wide + gap) + gap
@@ -55,32 +73,54 @@ def product_of(kind, dtype, rows, vectors, last, depth, accumulate, gap=0, panel
     p_step = columns * (n + gap) + gap if gap % 2 else n
     out_col = 1 + gap if kind == SUMMED else n + gap
     out_row = columns * out_col + gap
-    out = gap
+    x_time = rows * max(x_row, x_block) + (depth + TILE_ROWS) * x_step + n
+    p_time = columns * (p_col + n) + depth * (p_step + n)
+    # Places are told without the shifts of this step and sample.
+    strides = {"out_t": 3, "out_b": 5, "x_t": 2, "x_b": 7, "p_t": 11, "p_b": 1}
+    out = gap + 2 * n
     x = out + rows * out_row + n + gap
-    p = x + (rows * max(x_row, x_block) + (depth + TILE_ROWS) * x_step + n)
-    m = numbers(seed, p + columns * (p_col + n) + depth * (p_step + n) + 2 * n, dtype)
+    p = x + times * x_time
+    bias = p + times * p_time
+    told = {
+        name: place - t * strides[name + "_t"] - b * strides[name + "_b"]
+        for name, place in (("out", out), ("x", x), ("p", p))
+    }
+    m = numbers(seed, bias + (columns + 2) * n + rows, dtype)
+    m[:n] = 0
     before = m.astype(np.longdouble)
-    r, c, k, lane = np.ogrid[:rows, :columns, :depth, :n]
-    first = r // TILE_ROWS * TILE_ROWS
-    left = x + (first * x_block + (r - first) * x_row) + k * x_step + lane * (kind != SHARED)
-    right = p + c * p_col + k * p_step + lane
-    sums = (before[left] * before[right]).sum(axis=2)  # (rows, columns, lanes)
-    places = out + r[..., 0] * out_row + c[..., 0] * out_col + (lane[:, :, 0] if kind < 2 else 0)
-    sums = sums.sum(axis=-1, keepdims=True) if kind == SUMMED else sums
-    expected = before.copy()
-    keep = np.ones(places.shape, np.bool_)
-    keep[:, vectors:, last:] = False
-    expected[places[keep]] = (sums + (before[places] if accumulate else 0))[keep]
-    codes = strip_addresses((0, 1, 2), np.dtype(dtype).name)
-    multiply(
-        codes, kind, m, out, out_row, out_col, rows, vectors, last, x, x_block, x_row, x_step, p,
-        p_col, p_step, depth, accumulate,
+    base = {
+        "nothing": Base(0), "out": Base(told["out"], out_row, out_col, 1), "bias": Base(bias, 1, n)
+    }[start]  # fmt: skip
+    builder = builder_of(dtype, 0)
+    builder.strips(
+        kind, vectors, last, base, rows=rows, depth=depth, **told, **strides, out_row=out_row,
+        out_col=out_col, x_block=x_block, x_row=x_row, x_step=x_step, p_col=p_col, p_step=p_step,
+        **({} if times == 1 else {"times": times, "x_time": x_time, "p_time": p_time}),
     )  # fmt: skip
+    r, c, k, i, lane = np.ogrid[:rows, :columns, :depth, :times, :n]
+    first = r // TILE_ROWS * TILE_ROWS
+    left = x + (first * x_block + (r - first) * x_row) + k * x_step + i * x_time
+    right = p + c * p_col + k * p_step + i * p_time + lane
+    sums = (before[left + lane * (kind != SHARED)] * before[right]).sum(axis=(2, 3))
+    r, c, lane = np.ogrid[:rows, :columns, : 1 if kind == SUMMED else n]
+    places = out + r * out_row + c * out_col + lane
+    sums = sums.sum(axis=-1, keepdims=True) if kind == SUMMED else sums
+    if start == "out":
+        sums = sums + before[places]
+    elif start == "bias":
+        sums = sums + before[bias + r + c * n + lane]
+    expected, keep = before.copy(), np.ones(places.shape, np.bool_)
+    keep[:, vectors:, last:] = False
+    expected[places[keep]] = sums[keep]
+    run(m, builder.table(), 0, t, b)
     written = np.zeros(m.size, np.bool_)
     written[places[keep]] = True
     np.testing.assert_array_equal(m[~written], before[~written].astype(dtype))
-    terms = depth * (n if kind == SUMMED else 1)
+    terms = times * depth * (n if kind == SUMMED else 1)
     np.testing.assert_allclose(m[written], expected[written], 0, tolerance(dtype, terms))
+
+
+STARTS = ("nothing", "out", "bias")
 
 
 @FLOATS
@@ -92,10 +132,10 @@ def test_products_of_every_depth(kind, dtype):
         for rows, vectors, last in (
             (1, 1, 0), (1, 4, 0), (1, 6, 1), (TILE_ROWS, 5, 0), (TILE_ROWS + 1, 4, n - 1), (3, 0, 2)
         ):  # fmt: skip
-            for accumulate in (False, True):
+            for start in STARTS:
                 part = last if kind == SHARED else 0
                 if vectors + part:
-                    product_of(kind, dtype, rows, vectors, part, depth, accumulate, gap=depth % 3)
+                    product_of(kind, dtype, rows, vectors, part, depth, start, gap=depth % 3)
 
 
 @FLOATS
@@ -107,20 +147,27 @@ def test_products_of_every_depth(kind, dtype):
     last=st.integers(0, 15),
     depth=st.integers(0, 37),
     gap=st.integers(0, 5),
-    accumulate=st.booleans(),
+    start=st.sampled_from(STARTS),
+    times=st.integers(1, 3),
+    t=st.integers(0, 3),
+    b=st.integers(0, 3),
     seed=st.integers(0, 1000),
 )
-def test_product_of_any_shape(dtype, kind, rows, vectors, last, depth, gap, accumulate, seed):
+def test_product_of_any_shape(
+    dtype, kind, rows, vectors, last, depth, gap, start, times, t, b, seed
+):
     part = last % lanes(dtype) if kind == SHARED else 0
-    product_of(kind, dtype, rows, vectors, part, depth, accumulate, gap, seed=seed)
+    product_of(
+        kind, dtype, rows, vectors, part, depth, start, gap, times=times, t=t, b=b, seed=seed
+    )
 
 
 @FLOATS
 @pytest.mark.parametrize("kind", [SHARED, LANES], ids=KINDS[:2])
 def test_products_of_matrices_packed_in_panels(kind, dtype):
     for blocks, vectors, depth in ((1, 1, 1), (2, 5, 7), (3, 4, 16)):
-        for accumulate in (False, True):
-            product_of(kind, dtype, blocks * TILE_ROWS, vectors, 0, depth, accumulate, panels=True)
+        for start in STARTS:
+            product_of(kind, dtype, blocks * TILE_ROWS, vectors, 0, depth, start, panels=True)
 
 
 @FLOATS
@@ -130,50 +177,87 @@ def test_a_row_of_a_product_does_not_depend_on_its_place(dtype, vectors, kind):
     """Whether 23 rows are computed together or 2 or 3 at a time, so that a batch may be split."""
     n, depth, rows = lanes(dtype), 19, 23
     wide = 1 if kind == SHARED else n
-    columns, codes = vectors * n, strip_addresses((0, 1, 2), np.dtype(dtype).name)
-    x, p = rows * columns, rows * columns + rows * depth * wide
+    columns = vectors * n
+    x = rows * columns
+    p = x + rows * depth * wide
+    zeros = p + depth * columns
     results = []
     for step in (rows, 2, 3):
-        m = numbers(1, p + depth * columns, dtype)
+        m = np.append(numbers(1, zeros, dtype), np.zeros(n, dtype))
         for first in range(0, rows - 1, step):
             count = min(step, rows - first)
             count += rows - first - count == 1  # never one row: that is computed in another order
             row = depth * wide
-            multiply(
-                codes, kind, m, first * columns, columns, n, count, vectors, 0, x + first * row,
-                row, row, wide, p, n, columns, depth, False,
+            builder = builder_of(dtype, zeros)
+            builder.strips(
+                kind, vectors, 0, builder.nothing, rows=count, depth=depth, out=first * columns,
+                out_row=columns, out_col=n, x=x + first * row, x_block=row, x_row=row, x_step=wide,
+                p=p, p_col=n, p_step=columns,
             )  # fmt: skip
+            run(m, builder.table(), 0, 0, 0)
         results.append(m)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 
 
 @njit
-def strips(m, last, x, p, depth, accumulate):
-    """Sizes that `product` does not use: groups of 2 and 3, a part of vectors of lanes."""
-    n = width(m)
-    strip(2, False, 0, m, 0, 2, 0, 4 * n, n, 3, x, depth, depth, 1, p, n, 4 * n, depth, accumulate)
-    out = 12 * n
-    strip(3, True, 2, m, 0, 1, out, 0, 1, 1, x, 0, 0, n, p, n, 4 * n, depth, accumulate)
-    strip(-1, True, 1, m, last, 1, out + 3, 0, n, 1, x, 0, 0, n, p, n, 4 * n, depth, accumulate)
+def strips(m, program, step):
+    """Sizes that no product uses: groups of 2 and 3, a part of vectors of lanes."""
+    strip(2, False, 0, m, program, 0, 0, 0)
+    strip(3, True, 2, m, program, step, 0, 0)
+    strip(-1, True, 1, m, program, 2 * step, 0, 0)
 
 
 @FLOATS
-@pytest.mark.parametrize("accumulate", [False, True])
-def test_strips_of_any_constants(dtype, accumulate):
+@pytest.mark.parametrize("add", [False, True])
+def test_strips_of_any_constants(dtype, add):
     n, depth = lanes(dtype), 11
-    x, p = 14 * n, 14 * n + depth * n
+    zeros, x, p = 14 * n, 15 * n, 15 * n + depth * n
     m = numbers(3, p + depth * 4 * n, dtype)
+    m[zeros:x] = 0
     before = m.astype(np.longdouble)
     left, right = before[x:p].reshape(depth, n), before[p:].reshape(depth, 4, n)
-    expected = before * (np.arange(m.size) >= (0 if accumulate else 13 * n + 2))
+    expected = before * (np.arange(m.size) >= (0 if add else 13 * n + 2))
     shared = before[x : x + 3 * depth].reshape(3, depth)
     expected[: 12 * n] += np.einsum("rk,kcn->rcn", shared, right).ravel()
     expected[12 * n : 12 * n + 3] += np.einsum("kn,kcn->c", left, right[:, :3])
     part = slice(12 * n + 3, 13 * n + 2)
     expected[part] += np.einsum("kn,kn->n", left, right[:, 0])[: n - 1]
-    strips(m, n - 1, x, p, depth, accumulate)
+    common = {"code": 0, "depth": depth, "x": x, "p": p, "p_col": n, "p_step": 4 * n}
+    rows = []
+    for out, more in (
+        (0, {"rows": 3, "groups": 2, "out_row": 4 * n, "out_col": n, "x_block": depth,
+             "x_row": depth, "x_step": 1}),
+        (12 * n, {"rows": 1, "groups": 1, "out_row": 0, "out_col": 1, "x_step": n}),
+        (12 * n + 3, {"rows": 1, "groups": 1, "out_row": 0, "out_col": n, "x_step": n,
+                      "last": n - 1}),
+    ):  # fmt: skip
+        base = out if add else zeros
+        numbers_of = {"x_block": 0, "x_row": 0, "out": out, "base": base} | common | more
+        own = (numbers_of["out_row"], numbers_of["out_col"]) if add else (0, 0)
+        rows.append(Strip(**numbers_of, base_row=own[0], base_col=own[1]))
+    strips(m, np.array(rows, np.int64).reshape(-1), STRIP)
     np.testing.assert_allclose(m, expected, rtol=0, atol=tolerance(dtype, depth * n))
+
+
+@njit
+def add_row(m, out, x, p, columns, depth):
+    n = width(m)
+    first = load(m, out), load(m, out + n), load(m, out + 2 * n)
+    stores(m, out, n, add_product(first, m, x, p, n, columns * n, depth))
+
+
+@FLOATS
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 7, 8, 16, 21])
+def test_a_product_in_registers(dtype, depth):
+    n, columns = lanes(dtype), 4
+    x, p = 5 * n, 5 * n + depth
+    m = numbers(4, p + depth * columns * n, dtype)
+    expected = m.astype(np.longdouble)
+    right = expected[p:].reshape(depth, columns, n)[:, :3]
+    expected[n : 4 * n] += np.einsum("k,kcn->cn", expected[x:p], right).ravel()
+    add_row(m, n, x, p, columns, depth)
+    np.testing.assert_allclose(m, expected, rtol=0, atol=tolerance(dtype, depth))
 
 
 @njit

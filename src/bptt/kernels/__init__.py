@@ -6,7 +6,9 @@
     elementary.py   compiled versions of `bptt.functions`, on numbers and on vectors
     tile.py         matrix products and transposes, by tiles held in registers
     layout.py       the three layouts: which serves which shapes, and where everything lies
-    regimes.py      what differs between them: a matrix applied, its gradient; the cell's equations
+    products.py     how each of them multiplies
+    program.py      what is multiplied in a walk: all products of a network, worked out once
+    regimes.py      what differs between the layouts while a kernel runs; the cell's equations
     walk.py         forward and backward through time, for any cell and layout
     judge.py        outputs, losses, and counting what is wrong
     training.py     the training loop: N iterations in one call

@@ -23,28 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.kernels.compiler import COMPILER_OFF
-from bptt.kernels.tile import TILE_ROWS
+from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
+from bptt.kernels.program import COPY, Program
 from bptt.kernels.vectors import lanes
 from bptt.outputs import REDUCTIONS
 from bptt.structure import Structure
 
-UNITS, SAMPLES, MODELS = "units", "samples", "models"
-# What a row of `Workspace.views` says of a matrix: where it is, three strides (of blocks, rows and
-# steps for `apply`; of rows and columns for `outer`), and how far apart gates and sets are.
-VIEW = 6
-# What a row of `Workspace.derived` says: source, stride, rows, columns, target, its stride (0: a
-# matrix packed in panels).
-DERIVED = 6
-# The rows of `Workspace.views`: of each layer, and of the output layer after all layers.
-U_FORWARD, U_BACKWARD, U_GRADIENT = 0, 1, 2
-W_FORWARD, W_BACKWARD, W_GRADIENT = 3, 4, 5
-B_FORWARD, B_GRADIENT = 6, 7
-S_FORWARD, S_GRADIENT = 8, 10  # the initial states, up to two each
-LAYER_VIEWS = 12
-V_FORWARD, V_BACKWARD, V_GRADIENT, C_FORWARD, C_GRADIENT = 0, 1, 2, 3, 4
-HEAD_VIEWS = 5
-# A weight matrix of more numbers than this is packed in panels (layout "samples").
-PACKED = 4096
 # A batch of fewer samples than this is walked with the units in the lanes.
 FEW_SAMPLES = 6
 # The numbers of hidden units that a forward pass of many samples has in the lanes.
@@ -118,9 +102,10 @@ def _record(values: dict[str, Any]) -> Any:
 class Workspace:
     """The array of a walk, and the numbers that say what is where.
 
-    Attributes: plan (a record of sizes, places and strides), views (rows of VIEW integers),
-    parts (see `_values_of_steps`), derived (rows of DERIVED integers), m (the array), places and
-    sources (the order of the parameters: m[values["theta"] + places] = theta[sources]).
+    Attributes: plan (a record of sizes, places and strides), program (the products: see
+    `bptt.kernels.program`), copies (rows of `program.Copy`), parts (layers, 5: places of gates,
+    states and ds, and of W, forward and backward), m (the array), places and sources (the order of
+    the parameters: m[values["theta"] + places] = theta[sources]).
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -131,13 +116,13 @@ class Workspace:
         self.values: dict[str, Any] = {}
         self._sizes()
         self._parameters()
-        self._derived()
         self._values_of_steps()
         self._cases()
+        self._program()
         self.plan = _record(self.values)
         self.m = self._aligned(structure.dtype)
         ones = self.values["ones"]
-        self.m[ones : ones + self.values["Bp"]] = 1
+        self.m[ones : ones + self.room.padded(self.values["Bp"])] = 1
         present = self.values["present"]
         self.m[present : present + shape.B] = 1
 
@@ -164,17 +149,16 @@ class Workspace:
             bias=structure.bias, last=structure.readout == "last",
             sets=1 if structure.tied else T, want_dx=shape.dx, to_start=shape.to_start,
         )  # fmt: skip
-        # Hw: what a plane of H units spans in a row of weights. merge: whether planes that lie
-        # beside each other leave no gap, so that one product takes several.
+        # Hw: what a plane of H units spans in a row of weights.
         Bp = 1 if units else self.room.padded(B)
         Hw = self.room.padded(H) if units else H
         plane = Hw * Bp
         outer = B if units else 1
         v.update(
-            Bp=Bp, Hw=Hw, plane=plane, outer=outer, merge=Hw == H,
+            Bp=Bp, Hw=Hw, plane=plane, outer=outer,
             VV=(Hw if units else Bp) // self.L,
             gate_t=K * plane, gate_b=T * K * plane, state_t=S * plane, state_b=(T + 1) * S * plane,
-            runs=1 if cell.gates == K else 2, weight=self._lane(),
+            weight=self._lane(), alone=units and B == 1,
             lane=1 if shape.regime == MODELS else 0,
             mask_t=self.L if units else Bp, mask_b=T * self.L if units else 0,
             mask_v=0 if units else self.L,
@@ -223,114 +207,42 @@ class Workspace:
         self.sources = flat[self.places]
         self.size = order.size
 
-    def _view(self, row: int, name: str, kind: str, strides: tuple[int, ...]) -> None:
-        """A row of `views`, for a parameter in theta or its gradient."""
-        base = self.values["g" if kind == "gradient" else "theta"]
-        self.views[row] = (base + self.offsets[name], *strides)
-
-    def _derived(self) -> None:
-        """The views of all matrices, and the copies of them in another order: `derived` says what
-        is transposed (layout "units") or packed (layout "samples")."""
-        structure, v = self.shape.structure, self.values
-        self.views = np.zeros((structure.layers * LAYER_VIEWS + HEAD_VIEWS, VIEW), np.int64)
-        self.copies: list[tuple[int, ...]] = []
-        for layer in range(structure.layers):
-            first, inputs = layer * LAYER_VIEWS, structure.layer_inputs(layer)
-            back = layer > 0 or self.shape.dx
-            packed = layer > 0 or not self.shape.one_hot  # rows of a packed U cannot be looked up
-            self._matrix(first + U_FORWARD, structure.name("U", layer), inputs, back, packed)
-            self._matrix(first + W_FORWARD, structure.name("W", layer), int(v["H"]), True, True)
-            if structure.bias:
-                self._bias(first + B_FORWARD, structure.name("b", layer), v["K"] * v["Hw"], 1)
-            if structure.initial_state == "trainable":
-                for s, letter in enumerate(structure.equations.states):
-                    name = structure.name(f"{letter}0", layer)
-                    self._bias(first + S_FORWARD + s, name, 0, S_GRADIENT - S_FORWARD)
-        v["trainable"] = structure.initial_state == "trainable"
-        self._head(structure.layers * LAYER_VIEWS)
+    def _program(self) -> None:
+        """The products, and the matrices that they want in another order."""
+        v, shape = self.values, self.shape
+        program = Program(
+            shape.structure, shape.regime, v, self.room, self.offsets, self.parts, self.inputs,
+            shape.dx, shape.one_hot,
+        )  # fmt: skip
+        self.program = program.table()
+        self.copies = np.array(program.copies, np.int64).reshape(-1, COPY)
         v["copies"] = len(self.copies)
-        self.derived = np.array(self.copies, np.int64).reshape(-1, DERIVED)
-
-    def _bias(self, row: int, name: str, per_set: Any, to_gradient: int) -> None:
-        w, units = self.values["weight"], self.shape.regime == UNITS
-        across = 0 if units else w
-        self._view(row, name, "theta", (across, across, 0, 0, per_set * w))
-        self._view(row + to_gradient, name, "gradient", (0, across, 0, 0, per_set * w))
-
-    def _matrix(self, row: int, name: str, inputs: int, back: bool, packed: bool) -> None:
-        """U or W: forward, backward (with `back`), gradient."""
-        v, w = self.values, int(self.values["weight"])
-        G, H, Hw, sets = (int(v[each]) for each in ("G", "H", "Hw", "sets"))
-        wide = G * Hw * w  # from one input's weights to the next's
-        per_set, gate = inputs * wide, Hw * w
-        self._view(row + 2, name, "gradient", (wide, w, 0, gate, per_set))
-        theta = int(v["theta"]) + self.offsets[name]
-        if self.shape.regime == UNITS:
-            self._view(row, name, "theta", (0, 0, wide, gate, per_set))
-            if back:
-                Iw = self.room.padded(inputs)
-                place = self.room.take(sets * G * H * Iw)
-                self.views[row + 1] = (place, 0, 0, Iw, H * Iw, G * H * Iw)
-                for s in range(sets):
-                    for g in range(G):
-                        source, target = theta + s * per_set + g * Hw, (s * G + g) * H * Iw
-                        self.copies.append((source, wide, inputs, H, place + target, Iw))
-            return
-        self._view(row, name, "theta", (w, w, wide, gate, per_set))
-        self._view(row + 1, name, "theta", (wide, wide, w, gate, per_set))
-        packed = packed and inputs * G * H > PACKED and H % TILE_ROWS == 0
-        if self.shape.regime == SAMPLES and packed:
-            place = self.room.take(sets * per_set)
-            self.views[row] = (place, inputs, 1, TILE_ROWS, H * inputs, per_set)
-            for s in range(sets):
-                source = theta + s * per_set
-                self.copies.append((source, wide, inputs, wide, place + s * per_set, 0))
-
-    def _head(self, row: int) -> None:
-        """V and c."""
-        v, w, structure = self.values, int(self.values["weight"]), self.shape.structure
-        O, H, Hw = (int(v[each]) for each in ("O", "H", "Hw"))  # noqa: E741
-        Op = self.room.padded(O) if self.shape.regime == UNITS else O
-        if structure.bias:
-            self._bias(row + C_FORWARD, "c", Op, 1)
-        if self.shape.regime != UNITS:
-            per_set = H * O * w
-            self._view(row + V_FORWARD, "V", "theta", (w, w, O * w, 0, per_set))
-            self._view(row + V_BACKWARD, "V", "theta", (O * w, O * w, w, 0, per_set))
-            self._view(row + V_GRADIENT, "V", "gradient", (w, O * w, 0, 0, per_set))
-            return
-        per_set = O * Hw
-        self._view(row + V_BACKWARD, "V", "theta", (0, 0, Hw, 0, per_set))
-        self._view(row + V_GRADIENT, "V", "gradient", (Hw, 0, 0, 0, per_set))
-        if O == 1:  # a single row is its own transpose
-            self._view(row + V_FORWARD, "V", "theta", (0, 0, 1, 0, per_set))
-            return
-        sets = int(v["sets"]) if structure.readout == "steps" else 1
-        place, theta = self.room.take(sets * H * Op), int(v["theta"]) + self.offsets["V"]
-        self.views[row + V_FORWARD] = (place, 0, 0, Op, 0, H * Op)
-        for s in range(sets):
-            self.copies.append((theta + s * per_set, Hw, O, H, place + s * H * Op, Op))
+        table = self.offsets[shape.structure.name("U", 0)]
+        v["table"], v["table_gradient"] = v["theta"] + table, v["g"] + table
+        v["table_row"] = v["G"] * v["Hw"] * v["weight"]
+        v["trainable"] = shape.structure.initial_state == "trainable"
 
     def _values_of_steps(self) -> None:
-        """The values of all steps. `parts` (layers, 7): places of gates, states and ds, and of the
-        input, its strides of steps and samples, and how many inputs there are."""
+        """The values of all steps, and the inputs of each layer: where, and how many."""
         structure, v, take = self.shape.structure, self.values, self.room.take
         B, T, D, Bp = (int(v[each]) for each in ("B", "T", "D", "Bp"))
         units, outer = self.shape.regime == UNITS, int(v["outer"])
         rows = outer * T if self.shape.gradient else 0
-        v["ones"] = take(Bp)
+        v["ones"], v["zeros"] = take(Bp), take(self.L)
         v["x"] = take(0 if self.shape.one_hot else T * D * (B if units else Bp))
         v["dh"], v["dh_b"] = take(rows * v["plane"]), T * v["plane"]
         wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if rows else 0)
-        self.parts = np.zeros((structure.layers, 7), np.int64)
-        source = (v["x"], D * Bp, T * D if units else 0)
+        self.parts = np.zeros((structure.layers, 5), np.int64)
+        self.inputs: list[tuple[Values, int]] = []
+        source = Values(v["x"], D * Bp, b=T * D if units else 0)
         for layer in range(structure.layers):
             gates, states = take(outer * v["gate_b"]), take(outer * v["state_b"])
             ds = take(outer * v["state_t"] if rows else 0)
-            self.parts[layer] = (gates, states, ds, *source, structure.layer_inputs(layer))
-            source = (states + v["state_t"], v["state_t"], v["state_b"])
+            self.parts[layer, :3] = gates, states, ds
+            self.inputs.append((source, structure.layer_inputs(layer)))
+            source = Values(states + v["state_t"], v["state_t"], b=v["state_b"])
 
     def _cases(self) -> None:
         """Outputs and losses: rows (o, do), and the same with the cases in the lanes (oc, dc, p,

@@ -1,4 +1,4 @@
-"""What differs between the layouts: how a matrix is applied, and how its gradient is formed.
+"""What differs between the layouts while a kernel runs: what the lanes are.
 
 A kernel takes a `Kind` (a layout and a cell) as an argument. To the compiler every kind is a type
 of its own, so a kernel is compiled once per kind with that cell's equations and that layout's
@@ -21,7 +21,7 @@ from numba.extending import (
 from bptt.cells import CELLS, Cell
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import OPTIONS, part
-from bptt.kernels.layout import MODELS, SAMPLES, UNITS, VIEW
+from bptt.kernels.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.simd import (
     broadcast,
     get,
@@ -34,7 +34,7 @@ from bptt.kernels.simd import (
     vsum,
     width,
 )
-from bptt.kernels.tile import loads, product, transpose
+from bptt.kernels.tile import add_product, loads, transpose
 
 
 class Kind(NamedTuple):
@@ -113,97 +113,6 @@ read_gates = by_kind(lambda kind: _reader(len(kind.cell.preactivations)))
 read_states = by_kind(lambda kind: _reader(len(kind.cell.states)))
 
 
-# A matrix applied to `n` cases, out_c and x_c apart: out = (or +=) x M. `v` is the row of `views`
-# that describes M, `shift` what is added to its place; there are `features` outputs and `depth`
-# inputs.
-
-
-def _apply_units(
-    kind, codes, plan, m, views, v, shift, out, out_c, features, x, x_c, depth, n, accumulate
-):
-    at, lanes = VIEW * v, width(m)
-    w, step = get(views, at) + shift, get(views, at + 3)
-    product(
-        codes, 0, m, out, out_c, lanes, n, features // lanes, features % lanes,
-        x, x_c, x_c, 1, w, lanes, step, depth, accumulate,
-    )  # fmt: skip
-
-
-def _apply_in_lanes(number: int) -> Any:
-    """The same where samples or models are in the lanes."""
-
-    def apply(
-        kind, codes, plan, m, views, v, shift, out, out_c, features, x, x_c, depth, n, accumulate
-    ):
-        at, lanes, Bp = VIEW * v, width(m), plan.Bp
-        w, block, row, step = (
-            get(views, at) + shift, get(views, at + 1), get(views, at + 2), get(views, at + 3)
-        )  # fmt: skip
-        # One case: its vectors are the columns. Several: the cases are, vector by vector.
-        times, columns, x_col, out_col = plan.VV, n, x_c, out_c
-        if n == 1:
-            times, columns, x_col, out_col = 1, plan.VV, lanes, lanes
-        for i in range(times):
-            product(
-                codes, number, m, out + i * lanes, Bp, out_col, features, columns, 0,
-                w, block, row, step, x + i * lanes, x_col, Bp, depth, accumulate,
-            )  # fmt: skip
-
-    return apply
-
-
-apply = by_regime(_apply_units, _apply_in_lanes(0), _apply_in_lanes(1))
-
-
-# How many steps' values of a matrix with more numbers than this are multiplied at once.
-LARGE = 2**17
-STEPS_AT_ONCE = 16
-
-
-# The gradient of such a matrix: sum over `times` of x (n inputs, x_t apart) times d (`features`
-# outputs, d_t apart), and over the samples in the lanes.
-
-
-def _outer_units(
-    kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate
-):
-    at, lanes = VIEW * v, width(m)
-    out, row = get(views, at) + shift, get(views, at + 1)
-    product(
-        codes, 0, m, out, row, lanes, n, features // lanes, features % lanes,
-        x, 1, 1, x_t, d, lanes, d_t, times, accumulate,
-    )  # fmt: skip
-
-
-def _outer_in_lanes(number: int) -> Any:
-    """The same where samples (which are added up) or models (which are not) are in the lanes."""
-
-    def outer(
-        kind, codes, plan, m, views, v, shift, x, x_t, n, d, d_t, features, times, accumulate
-    ):
-        at, lanes, Bp = VIEW * v, width(m), plan.Bp
-        out, row, col = get(views, at) + shift, get(views, at + 1), get(views, at + 2)
-        # Of a large matrix some steps at a time, whose values stay in the cache.
-        count = STEPS_AT_ONCE if n * features > LARGE else times
-        for first in range(0, max(times, 1), max(count, 1)):
-            for i in range(plan.VV):
-                product(
-                    codes, number, m, out, row, col, n, features, 0,
-                    x + i * lanes + first * x_t, Bp, Bp, x_t,
-                    d + i * lanes + first * d_t, Bp, d_t, min(count, times - first),
-                    accumulate or i > 0 or first > 0,
-                )  # fmt: skip
-
-    return outer
-
-
-outer = by_regime(_outer_units, _outer_in_lanes(2), _outer_in_lanes(1))
-
-
-# The kinds of products that a layout needs (numbers of `tile.KINDS`).
-PRODUCTS = {UNITS: (0,), SAMPLES: (0, 2), MODELS: (1,)}
-
-
 # Numbers of an iteration: one for all lanes, or one for each model.
 
 
@@ -254,42 +163,65 @@ def _receive_of(kind: Kind) -> Any:
 receive = by_kind(_receive_of)
 
 
-# One-hot inputs: row `ids[id]` of U is added to the values at `out`, or what is at `d` to that row
-# of the gradient. With samples or models in the lanes each lane has a row of its own.
+# One-hot inputs: a row of U is added to the values at `to`, or what is at `d` to that row of the
+# gradient. With samples or models in the lanes each lane has a row of its own. `table` is where
+# row 0 is, ids[first] (and of further lanes ids[first + stride], ...) which row.
 
 
-def _add_rows_units(kind, codes, plan, m, views, v, shift, ids, first, stride, out, features):
-    at = get(ids, first) * get(views, VIEW * v + 3)
-    apply(kind, codes, plan, m, views, v, shift + at, out, 0, features, plan.ones, 0, 1, 1, True)
+@part
+def add(m, place, other, size):
+    """m[place + i] += m[other + i] for i < size, a whole number of vectors."""
+    for i in range(0, size, width(m)):
+        store(m, place + i, load(m, place + i) + load(m, other + i))
 
 
-def _add_rows_in_lanes(kind, codes, plan, m, views, v, shift, ids, first, stride, out, features):
-    w = get(views, VIEW * v) + shift
+def _add_row_units(kind, plan, m, table, ids, first, stride, to):
+    add(m, to, table + get(ids, first) * plan.table_row, plan.table_row)
+
+
+def _add_row_in_lanes(kind, plan, m, table, ids, first, stride, to):
     for b in range(plan.B):
-        row = w + get(ids, first + b * stride) * get(views, VIEW * v + 3) + b * plan.lane
-        for j in range(features):
-            at = out + j * plan.Bp + b
+        row = table + get(ids, first + b * stride) * plan.table_row + b * plan.lane
+        for j in range(plan.G * plan.H):
+            at = to + j * plan.Bp + b
             put(m, at, get(m, at) + get(m, row + j * plan.weight))
 
 
-add_rows = by_regime(_add_rows_units, _add_rows_in_lanes, _add_rows_in_lanes)
+add_row = by_regime(_add_row_units, _add_row_in_lanes, _add_row_in_lanes)
 
 
-def _scatter_rows_units(kind, codes, plan, m, views, v, shift, ids, first, stride, d, features):
-    at = get(ids, first) * get(views, VIEW * v + 1)
-    outer(kind, codes, plan, m, views, v, shift + at, plan.ones, 0, 1, d, 0, features, 1, True)
+def _scatter_row_units(kind, plan, m, table, ids, first, stride, d):
+    add(m, table + get(ids, first) * plan.table_row, d, plan.table_row)
 
 
-def _scatter_rows_in_lanes(kind, codes, plan, m, views, v, shift, ids, first, stride, d, features):
-    g = get(views, VIEW * v) + shift
+def _scatter_row_in_lanes(kind, plan, m, table, ids, first, stride, d):
     for b in range(plan.B):
-        row = g + get(ids, first + b * stride) * get(views, VIEW * v + 1) + b * plan.lane
-        for j in range(features):
+        row = table + get(ids, first + b * stride) * plan.table_row + b * plan.lane
+        for j in range(plan.G * plan.H):
             at = row + j * plan.weight
             put(m, at, get(m, at) + get(m, d + j * plan.Bp + b))
 
 
-scatter_rows = by_regime(_scatter_rows_units, _scatter_rows_in_lanes, _scatter_rows_in_lanes)
+scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_in_lanes)
+
+
+# One row of units: to what of the preactivations `a` the hidden state feeds, h W is added. W: where
+# the weights of these units are.
+
+
+def _feed_of(kind: Kind) -> Any:
+    G = kind.cell.gates
+    if len(kind.cell.preactivations) == G:
+        return lambda kind, plan, m, a, h, W: add_product(a, m, h, W, plan.Hw, G * plan.Hw, plan.H)
+
+    def feed(kind, plan, m, a, h, W):  # the GRU, whose last gate has a preactivation of its own
+        fed = add_product((a[0], a[1], a[3]), m, h, W, plan.Hw, G * plan.Hw, plan.H)
+        return fed[0], fed[1], a[2], fed[2]
+
+    return feed
+
+
+feed = by_kind(_feed_of)
 
 
 # The data of an iteration into m.
@@ -297,11 +229,10 @@ scatter_rows = by_regime(_scatter_rows_units, _scatter_rows_in_lanes, _scatter_r
 
 @part
 def copy(m, place, source, off, count):
-    """m[place + i] = source[off + i] for i < count."""
+    """m[place + i] = source[off + i] for i < count, and zero up to whole vectors."""
     lanes = width(m)
     for i in range(0, count, lanes):
-        n = min(count - i, lanes)
-        store_part(m, place + i, load_part(source, off + i, n), n)
+        store(m, place + i, load_part(source, off + i, min(count - i, lanes)))
 
 
 def _transfer_units(kind, plan, m, x, y, given, sample, apart):

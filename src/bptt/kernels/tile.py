@@ -3,24 +3,27 @@
 A tile is R rows by C vectors of sums. It walks the depth of a product once, and each number it
 loads serves a whole row or column of the tile.
 
-    sum[r, c] += sum over k < depth of X(r, k) P(c, k)
-    X(r, k) = x + r x_row + k x_step   one number for all lanes ("shared"), or a vector ("lanes")
-              (a matrix packed in panels has its blocks of TILE_ROWS rows x_block a row apart)
-    P(c, k) = the vector at p + c p_col + k p_step
+    out[r, c] = base[r, c] + sum over i < times, k < depth of X(r, k, i) P(c, k, i)
+    X(r, k, i) = x + r x_row + k x_step + i x_time   one number for all lanes ("shared"), or a
+                 vector ("lanes"); a matrix packed in panels has its blocks of TILE_ROWS rows
+                 x_block a row apart
+    P(c, k, i) = the vector at p + c p_col + k p_step + i p_time
 
-Every matrix is a place in one array m, so that a product has few arguments.
+Which numbers these are is worked out once, in Python: a strip (rows of C vectors, for some groups
+of columns) is a row of integers in memory, and running it needs no more than where that row is, and
+the step t and sample b that places are shifted by. So a product costs little more than its
+arithmetic, and what runs the products need not know of shapes.
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numpy.typing import NDArray
 
-from bptt.kernels.compiler import COMPILER_OFF, address_of, inlined, part
+from bptt.kernels.compiler import COMPILER_OFF, address_of, part
 from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
 from bptt.kernels.vectors import (
     FLAGS,
@@ -44,9 +47,53 @@ from bptt.kernels.vectors import (
 # registers. Six rows of four vectors would fit too, but not with the next operands that the
 # compiler loads ahead: then sums go through memory, at a third of the speed.
 TILE_ROWS = 4 if registers() == 32 else 2
+# Rows are done so many at a time, then so many.
+ROWS = tuple(R for R in (4, 2, 1) if R <= TILE_ROWS)
 # Sums that go on side by side, because each waits about this many additions for its last one.
 SUMS = 8
 KINDS = ("shared", "lanes", "summed")
+SHARED, LANES, SUMMED = range(3)
+
+
+class Strip(NamedTuple):
+    """What a strip is, in the order in which it lies in memory.
+
+    code: `strip_code`. groups: of C columns each. last: how many lanes, of a part of a vector.
+    Places and strides as above; `_t` and `_b` are what a step and a sample further is. The base
+    moves with `out` if `moves` is 1.
+    """
+
+    code: int
+    rows: int
+    groups: int
+    depth: int
+    out: int
+    out_row: int
+    out_col: int
+    base: int
+    base_row: int
+    base_col: int
+    x: int
+    x_block: int
+    x_row: int
+    x_step: int
+    p: int
+    p_col: int
+    p_step: int
+    out_t: int = 0
+    out_b: int = 0
+    moves: int = 0
+    x_t: int = 0
+    x_b: int = 0
+    p_t: int = 0
+    p_b: int = 0
+    times: int = 1
+    x_time: int = 0
+    p_time: int = 0
+    last: int = 0
+
+
+STRIP = len(Strip._fields)
 
 
 def _at(builder: Any, off: Any, count: int, stride: Any) -> list[Any]:
@@ -102,18 +149,18 @@ class _Tile:
     """Emits the instructions of one tile: R rows, C vectors, sums in LLVM variables that become
     registers. With several chains a place has several partial sums, each of every so many-th k."""
 
-    def __init__(self, builder: Any, vector: Any, R: int, C: int, kind: str, chains: int) -> None:
+    def __init__(self, builder: Any, vector: Any, R: int, C: int, kind: int, chains: int) -> None:
         self.builder, self.vector, self.R, self.C = builder, vector, R, C
-        self.fetch = load_broadcast if kind == "shared" else load_vector
+        self.fetch = load_broadcast if kind == SHARED else load_vector
         self.chains = chains
         self.sums = [
             [cgutils.alloca_once(builder, vector) for _ in range(R * C)] for _ in range(chains)
         ]
 
-    def start(self, acc: list[Any]) -> None:
+    def start(self, first: list[Any]) -> None:
         """Set the sums."""
         for k, chain in enumerate(self.sums):
-            for value, place in zip(acc, chain, strict=True):
+            for value, place in zip(first, chain, strict=True):
                 self.builder.store(value if k == 0 else ir.Constant(self.vector, None), place)
 
     def total(self) -> list[Any]:
@@ -128,19 +175,34 @@ class _Tile:
             ]
         return chains[0]
 
-    def accumulate(self, m: Any, x: list[Any], p: list[Any], depth: Any) -> None:
-        """Walk the depth: x is place, row and step; p place, column and step."""
-        builder, n = self.builder, self.chains
+    def accumulate(self, m: Any, of: dict[str, Any], x: Any, p: Any) -> None:
+        """Walk the depth, as many times as there are, from these places."""
+        builder = self.builder
         self.m = m
-        (x_off, x_row, x_step), (p_off, p_col, p_step) = x, p
-        self.rows = _at(builder, ir.Constant(I64, 0), self.R, x_row)
-        self.columns = _at(builder, ir.Constant(I64, 0), self.C, p_col)
+        self.rows = _at(builder, ir.Constant(I64, 0), self.R, of["x_row"])
+        self.columns = _at(builder, ir.Constant(I64, 0), self.C, of["p_col"])
         # Where the walk is. A step is an addition, so that what is left over after the loop needs
         # no products, which would all be worked out before the loop.
-        self.walks = [(cgutils.alloca_once(builder, I64), step) for step in (x_step, p_step)]
-        for (place, _), start in zip(self.walks, (x_off, p_off), strict=True):
-            builder.store(start, place)
-        zero_index = ir.Constant(I64, 0)
+        self.walks = [
+            (cgutils.alloca_once(builder, I64), of[step]) for step in ("x_step", "p_step")
+        ]
+        if "times" not in of:
+            for (place, _), start in zip(self.walks, (x, p), strict=True):
+                builder.store(start, place)
+            self._walk(of["depth"])
+            return
+        starts = [cgutils.alloca_once_value(builder, place) for place in (x, p)]
+        steps = [of[step] for step in ("x_time", "p_time")]
+        with repeat(builder, of["times"]):
+            for (place, _), start, step in zip(self.walks, starts, steps, strict=True):
+                here = builder.load(start)
+                builder.store(here, place)
+                builder.store(builder.add(here, step), start)
+            self._walk(of["depth"])
+
+    def _walk(self, depth: Any) -> None:
+        """Walk the depth once."""
+        builder, n = self.builder, self.chains
         with repeat(builder, builder.ashr(depth, ir.Constant(I64, n.bit_length() - 1))):
             self._steps(range(n))
         # What is left is fewer than n: n / 2 if that many are left, then n / 4, each to chains of
@@ -149,7 +211,7 @@ class _Tile:
         while n > 1:
             n //= 2
             bit = builder.and_(depth, ir.Constant(I64, n))
-            with builder.if_then(builder.icmp_unsigned("!=", bit, zero_index)):
+            with builder.if_then(builder.icmp_unsigned("!=", bit, ir.Constant(I64, 0))):
                 self._steps(range(first, first + n))
             first += n
 
@@ -180,206 +242,229 @@ def _chains(tiles: int) -> int:
     return chains
 
 
-class _Strip:
-    """Emits the instructions of rows of C vectors: arguments as in `strip`, in lists."""
+class _Emitter:
+    """Emits the instructions of rows of C vectors. `of`: the numbers of the strip, places shifted
+    to where they are meant."""
 
-    def __init__(self, builder: Any, vector: Any, C: int, kind: str, m: Any, args: Any) -> None:
+    def __init__(
+        self, builder: Any, vector: Any, C: int, kind: int, m: Any, of: dict[str, Any], mask: Any
+    ) -> None:
         self.builder, self.vector, self.C, self.kind, self.m = builder, vector, C, kind, m
-        self.out, self.x, self.p, self.depth, self.accumulate, self.mask = args
+        self.of, self.mask = of, mask
 
-    def _before(self, places: list[Any]) -> list[Any]:
-        """The vectors that sums begin with, where they are added to."""
-        if self.kind == "summed":
-            return [ir.Constant(self.vector, None)] * len(places)
-        return [load_vector(self.builder, self.m, at, self.vector, self.mask) for at in places]
+    def _before(self, at: Any) -> Any:
+        """What a sum begins with."""
+        if self.kind != SUMMED:
+            return load_vector(self.builder, self.m, at, self.vector, self.mask)
+        return ir.Constant(self.vector, None)
 
-    def _finish(self, places: list[Any], totals: list[Any]) -> None:
-        """Write the sums."""
+    def _finish(self, out: Any, base: Any, total: Any) -> None:
+        """Write a sum."""
         builder = self.builder
-        for at, total in zip(places, totals, strict=True):
-            if self.kind != "summed":
-                store_vector(builder, self.m, at, total, self.mask)
-                continue
-            place = builder.gep(self.m, [at])
-            nothing = ir.Constant(self.vector.element, 0)
-            before = builder.select(self.accumulate, builder.load(place), nothing)
-            builder.store(builder.fadd(before, sum_of_lanes(builder, total)), place)
+        if self.kind != SUMMED:
+            store_vector(builder, self.m, out, total, self.mask)
+            return
+        before = builder.load(builder.gep(self.m, [base]))
+        value = builder.fadd(before, sum_of_lanes(builder, total))
+        builder.store(value, builder.gep(self.m, [out]))
+
+    def _places(self, name: str, r: Any, R: int) -> list[Any]:
+        """Of the places of a tile at row r."""
+        builder, of = self.builder, self.of
+        first = builder.add(of[name], builder.mul(r, of[name + "_row"]))
+        return [
+            place
+            for row in _at(builder, first, R, of[name + "_row"])
+            for place in _at(builder, row, self.C, of[name + "_col"])
+        ]
 
     def rows(self, R: int, first: Any, end: Any, chains: int) -> None:
         """Tiles of R rows, from the first row to the end."""
-        builder = self.builder
-        out_off, out_row, out_col = self.out
-        x_off, x_block, x_row, x_step = self.x
+        builder, of = self.builder, self.of
         tile = _Tile(builder, self.vector, R, self.C, self.kind, chains)
         with cgutils.for_range_slice(builder, first, end, ir.Constant(I64, R), I64) as (r, _):
-            places = [
-                place
-                for row in _at(builder, builder.add(out_off, builder.mul(r, out_row)), R, out_row)
-                for place in _at(builder, row, self.C, out_col)
-            ]
-            tile.start([ir.Constant(self.vector, None)] * len(places))
-            with builder.if_then(self.accumulate):
-                tile.start(self._before(places))
-            at = builder.add(x_off, builder.mul(r, x_block))
-            tile.accumulate(self.m, [at, x_row, x_step], self.p, self.depth)
-            self._finish(places, tile.total())
+            base = self._places("base", r, R)
+            tile.start([self._before(at) for at in base])
+            x = builder.add(of["x"], builder.mul(r, of["x_block"]))
+            tile.accumulate(self.m, of, x, of["p"])
+            for out, at, total in zip(self._places("out", r, R), base, tile.total(), strict=True):
+                self._finish(out, at, total)
+
+    def row(self) -> None:
+        """One row, walked once."""
+        of = {name: value for name, value in self.of.items() if name != "times"}
+        tile = _Tile(self.builder, self.vector, 1, self.C, self.kind, _chains(self.C))
+        base = _at(self.builder, of["base"], self.C, of["base_col"])
+        tile.start([self._before(at) for at in base])
+        tile.accumulate(self.m, of, of["x"], of["p"])
+        out = _at(self.builder, of["out"], self.C, of["out_col"])
+        for each in zip(out, base, tile.total(), strict=True):
+            self._finish(*each)
+
+    def shifted(self, c: Any) -> dict[str, Any]:
+        """The numbers, c columns further."""
+        builder, of = self.builder, self.of
+        return of | {
+            name: builder.add(of[name], builder.mul(c, of[name + "_col"]))
+            for name in ("out", "base", "p")
+        }
+
+
+def _numbers(builder: Any, strip: Any, t: Any, b: Any) -> dict[str, Any]:
+    """Read a strip, and shift its places to a step and sample."""
+    of = {
+        name: builder.load(builder.gep(strip, [ir.Constant(I64, k)]))
+        for k, name in enumerate(Strip._fields)
+    }
+    shift = {
+        name: builder.add(builder.mul(t, of[name + "_t"]), builder.mul(b, of[name + "_b"]))
+        for name in ("out", "x", "p")
+    }
+    shift["base"] = builder.mul(shift["out"], of["moves"])
+    return of | {name: builder.add(of[name], by) for name, by in shift.items()}
 
 
 def _define_strip(
-    _: Any, C: Any, single: Any, kind: Any, m: Any, last: Any, groups: Any, out: Any, out_row: Any,
-    out_col: Any, rows: Any, x: Any, x_block: Any, x_row: Any, x_step: Any, p: Any, p_col: Any,
-    p_step: Any, depth: Any, accumulate: Any,
-) -> Any:  # fmt: skip
+    _: Any, C: Any, single: Any, kind: Any, m: Any, program: Any, at: Any, t: Any, b: Any
+) -> Any:
     literals = (types.IntegerLiteral, types.BooleanLiteral)
     if not all(isinstance(each, literals) for each in (C, single, kind)):
         return None
-    columns, name = abs(C.literal_value), KINDS[kind.literal_value]
-    partial = C.literal_value < 0
+    columns, number = abs(C.literal_value), kind.literal_value
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = context.get_value_type(Vec(m.dtype))
-        mask = first_lanes(builder, vector, args[4]) if partial else None
         base = data_pointer(context, builder, m, args[3])
-        none, one, width = (ir.Constant(I64, n) for n in (0, 1, columns))
-        groups, out, out_row, out_col, rows, x, x_block, x_row, x_step = args[5:14]
-        p, p_col, p_step, depth, accumulate = args[14:]
-        with cgutils.for_range_slice(builder, none, groups, one, I64) as (group, _):
-            c = builder.mul(group, width)
-            here = builder.add(out, builder.mul(c, out_col))
-            right = builder.add(p, builder.mul(c, p_col))
-            operands = (
-                [here, out_row, out_col], [x, x_block, x_row, x_step], [right, p_col, p_step],
-                depth, accumulate, mask,
-            )  # fmt: skip
-            strip = _Strip(builder, vector, columns, name, base, operands)
+        strip = builder.gep(data_pointer(context, builder, program, args[4]), [args[5]])
+        of = _numbers(builder, strip, args[6], args[7])
+        mask = first_lanes(builder, vector, of["last"]) if C.literal_value < 0 else None
+        none, one = (ir.Constant(I64, n) for n in (0, 1))
+        whole = _Emitter(builder, vector, columns, number, base, of, mask)
+        with cgutils.for_range_slice(builder, none, of["groups"], one, I64) as (group, _):
+            here = whole.shifted(builder.mul(group, ir.Constant(I64, columns)))
+            emitter = _Emitter(builder, vector, columns, number, base, here, mask)
             if single.literal_value:
-                strip.rows(1, none, one, _chains(columns))
+                emitter.row()
             else:
                 done = none
-                for R in (TILE_ROWS, 1):
-                    left = builder.urem(builder.sub(rows, done), ir.Constant(I64, R))
-                    until = builder.sub(rows, left)
-                    strip.rows(R, done, until, _chains(TILE_ROWS * columns))
+                for R in ROWS:
+                    left = builder.urem(builder.sub(of["rows"], done), ir.Constant(I64, R))
+                    until = builder.sub(of["rows"], left)
+                    emitter.rows(R, done, until, _chains(TILE_ROWS * columns))
                     done = until
         return context.get_dummy_value()
 
-    integers = [types.intp] * 14
-    return types.void(C, single, kind, m, *integers, types.boolean), generate
+    integer = types.intp
+    return types.void(C, single, kind, m, program, integer, integer, integer), generate
 
 
 @operation(_define_strip, literal=True)
-def strip(
-    C: int, single: bool, kind: int, m: Any, last: int, groups: int, out: int, out_row: int,
-    out_col: int, rows: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int,
-    p_step: int, depth: int, accumulate: bool,
-) -> None:  # fmt: skip
-    """`groups` groups of C columns, a vector each (or, with C = -1, of the `last` first lanes of
-    one): out + r out_row + c out_col = its value before, if `accumulate`, or zero, + the sum over k
-    of X(r, k) P(c, k), for r < rows.
+def strip(C: int, single: bool, kind: int, m: Any, program: Any, at: int, t: int, b: int) -> None:
+    """Run the strip that lies at program[at]: `groups` groups of C columns, a vector each (or, with
+    C = -1, of the `last` first lanes of one).
 
     C, single and kind (a number of `KINDS`) are constants. Of kind "summed", X and P are vectors
-    and the lanes of each sum are added up to one number. A single row is summed in more parts, for
-    speed, than a row among others, whose numbers do not depend on how many others there are.
+    and the lanes of each sum are added up to one number. A single row, walked once, is summed in
+    more parts, for speed, than a row among others, whose numbers do not depend on how many others
+    there are.
     """
-    name = KINDS[kind]
-    lanes = last if C < 0 else width(m)
-    for r in range(1 if single else rows):
-        for c in range(groups * abs(C)):
-            place, total = out + r * out_row + c * out_col, zero(m)
-            if accumulate and name != "summed":
-                total = load_part(m, place, lanes)
-            for k in range(depth):
-                at = x + r // TILE_ROWS * TILE_ROWS * x_block + r % TILE_ROWS * x_row + k * x_step
-                left = m[at] if name == "shared" else load(m, at)
-                total = total + left * load(m, p + c * p_col + k * p_step)
-            if name == "summed":
-                m[place] = (m[place] if accumulate else 0) + vsum(total)
+    s = Strip(*(int(each) for each in program[at : at + STRIP]))
+    lanes = s.last if C < 0 else width(m)
+    shift = t * s.out_t + b * s.out_b
+    for r in range(1 if single else s.rows):
+        for c in range(s.groups * abs(C)):
+            out, total = s.out + shift + r * s.out_row + c * s.out_col, zero(m)
+            base = s.base + s.moves * shift + r * s.base_row + c * s.base_col
+            if kind != SUMMED:
+                total = load_part(m, base, lanes)
+            x = s.x + t * s.x_t + b * s.x_b
+            x += r // TILE_ROWS * TILE_ROWS * s.x_block + r % TILE_ROWS * s.x_row
+            p = s.p + t * s.p_t + b * s.p_b + c * s.p_col
+            for i, k in np.ndindex(1 if single else s.times, s.depth):
+                left = x + k * s.x_step + i * s.x_time
+                right = load(m, p + k * s.p_step + i * s.p_time)
+                total = total + (m[left] if kind == SHARED else load(m, left)) * right
+            if kind == SUMMED:
+                m[out] = m[base] + vsum(total)
             else:
-                store_part(m, place, total, lanes)
+                store_part(m, out, total, lanes)
 
 
-# The strips that there are, for each kind; C and single. Each is compiled by itself and called by
+def _define_row(
+    _: Any, first: Any, m: Any, x: Any, p: Any, p_col: Any, p_step: Any, depth: Any
+) -> Any:
+    if not isinstance(first, types.UniTuple):
+        return None
+    C = first.count
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = context.get_value_type(first.dtype)
+        one, none = ir.Constant(I64, 1), ir.Constant(I64, 0)
+        of = {"x_row": none, "x_step": one, "p_col": args[4], "p_step": args[5], "depth": args[6]}
+        tile = _Tile(builder, vector, 1, C, SHARED, _chains(C))
+        tile.start(cgutils.unpack_tuple(builder, args[0], C))
+        tile.accumulate(data_pointer(context, builder, m, args[1]), of, args[2], args[3])
+        return context.make_tuple(builder, sig.return_type, tile.total())
+
+    return first(first, m, *[types.intp] * 5), generate
+
+
+@operation(_define_row)
+def add_product(first: Any, m: Any, x: int, p: int, p_col: int, p_step: int, depth: int) -> Any:
+    """A tuple of vectors, first[c] + the sum over k < depth of m[x + k] times the vector at
+    p + c p_col + k p_step: a product of one row whose sums stay in registers."""
+    return tuple(
+        sum((m[x + k] * load(m, p + c * p_col + k * p_step) for k in range(depth)), value)
+        for c, value in enumerate(first)
+    )
+
+
+# The strips that there are, of each kind; C and single. Each is compiled by itself and called by
 # its address: as a part of the kernels that use it, it would be optimised again with each.
 STRIPS = tuple((C, single) for single in (False, True) for C in (4, 1, -1))
 
-STRIP_COUNT = len(KINDS) * len(STRIPS)
-
-
-def _compiled_strip(kind: int, C: int, single: bool, dtype: str) -> int:
-    """The address of one strip."""
-
-    def code(
-        m: Any, last: int, groups: int, out: int, out_row: int, out_col: int, rows: int, x: int,
-        x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int, depth: int,
-        accumulate: bool,
-    ) -> None:  # fmt: skip
-        strip(C, single, kind, m, last, groups, out, out_row, out_col, rows, x, x_block, x_row,
-              x_step, p, p_col, p_step, depth, accumulate)  # fmt: skip
-
-    integers = [types.intp] * 14
-    return address_of(code, (types.CPointer(getattr(types, dtype)), *integers, types.boolean))
-
 
 @cache
-def strip_addresses(kinds: tuple[int, ...], dtype: str) -> NDArray[np.int64]:
-    """Where the strips of these kinds are; a kernel is given this."""
-    table = np.zeros(STRIP_COUNT, np.int64)
-    for kind in kinds if not COMPILER_OFF else ():
-        for number, (C, single) in enumerate(STRIPS):
-            if C > 0 or kind == 0:
-                table[kind * len(STRIPS) + number] = _compiled_strip(kind, C, single, dtype)
-    return table
+def strip_code(kind: int, C: int, single: bool, dtype: str) -> int:
+    """The address of the code of strips of a kind; with the compiler off, a number for it."""
+    if COMPILER_OFF:
+        return kind * len(STRIPS) + STRIPS.index((C, single))
+
+    def code(m: Any, program: Any, t: int, b: int) -> None:
+        strip(C, single, kind, m, program, 0, t, b)
+
+    integers = [types.CPointer(types.int64), types.intp, types.intp]
+    return address_of(code, (types.CPointer(getattr(types, dtype)), *integers))
 
 
-def _define_call(
-    _: Any, address: Any, which: Any, m: Any, last: Any, groups: Any, out: Any, out_row: Any,
-    out_col: Any, rows: Any, x: Any, x_block: Any, x_row: Any, x_step: Any, p: Any, p_col: Any,
-    p_step: Any, depth: Any, accumulate: Any,
-) -> Any:  # fmt: skip
+def _define_call(_: Any, m: Any, program: Any, at: Any, t: Any, b: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        base = data_pointer(context, builder, m, args[2])
-        call_address(builder, args[0], [base, *args[3:]])
+        base = data_pointer(context, builder, m, args[0])
+        here = builder.gep(data_pointer(context, builder, program, args[1]), [args[2]])
+        call_address(builder, builder.load(here), [base, here, *args[3:]])
         return context.get_dummy_value()
 
-    integers = [types.intp] * 14
-    return types.void(types.intp, types.intp, m, *integers, types.boolean), generate
+    return types.void(m, program, types.intp, types.intp, types.intp), generate
 
 
 @operation(_define_call)
-def call_strip(
-    address: int, which: int, m: Any, last: int, groups: int, out: int, out_row: int, out_col: int,
-    rows: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,
-    depth: int, accumulate: bool,
-) -> None:  # fmt: skip
-    """Call the strip at an address; `which` is its place in the table of addresses."""
-    kind, (C, single) = which // len(STRIPS), STRIPS[which % len(STRIPS)]
-    strip(C, single, kind, m, last, groups, out, out_row, out_col, rows, x, x_block, x_row, x_step,
-          p, p_col, p_step, depth, accumulate)  # fmt: skip
+def call_strip(m: Any, program: Any, at: int, t: int, b: int) -> None:
+    """Run the strip that lies at program[at] by its own code."""
+    kind, (C, single) = program[at] // len(STRIPS), STRIPS[program[at] % len(STRIPS)]
+    strip(C, single, kind, m, program, at, t, b)
 
 
-@inlined
-def product(
-    codes: Any, kind: int, m: Any, out: int, out_row: int, out_col: int, rows: int, vectors: int,
-    last: int, x: int, x_block: int, x_row: int, x_step: int, p: int, p_col: int, p_step: int,
-    depth: int, accumulate: bool,
-) -> None:  # fmt: skip
-    """out = (or, with `accumulate`, +=) X P: `rows` rows of `vectors` columns and, if `last` > 0,
-    `last` lanes of one more. Row r begins at out + r out_row, its column c out_col c further.
+@part
+def multiply(m: Any, program: Any, number: int, t: int, b: int) -> None:
+    """The product of that number, at step t and sample b: its strips, one after the other.
+
+    program: where the strips of each product begin, and after those of the last one end, then the
+    strips.
     """
-    at = kind * 6 + (3 if rows == 1 else 0)
-    fours = vectors // 4
-    c = 4 * fours
-    if fours > 0:
-        call_strip(get(codes, at), at, m, 0, fours, out, out_row, out_col, rows, x, x_block, x_row,
-                   x_step, p, p_col, p_step, depth, accumulate)  # fmt: skip
-    if vectors > c:
-        call_strip(get(codes, at + 1), at + 1, m, 0, vectors - c, out + c * out_col, out_row,
-                   out_col, rows, x, x_block, x_row, x_step, p + c * p_col, p_col, p_step, depth,
-                   accumulate)  # fmt: skip
-    if last > 0:
-        call_strip(get(codes, at + 2), at + 2, m, last, 1, out + vectors * out_col, out_row,
-                   out_col, rows, x, x_block, x_row, x_step, p + vectors * p_col, p_col, p_step,
-                   depth, accumulate)  # fmt: skip
+    at, end = get(program, number), get(program, number + 1)
+    while at < end:
+        call_strip(m, program, at, t, b)
+        at += STRIP
 
 
 def _define_transpose_block(

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from bptt.functions import sqrt
 from bptt.kernels.compiler import COMPILER_OFF, address_of, kernel, part
 from bptt.kernels.judge import judge, turn_back, turn_outputs, weigh_cases
-from bptt.kernels.layout import DERIVED, plan_of_nothing
-from bptt.kernels.regimes import PRODUCTS, Kind, coefficient, put_result, total, transfer
+from bptt.kernels.layout import plan_of_nothing
+from bptt.kernels.program import COPY
+from bptt.kernels.regimes import Kind, coefficient, put_result, total, transfer
 from bptt.kernels.simd import (
     any_true,
     constant,
@@ -29,7 +30,7 @@ from bptt.kernels.simd import (
     width,
     zero,
 )
-from bptt.kernels.tile import STRIP_COUNT, TILE_ROWS, strip_addresses, transpose
+from bptt.kernels.tile import TILE_ROWS, transpose
 from bptt.kernels.vectors import call_address, operation
 from bptt.kernels.walk import (
     carry_over,
@@ -41,7 +42,6 @@ from bptt.kernels.walk import (
     output_forward,
     recurrent_backward,
     recurrent_forward,
-    start_gradient,
     start_layer,
 )
 from bptt.optimizers import (
@@ -55,11 +55,6 @@ from bptt.optimizers import (
     rmsprop_update,
     sgd_update,
 )
-
-_look_ahead = part(look_ahead)
-_sgd, _momentum, _nesterov = map(part, (sgd_update, momentum_update, nesterov_update))
-_rmsprop, _rmsprop_nesterov = map(part, (rmsprop_update, rmsprop_nesterov_update))
-_adagrad, _adam = map(part, (adagrad_update, adam_update))
 
 # What a call does.
 PREPARE, FORWARD, BACKWARD, UPDATE = 1, 2, 4, 8
@@ -89,30 +84,50 @@ def coefficients(kind, k, m, row):
     )  # fmt: skip
 
 
+_look_ahead = part(look_ahead)
+
+
+def _updater(equation: Any) -> Any:
+    """The update of every parameter by an equation, a loop of its own for each: the states that a
+    rule leaves as they were are not written again."""
+    rule = part(equation)
+
+    @part
+    def update_all(plan, m, ks):
+        for i in range(0, plan.size, width(m)):
+            theta, g = load(m, plan.theta + i), load(m, plan.g + i)
+            s0, s1 = load(m, plan.s0 + i), load(m, plan.s1 + i)
+            theta, s0, s1 = rule(theta, g, s0, s1, ks)
+            store(m, plan.s0 + i, s0)
+            store(m, plan.s1 + i, s1)
+            store(m, plan.theta + i, theta)
+
+    return update_all
+
+
+_sgd, _momentum, _nesterov = map(_updater, (sgd_update, momentum_update, nesterov_update))
+_rmsprop, _rmsprop_nesterov = map(_updater, (rmsprop_update, rmsprop_nesterov_update))
+_adagrad, _adam = map(_updater, (adagrad_update, adam_update))
+
+
 @part
 def update(kind, plan, rule, m, k, row):
     """The update of every parameter by the rule of that number (`bptt.optimizers.RULES`)."""
     ks = coefficients(kind, k, m, row)
-    for i in range(0, plan.size, width(m)):
-        theta, g = load(m, plan.theta + i), load(m, plan.g + i)
-        s0, s1 = load(m, plan.s0 + i), load(m, plan.s1 + i)
-        if rule == 0:
-            theta, s0, s1 = _sgd(theta, g, s0, s1, ks)
-        elif rule == 1:
-            theta, s0, s1 = _momentum(theta, g, s0, s1, ks)
-        elif rule == 2:
-            theta, s0, s1 = _nesterov(theta, g, s0, s1, ks)
-        elif rule == 3:
-            theta, s0, s1 = _rmsprop(theta, g, s0, s1, ks)
-        elif rule == 4:
-            theta, s0, s1 = _rmsprop_nesterov(theta, g, s0, s1, ks)
-        elif rule == 5:
-            theta, s0, s1 = _adagrad(theta, g, s0, s1, ks)
-        else:
-            theta, s0, s1 = _adam(theta, g, s0, s1, ks)
-        store(m, plan.theta + i, theta)
-        store(m, plan.s0 + i, s0)
-        store(m, plan.s1 + i, s1)
+    if rule == 0:
+        _sgd(plan, m, ks)
+    elif rule == 1:
+        _momentum(plan, m, ks)
+    elif rule == 2:
+        _nesterov(plan, m, ks)
+    elif rule == 3:
+        _rmsprop(plan, m, ks)
+    elif rule == 4:
+        _rmsprop_nesterov(plan, m, ks)
+    elif rule == 5:
+        _adagrad(plan, m, ks)
+    else:
+        _adam(plan, m, ks)
 
 
 @part
@@ -153,13 +168,13 @@ def clip(kind, plan, m, clip_value, clip_norm):
 
 
 @part
-def copy_weights(plan, m, derived):
+def copy_weights(plan, m, copies):
     """The weights in the other orders that the walk wants them in."""
     for i in range(plan.copies):
-        at = i * DERIVED
-        source, stride, rows = get(derived, at), get(derived, at + 1), get(derived, at + 2)
-        cols, target = get(derived, at + 3), get(derived, at + 4)
-        target_stride = get(derived, at + 5)
+        at = i * COPY
+        source, stride, rows = get(copies, at), get(copies, at + 1), get(copies, at + 2)
+        cols, target = get(copies, at + 3), get(copies, at + 4)
+        target_stride = get(copies, at + 5)
         if target_stride > 0:
             transpose(m, source, stride, rows, cols, m, target, target_stride)
         else:
@@ -176,13 +191,13 @@ def copy_weights(plan, m, derived):
 
 @part
 def begin(
-    kind, plan, rule, work, m, derived, k, n, x, y, given, full, lengths, counted, sample, apart
+    kind, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, counted, sample, apart
 ):
     """Before the walk: look ahead, copies of the weights, the data, the weights of the cases."""
     if work & PREPARE:
         prepare(kind, plan, rule, m, k, n)
     if work & FORWARD:
-        copy_weights(plan, m, derived)
+        copy_weights(plan, m, copies)
         transfer(kind, plan, m, x, y, given, sample, apart)
         if n == 0 or not full:
             weigh_cases(plan, m, lengths, counted, sample, apart)
@@ -205,8 +220,8 @@ def finish(kind, plan, rule, clip_value, clip_norm, m, k, n, results):
 
 
 ROUTINES = (begin, assess, finish)
-# Their places in the table of addresses, after the strips.
-BEGIN, ASSESS, FINISH = STRIP_COUNT, STRIP_COUNT + 1, STRIP_COUNT + 2
+# Their places in the table of addresses.
+BEGIN, ASSESS, FINISH = range(3)
 
 
 def _define_call(_: Any, address: Any, which: Any, arguments: Any) -> Any:
@@ -221,13 +236,13 @@ def _define_call(_: Any, address: Any, which: Any, arguments: Any) -> Any:
 @operation(_define_call)
 def call_routine(address: int, which: int, arguments: tuple[Any, ...]) -> None:
     """Call the routine at an address; `which` is its place in the table."""
-    ROUTINES[which - STRIP_COUNT](*arguments)
+    ROUTINES[which](*arguments)
 
 
 @cache
 def addresses(regime: str, dtype: str) -> NDArray[np.int64]:
-    """Where the strips and routines of a layout are; a kernel is given this."""
-    table = np.append(strip_addresses(PRODUCTS[regime], dtype), np.zeros(len(ROUTINES), np.int64))
+    """Where the routines of a layout are; a kernel is given this."""
+    table = np.zeros(len(ROUTINES), np.int64)
     if COMPILER_OFF:
         return table
     kind, plan = typeof(Kind(regime, None)), typeof(plan_of_nothing(regime, dtype))
@@ -246,7 +261,7 @@ def addresses(regime: str, dtype: str) -> NDArray[np.int64]:
 
 @kernel
 def train(
-    kind, layout, codes_, plan, work, m_, views_, parts_, derived_, rule, clips, k_, x_, ids_, y_,
+    kind, layout, codes_, plan, work, m_, program_, parts_, copies_, rule, clips, k_, x_, ids_, y_,
     classes_, lengths_, full, counted, apart, reset_, carry, results_,
 ):  # fmt: skip
     """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
@@ -258,8 +273,8 @@ def train(
     one is a shard of; 0: it is no shard. carry: an iteration starts from the state that the one
     before ended in, except where `reset` sets it back.
     """
-    codes, m, views = pointer_to(codes_), pointer_to(m_), pointer_to(views_)
-    parts, derived, k = pointer_to(parts_), pointer_to(derived_), pointer_to(k_)
+    codes, m, program = pointer_to(codes_), pointer_to(m_), pointer_to(program_)
+    parts, copies, k = pointer_to(parts_), pointer_to(copies_), pointer_to(k_)
     x, ids, y, classes = pointer_to(x_), pointer_to(ids_), pointer_to(y_), pointer_to(classes_)
     lengths, reset, results = pointer_to(lengths_), pointer_to(reset_), pointer_to(results_)
     N, given = reset_.size, y_.size > 0
@@ -268,17 +283,17 @@ def train(
         sample = n if plan.lane else n * plan.B
         call_routine(
             get(codes, BEGIN), BEGIN,
-            (layout, plan, rule, work, m, derived, k, n, x, y, given, full, lengths, counted,
+            (layout, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, counted,
              sample, apart),
         )  # fmt: skip
         if work & FORWARD:
             own_state = not carry or get(reset, n) != 0
             for layer in range(layers):
                 if own_state:
-                    start_layer(kind, codes, plan, m, views, parts, layer)
-                input_forward(kind, codes, plan, m, views, parts, layer, ids, sample, apart)
-                recurrent_forward(kind, codes, plan, m, views, parts, layer, full)
-            output_forward(kind, codes, plan, m, views, parts)
+                    start_layer(plan, m, program, layer)
+                input_forward(kind, plan, m, program, parts, layer, ids, sample, apart)
+                recurrent_forward(kind, plan, m, program, parts, layer, full)
+            output_forward(plan, m, program)
             call_routine(
                 get(codes, ASSESS), ASSESS,
                 (layout, plan, m, classes, sample, apart, results, n),
@@ -286,14 +301,13 @@ def train(
         if work & BACKWARD:
             if plan.one_hot:
                 clear(m, plan.g, plan.size)
-            output_backward(kind, codes, plan, m, views, parts)
+            output_backward(plan, m, program)
             for layer in range(layers - 1, -1, -1):
                 to_start = plan.trainable or plan.to_start
-                recurrent_backward(kind, codes, plan, m, views, parts, layer, full, to_start)
-                layer_gradients(kind, codes, plan, m, views, parts, layer, ids, sample, apart)
-                start_gradient(kind, codes, plan, m, views, parts, layer, own_state)
+                recurrent_backward(kind, plan, m, program, parts, layer, full, to_start)
+                layer_gradients(kind, plan, m, program, parts, layer, ids, sample, apart, own_state)
                 if layer > 0 or plan.want_dx:
-                    input_backward(kind, codes, plan, m, views, parts, layer)
+                    input_backward(plan, m, program, layer)
         if work & UPDATE:
             call_routine(
                 get(codes, FINISH), FINISH,

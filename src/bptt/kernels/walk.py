@@ -3,43 +3,40 @@
 One pass over a batch. What can be done for all steps at once is one product over all of them
 (inputs, outputs, and every gradient: the deltas of all steps are kept, and each weight gradient is
 formed after the walk); inside the walk are only the recurrent product and the cell's equations.
+Products are known by their numbers (`bptt.kernels.program`): nothing here depends on shapes.
 Untied weights, a set for each step, are the same with as many sets of one step.
 """
 
 from bptt.kernels.compiler import part
-from bptt.kernels.layout import (
-    B_FORWARD,
-    B_GRADIENT,
-    C_FORWARD,
-    C_GRADIENT,
-    LAYER_VIEWS,
-    S_FORWARD,
-    S_GRADIENT,
-    U_BACKWARD,
-    U_FORWARD,
-    U_GRADIENT,
-    V_BACKWARD,
-    V_FORWARD,
-    V_GRADIENT,
-    VIEW,
-    W_BACKWARD,
-    W_FORWARD,
-    W_GRADIENT,
+from bptt.kernels.program import (
+    GRADIENT,
+    INPUT,
+    INPUT_BACK,
+    LAYER_PRODUCTS,
+    NO_START_GRADIENT,
+    OUTPUT,
+    OUTPUT_BACK,
+    OUTPUT_GRADIENT,
+    RECURRENT,
+    RECURRENT_BACK,
+    START,
+    START_GRADIENT,
 )
 from bptt.kernels.regimes import (
-    add_rows,
-    apply,
+    add,
+    add_row,
+    by_regime,
     copy,
-    outer,
+    feed,
     read_gates,
     read_states,
     receive,
-    scatter_rows,
+    scatter_row,
     step_backward,
     step_forward,
 )
 from bptt.kernels.simd import get, load, select, store, width, zero
-from bptt.kernels.tile import stores
+from bptt.kernels.tile import add_product, multiply, stores
 
 
 @part
@@ -74,13 +71,6 @@ def clear(m, place, size):
 
 
 @part
-def add(m, place, other, size):
-    """m[place + i] += m[other + i] for i < size, a whole number of vectors."""
-    for i in range(0, size, width(m)):
-        store(m, place + i, load(m, place + i) + load(m, other + i))
-
-
-@part
 def keep_where(plan, m, mask, values, rest, size):
     """Move what lies at `values` where the mask is 0 to `rest`, leaving zero."""
     lanes = width(m)
@@ -105,56 +95,117 @@ def freeze(plan, m, mask, before, after):
 
 
 @part
-def at_shift(views, v, gate, s):
-    """What to add to a matrix's place for its columns from a gate on, in set s."""
-    return gate * get(views, VIEW * v + 4) + s * get(views, VIEW * v + 5)
+def of_layer(plan, layer, product):
+    """The number of a layer's product (for the first set of weights)."""
+    return (layer * LAYER_PRODUCTS + product) * plan.sets
 
 
 @part
-def input_forward(kind, codes, plan, m, views, parts, layer, ids, sample, apart):
-    """The preactivations of all steps from the bias and the layer's inputs: b + x U."""
-    first, sets, G = layer * LAYER_VIEWS, plan.sets, plan.G
-    per = plan.T // sets
-    U, b_row = first + U_FORWARD, first + B_FORWARD
+def of_head(plan, product):
+    """The number of a product of the outputs."""
+    return (plan.layers * LAYER_PRODUCTS + product) * plan.sets
+
+
+@part
+def start_layer(plan, m, program, layer):
+    """The states before the first step: h0, or zero."""
     for b in range(plan.outer):
-        gates = get(parts, 7 * layer) + b * plan.gate_b
-        x = get(parts, 7 * layer + 3) + b * get(parts, 7 * layer + 5)
-        x_t = get(parts, 7 * layer + 4)
-        for s in range(sets):
-            out = gates + s * plan.gate_t
-            apply(
-                kind, codes, plan, m, views, b_row, at_shift(views, b_row, 0, s), out, plan.gate_t,
-                plan.K * plan.Hw, plan.ones, 0, plan.bias, per, False,
-            )  # fmt: skip
-            if plan.one_hot and layer == 0:
-                for t in range(s * per, s * per + per):
-                    add_rows(
-                        kind, codes, plan, m, views, U, at_shift(views, U, 0, s), ids,
-                        (sample + b) * plan.T + t, apart * plan.T, gates + t * plan.gate_t,
-                        G * plan.Hw,
-                    )  # fmt: skip
-            else:
-                apply(
-                    kind, codes, plan, m, views, U, at_shift(views, U, 0, s), out, plan.gate_t,
-                    G * plan.Hw, x + s * x_t, x_t, get(parts, 7 * layer + 6), per, True,
-                )  # fmt: skip
+        multiply(m, program, of_layer(plan, layer, START), 0, b)
 
 
 @part
-def recurrent_forward(kind, codes, plan, m, views, parts, layer, full):
-    """The walk through time of one layer: a_t += h_(t-1) W, then the cell's equations."""
-    gates, states = get(parts, 7 * layer), get(parts, 7 * layer + 1)
-    W, tied = layer * LAYER_VIEWS + W_FORWARD, plan.sets == 1
+def input_forward(kind, plan, m, program, parts, layer, ids, sample, apart):
+    """The preactivations of all steps from the bias and the layer's inputs: b + x U."""
+    for b in range(plan.outer):
+        for s in range(plan.sets):
+            multiply(m, program, of_layer(plan, layer, INPUT) + s, 0, b)
+        if plan.one_hot and layer == 0:
+            for t in range(plan.T):
+                to = get(parts, 0) + b * plan.gate_b + t * plan.gate_t
+                first = (sample + b) * plan.T + t
+                add_row(kind, plan, m, table(plan, plan.table, t), ids, first, apart * plan.T, to)
+
+
+@part
+def table(plan, place, t):
+    """Where the rows of U (or of its gradient) of a step begin."""
+    return place if plan.sets == 1 else place + t * plan.D * plan.table_row
+
+
+@part
+def goes_on(plan, m, t, full):
+    """Whether the one sequence there is has a step t."""
+    return full or get(m, plan.mask + t * plan.mask_t) > 0.5
+
+
+def _row_forward(kind, plan, m, parts, layer, full):
+    gates, before = get(parts, 5 * layer), get(parts, 5 * layer + 1)
+    W, per_set = get(parts, 5 * layer + 3), plan.H * plan.G * plan.Hw
+    plane, lanes = plan.plane, width(m)
     for t in range(plan.T):
-        for run in range(plan.runs):
-            gate = 0 if run == 0 else plan.G - 1
-            count = plan.G if plan.runs == 1 else (plan.G - 1 if run == 0 else 1)
-            place = gate if run == 0 else plan.K - 1
-            apply(
-                kind, codes, plan, m, views, W, at_shift(views, W, gate, 0 if tied else t),
-                gates + t * plan.gate_t + place * plan.plane, plan.gate_b, count * plan.Hw,
-                states + t * plan.state_t, plan.state_b, plan.H, plan.outer, True,
-            )  # fmt: skip
+        alive = goes_on(plan, m, t, full)
+        for i in range(0, plane, lanes):
+            a, s = read_gates(kind, m, gates + i, plane), read_states(kind, m, before + i, plane)
+            a, after = step_forward(kind, feed(kind, plan, m, a, before, W + i), s)
+            stores(m, gates + i, plane, a)
+            stores(m, before + plan.state_t + i, plane, after if alive else s)
+        gates, before = gates + plan.gate_t, before + plan.state_t
+        if plan.sets > 1:
+            W += per_set
+
+
+def _row_backward(kind, plan, m, parts, layer, full):
+    T, H, Hw, plane, lanes = plan.T, plan.H, plan.Hw, plan.plane, width(m)
+    gates = get(parts, 5 * layer) + (T - 1) * plan.gate_t
+    states = get(parts, 5 * layer + 1) + (T - 1) * plan.state_t
+    ds, dh = get(parts, 5 * layer + 2), plan.dh + (T - 1) * plane
+    per_set = H * plan.G * Hw if plan.sets > 1 else 0
+    W = get(parts, 5 * layer + 4) + T * per_set
+    for t in range(T - 1, -1, -1):
+        alive = goes_on(plan, m, t, full)
+        for i in range(0, plane, lanes):
+            d = (load(m, dh + i),)
+            for g in range(plan.G if t < T - 1 else 0):
+                fed = g if g < plan.G - 1 else plan.K - 1
+                x = gates + plan.gate_t + fed * plane
+                d = add_product(d, m, x, W + g * H * Hw + i, 0, Hw, H)
+            d = receive(kind, read_states(kind, m, ds + i, plane), d[0])
+            if alive:
+                a, s = (
+                    read_gates(kind, m, gates + i, plane),
+                    read_states(kind, m, states + i, plane),
+                )
+                after = read_states(kind, m, states + plan.state_t + i, plane)
+                a, d = step_backward(kind, a, s, after, d)
+                stores(m, gates + i, plane, a)
+            else:  # the state was handed on, and so is its derivative
+                for k in range(plan.K):
+                    store(m, gates + i + k * plane, zero(m))
+            stores(m, ds + i, plane, d)
+        gates, states, dh = gates - plan.gate_t, states - plan.state_t, dh - plane
+        W -= per_set
+
+
+def _no_row(kind, plan, m, parts, layer, full):
+    pass
+
+
+# The same walks where there is one row of units: the products are added to what the cell's
+# equations read, without going through memory, whose delay each step would wait for.
+row_forward = by_regime(_row_forward, _no_row, _no_row)
+row_backward = by_regime(_row_backward, _no_row, _no_row)
+
+
+@part
+def recurrent_forward(kind, plan, m, program, parts, layer, full):
+    """The walk through time of one layer: a_t += h_(t-1) W, then the cell's equations."""
+    if plan.alone:
+        row_forward(kind, plan, m, parts, layer, full)
+        return
+    gates, states = get(parts, 5 * layer), get(parts, 5 * layer + 1)
+    number, each = of_layer(plan, layer, RECURRENT), 0 if plan.sets == 1 else 1
+    for t in range(plan.T):
+        multiply(m, program, number + t * each, t, 0)
         for b in range(plan.outer):
             before = states + b * plan.state_b + t * plan.state_t
             cells_forward(kind, plan, m, gates + b * plan.gate_b + t * plan.gate_t, before)
@@ -164,26 +215,17 @@ def recurrent_forward(kind, codes, plan, m, views, parts, layer, full):
 
 
 @part
-def back_through(
-    kind, codes, plan, m, views, v, shift, gate, out, out_c, features, d, d_c, count, n, acc
-):
-    """out += d M^T, from `count` gates' planes at d: in one product, or, where their rows are
-    padded, in one for each."""
-    pieces = 1 if plan.merge else count
-    depth = count * plan.H // pieces
-    for piece in range(pieces):
-        apply(
-            kind, codes, plan, m, views, v, shift + at_shift(views, v, gate + piece, 0), out, out_c,
-            features, d + piece * plan.plane, d_c, depth, n, acc or piece > 0,
-        )  # fmt: skip
-
-
-@part
-def recurrent_backward(kind, codes, plan, m, views, parts, layer, full, to_start):
+def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
     """The walk back: ds is carried from step t + 1 to t, gates become derivatives in place."""
-    gates, states = get(parts, 7 * layer), get(parts, 7 * layer + 1)
-    ds = get(parts, 7 * layer + 2)
-    W, tied = layer * LAYER_VIEWS + W_BACKWARD, plan.sets == 1
+    if plan.alone:
+        clear(m, get(parts, 5 * layer + 2), plan.state_t)
+        row_backward(kind, plan, m, parts, layer, full)
+        if to_start:
+            multiply(m, program, of_layer(plan, layer, RECURRENT_BACK), 0, 0)
+        return
+    gates, states = get(parts, 5 * layer), get(parts, 5 * layer + 1)
+    ds = get(parts, 5 * layer + 2)
+    number, each = of_layer(plan, layer, RECURRENT_BACK), 0 if plan.sets == 1 else 1
     clear(m, ds, plan.outer * plan.state_t)
     for t in range(plan.T - 1, -1, -1):
         for b in range(plan.outer):
@@ -198,74 +240,53 @@ def recurrent_backward(kind, codes, plan, m, views, parts, layer, full, to_start
                 kind, plan, m, gates + b * plan.gate_b + t * plan.gate_t,
                 states + b * plan.state_b + t * plan.state_t, ds_b, dh,
             )  # fmt: skip
-        for run in range(plan.runs if t > 0 or to_start else 0):
-            gate = 0 if run == 0 else plan.G - 1
-            count = plan.G if plan.runs == 1 else (plan.G - 1 if run == 0 else 1)
-            place = gate if run == 0 else plan.K - 1
-            back_through(
-                kind, codes, plan, m, views, W, at_shift(views, W, 0, 0 if tied else t), gate, ds,
-                plan.state_t, plan.Hw, gates + t * plan.gate_t + place * plan.plane, plan.gate_b,
-                count, plan.outer, True,
-            )  # fmt: skip
+        if t > 0 or to_start:
+            multiply(m, program, number + t * each, t, 0)
         if not full:
             add(m, ds, plan.held, plan.outer * plan.state_t)
 
 
 @part
-def layer_gradients(kind, codes, plan, m, views, parts, layer, ids, sample, apart):
-    """The gradients of U, W and b, each in one product over the steps of a set (and samples)."""
-    first, sets, G, T = layer * LAYER_VIEWS, plan.sets, plan.G, plan.T
-    per = T // sets
-    U, W, b_row = first + U_GRADIENT, first + W_GRADIENT, first + B_GRADIENT
-    for b in range(plan.outer):
-        x = get(parts, 7 * layer + 3) + b * get(parts, 7 * layer + 5)
-        x_t, more = get(parts, 7 * layer + 4), b > 0
-        for s in range(sets):
-            d = get(parts, 7 * layer) + b * plan.gate_b + s * plan.gate_t
-            h = get(parts, 7 * layer + 1) + b * plan.state_b + s * plan.state_t
-            for run in range(plan.runs):
-                gate = 0 if run == 0 else G - 1
-                count = G if plan.runs == 1 else (G - 1 if run == 0 else 1)
-                place = gate if run == 0 else plan.K - 1
-                outer(
-                    kind, codes, plan, m, views, W, at_shift(views, W, gate, s), h, plan.state_t,
-                    plan.H, d + place * plan.plane, plan.gate_t, count * plan.Hw, per, more,
-                )  # fmt: skip
-            if plan.bias:
-                outer(
-                    kind, codes, plan, m, views, b_row, at_shift(views, b_row, 0, s), plan.ones, 0,
-                    1, d, plan.gate_t, plan.K * plan.Hw, per, more,
-                )  # fmt: skip
-            if plan.one_hot and layer == 0:
-                for t in range(per):
-                    scatter_rows(
-                        kind, codes, plan, m, views, U, at_shift(views, U, 0, s), ids,
-                        (sample + b) * T + s * per + t, apart * plan.T, d + t * plan.gate_t,
-                        G * plan.Hw,
-                    )  # fmt: skip
-            else:
-                outer(
-                    kind, codes, plan, m, views, U, at_shift(views, U, 0, s), x + s * x_t, x_t,
-                    get(parts, 7 * layer + 6), d, plan.gate_t, G * plan.Hw, per, more,
-                )  # fmt: skip
+def layer_gradients(kind, plan, m, program, parts, layer, ids, sample, apart, own_state):
+    """The gradients of U, W, b and the initial state, each one product over steps and samples."""
+    for s in range(plan.sets):
+        multiply(m, program, of_layer(plan, layer, GRADIENT) + s, 0, 0)
+    start = START_GRADIENT if own_state else NO_START_GRADIENT
+    multiply(m, program, of_layer(plan, layer, start), 0, 0)
+    if plan.one_hot and layer == 0:
+        for b in range(plan.outer):
+            for t in range(plan.T):
+                d = get(parts, 0) + b * plan.gate_b + t * plan.gate_t
+                rows = table(plan, plan.table_gradient, t)
+                first = (sample + b) * plan.T + t
+                scatter_row(kind, plan, m, rows, ids, first, apart * plan.T, d)
 
 
 @part
-def input_backward(kind, codes, plan, m, views, parts, layer):
+def input_backward(plan, m, program, layer):
     """The derivative by the layer's inputs, da U^T: dh of the layer below, or dx."""
-    v, per = layer * LAYER_VIEWS + U_BACKWARD, plan.T // plan.sets
-    inputs = get(parts, 7 * layer + 6)
-    out, out_t, out_b = plan.dh, plan.plane, plan.dh_b
-    if layer == 0:
-        out, out_t, out_b = plan.dx, plan.dx_t, plan.dx_t * plan.T
     for b in range(plan.outer):
         for s in range(plan.sets):
-            back_through(
-                kind, codes, plan, m, views, v, at_shift(views, v, 0, s), 0,
-                out + b * out_b + s * out_t, out_t, inputs,
-                get(parts, 7 * layer) + b * plan.gate_b + s * plan.gate_t, plan.gate_t, plan.G,
-                per, False,
-            )  # fmt: skip
+            multiply(m, program, of_layer(plan, layer, INPUT_BACK) + s, 0, b)
+
+
+@part
+def output_forward(plan, m, program):
+    """The output preactivations: c + h V, from the top layer's states."""
+    for b in range(plan.outer):
+        for s in range(plan.sets):
+            multiply(m, program, of_head(plan, OUTPUT) + s, 0, b)
+
+
+@part
+def output_backward(plan, m, program):
+    """The gradients of V and c, and dh of the top layer."""
+    for s in range(plan.sets):
+        multiply(m, program, of_head(plan, OUTPUT_GRADIENT) + s, 0, 0)
+    for b in range(plan.outer):
+        clear(m, plan.dh + b * plan.dh_b, (plan.T - plan.R) * plan.plane)
+        for s in range(plan.sets):
+            multiply(m, program, of_head(plan, OUTPUT_BACK) + s, 0, b)
 
 
 @part
@@ -273,81 +294,5 @@ def carry_over(plan, m, parts):
     """The states after the last step become those before the first."""
     for layer in range(plan.layers):
         for b in range(plan.outer):
-            state = get(parts, 7 * layer + 1) + b * plan.state_b
+            state = get(parts, 5 * layer + 1) + b * plan.state_b
             copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)
-
-
-@part
-def start_layer(kind, codes, plan, m, views, parts, layer):
-    """The states before the first step: h0, or zero."""
-    for b in range(plan.outer):
-        state = get(parts, 7 * layer + 1) + b * plan.state_b
-        for s in range(plan.S):
-            apply(
-                kind, codes, plan, m, views, layer * LAYER_VIEWS + S_FORWARD + s, 0,
-                state + s * plan.plane, 0, plan.Hw, plan.ones, 0, plan.trainable, 1, False,
-            )  # fmt: skip
-
-
-@part
-def start_gradient(kind, codes, plan, m, views, parts, layer, own_state):
-    """The gradient of h0: the sum over samples of ds before the first step."""
-    for s in range(plan.S if plan.trainable else 0):
-        v = layer * LAYER_VIEWS + S_GRADIENT + s
-        outer(
-            kind, codes, plan, m, views, v, 0, plan.ones, 0, 1,
-            get(parts, 7 * layer + 2) + s * plan.plane, plan.state_t, plan.Hw,
-            plan.outer if own_state else 0, False,
-        )  # fmt: skip
-
-
-@part
-def output_forward(kind, codes, plan, m, views, parts):
-    """The output preactivations: c + h V, from the top layer's states."""
-    row, R = plan.layers * LAYER_VIEWS, plan.R
-    V, c = row + V_FORWARD, row + C_FORWARD
-    sets = 1 if plan.last else plan.sets
-    top, per = get(parts, 7 * plan.layers - 6), R // sets
-    first = plan.T - R + 1
-    for b in range(plan.outer):
-        for s in range(sets):
-            out = plan.o + b * plan.o_b + s * plan.o_t
-            h = top + b * plan.state_b + (first + s) * plan.state_t
-            apply(
-                kind, codes, plan, m, views, c, at_shift(views, c, 0, s), out, plan.o_t, plan.O,
-                plan.ones, 0, plan.bias, per, False,
-            )  # fmt: skip
-            apply(
-                kind, codes, plan, m, views, V, at_shift(views, V, 0, s), out, plan.o_t, plan.O,
-                h, plan.state_t, plan.H, per, True,
-            )  # fmt: skip
-
-
-@part
-def output_backward(kind, codes, plan, m, views, parts):
-    """The gradients of V and c, and dh of the top layer."""
-    row, R = plan.layers * LAYER_VIEWS, plan.R
-    V, V_back, c = row + V_GRADIENT, row + V_BACKWARD, row + C_GRADIENT
-    sets = 1 if plan.last else plan.sets
-    top, per = get(parts, 7 * plan.layers - 6), R // sets
-    first = plan.T - R
-    for b in range(plan.outer):
-        dh = plan.dh + b * plan.dh_b
-        clear(m, dh, first * plan.plane)
-        for s in range(sets):
-            do = plan.do + b * plan.o_b + s * plan.o_t
-            h = top + b * plan.state_b + (first + s + 1) * plan.state_t
-            outer(
-                kind, codes, plan, m, views, V, at_shift(views, V, 0, s), do, plan.o_t, plan.O,
-                h, plan.state_t, plan.H, per, b > 0,
-            )  # fmt: skip
-            if plan.bias:
-                outer(
-                    kind, codes, plan, m, views, c, at_shift(views, c, 0, s), plan.ones, 0, 1,
-                    do, plan.o_t, plan.O, per, b > 0,
-                )  # fmt: skip
-            apply(
-                kind, codes, plan, m, views, V_back, at_shift(views, V_back, 0, s),
-                dh + (first + s) * plan.plane, plan.plane, plan.Hw, do, plan.o_t, plan.O, per,
-                False,
-            )  # fmt: skip

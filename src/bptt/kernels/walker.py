@@ -13,7 +13,8 @@ import numpy as np
 from bptt.engines import Anything, Learner
 from bptt.kernels import training
 from bptt.kernels.compiler import first_use
-from bptt.kernels.layout import MODELS, UNITS, Shape, Workspace
+from bptt.kernels.layout import Shape, Workspace
+from bptt.kernels.products import MODELS, UNITS
 from bptt.kernels.regimes import Kind
 from bptt.kernels.vectors import lanes
 from bptt.optimizers import Optimizer, no_preparation
@@ -234,7 +235,7 @@ class Walker:
     ) -> None:  # fmt: skip
         training.train(
             self.kind, Kind(self.kind.regime, None), self.codes, space.plan, work, space.m,
-            space.views.reshape(-1), space.parts.reshape(-1), space.derived.reshape(-1),
+            space.program, space.parts.reshape(-1), space.copies.reshape(-1),
             optimizer.rule.code, optimizer.clips, k.reshape(-1), data.x, data.ids, data.y,
             data.classes, data.lengths, data.full, counted, apart, data.reset, carry,
             results.reshape(-1),

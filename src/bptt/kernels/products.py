@@ -1,0 +1,195 @@
+"""How the layouts multiply: products of matrices and values, as strips.
+
+This is where the layouts differ. A matrix is applied to n cases (steps or samples),
+
+    units          out[case] = base + x[case] M    rows of tiles are cases, lanes outputs
+    samples, models  out = base + M^T x            rows are outputs, lanes samples or models
+
+and its gradient is the sum over steps, and samples, of x^T d. What is next to each other, padded,
+or packed decides here which strips there are.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.kernels.tile import LANES, SHARED, STRIP, SUMMED, Strip, strip_code
+from bptt.structure import Structure
+
+# The layouts; what they are is told in `bptt.kernels.layout`.
+UNITS, SAMPLES, MODELS = "units", "samples", "models"
+
+# Of the gradient of a matrix of more numbers than this, so many steps are added at once: their
+# values stay in the cache.
+LARGE = 2**17
+STEPS_AT_ONCE = 16
+
+
+class Values(NamedTuple):
+    """Where values lie: those of the first case, and how far apart those of the cases of one
+    product, of steps and of samples are."""
+
+    place: int
+    case: int = 0
+    t: int = 0
+    b: int = 0
+
+    def at(self, further: int) -> "Values":
+        """The same, some places further."""
+        return self._replace(place=self.place + further)
+
+
+class Weights(NamedTuple):
+    """Where a matrix lies: its first number, and how far apart its outputs (in blocks and in
+    rows), inputs, gates and sets are."""
+
+    place: int
+    block: int
+    row: int
+    step: int
+    gate: int = 0
+    set: int = 0
+
+    def of(self, gate: int, s: int) -> "Weights":
+        """Its columns from a gate on, of set s."""
+        return self._replace(place=self.place + gate * self.gate + s * self.set)
+
+
+class Base(NamedTuple):
+    """What sums begin with: a place, strides as of `Strip`, and whether it moves with `out`."""
+
+    place: int
+    row: int = 0
+    col: int = 0
+    moves: int = 0
+
+
+class Builder:
+    """Collects strips. `v` are the numbers of the plan, L the width of a vector."""
+
+    def __init__(self, structure: Structure, regime: str, v: dict[str, Any], vector: int) -> None:
+        self.structure, self.v, self.L = structure, v, vector
+        self.units, self.models = regime == UNITS, regime == MODELS
+        # How far apart successive weights lie.
+        self.weight = vector if self.models else 1
+        self.products: list[list[Strip]] = []
+        self.nothing = Base(int(v["zeros"]))
+
+    def table(self) -> NDArray[np.int64]:
+        """Where the strips of each product begin, and the strips."""
+        counts = np.array([len(strips) for strips in self.products], np.int64)
+        first = len(self.products) + 1
+        starts = first + STRIP * np.concatenate([[0], np.cumsum(counts)])
+        strips = np.array([row for strips in self.products for row in strips], np.int64)
+        return np.concatenate([starts.astype(np.int64), strips.reshape(-1)])
+
+    def begin(self) -> None:
+        """Go on with the next product."""
+        self.products.append([])
+
+    def strips(self, kind: int, vectors: int, last: int, base: Base, **numbers: int) -> None:
+        """Add a product of `vectors` columns and, if `last` > 0, `last` lanes of one more."""
+        single = numbers["rows"] == 1 and "times" not in numbers
+        for C, first, groups in (
+            (4, 0, vectors // 4), (1, vectors // 4 * 4, vectors % 4), (-1, vectors, int(last > 0))
+        ):  # fmt: skip
+            if groups == 0:
+                continue
+            here = numbers | {
+                "out": numbers["out"] + first * numbers["out_col"],
+                "p": numbers["p"] + first * numbers["p_col"],
+            }
+            strip = Strip(
+                code=strip_code(kind, C, single, self.structure.dtype), groups=groups, last=last,
+                base=base.place + first * base.col, base_row=base.row, base_col=base.col,
+                moves=base.moves, **here,
+            )  # fmt: skip
+            self.products[-1].append(strip)
+
+    # A matrix applied to n cases.
+
+    def apply(
+        self, out: Values, features: int, w: Weights, x: Values, depth: int, n: int,
+        base: Base | None = None, add: bool = False,
+    ) -> None:  # fmt: skip
+        """out = (or, with `add`, +=) base + x M for `features` outputs, `depth` inputs."""
+        if self.units:
+            base = base or (Base(out.place, out.case, self.L, 1) if add else self.nothing)
+            self.strips(
+                SHARED, features // self.L, features % self.L, base, rows=n, depth=depth,
+                out=out.place, out_row=out.case, out_col=self.L, out_t=out.t, out_b=out.b,
+                x=x.place, x_block=x.case, x_row=x.case, x_step=1, x_t=x.t, x_b=x.b,
+                p=w.place, p_col=self.L, p_step=w.step,
+            )  # fmt: skip
+            return
+        # One case: its vectors are the columns. Several: the cases are, vector by vector.
+        Bp, VV, one = int(self.v["Bp"]), int(self.v["VV"]), n == 1
+        out_col, x_col = (self.L, self.L) if one else (out.case, x.case)
+        for i in range(1 if one else VV):
+            place = out.place + i * self.L
+            self.strips(
+                LANES if self.models else SHARED, VV if one else n, 0,
+                base or (Base(place, Bp, out_col, 1) if add else self.nothing), rows=features,
+                depth=depth, out=place, out_row=Bp, out_col=out_col, out_t=out.t, out_b=out.b,
+                x=w.place, x_block=w.block, x_row=w.row, x_step=w.step,
+                p=x.place + i * self.L, p_col=x_col, p_step=Bp, p_t=x.t, p_b=x.b,
+            )  # fmt: skip
+
+    def bias(self, out: Values, features: int, place: int, n: int) -> Base | None:
+        """What a bias is for `apply`: something to begin with, or, where it has one number for all
+        lanes, a product of its own that the rest is added to (None)."""
+        if self.units:
+            return Base(place, 0, self.L)
+        if self.models:
+            return Base(place, self.L)
+        ones = Values(int(self.v["ones"]))
+        self.apply(out, features, Weights(place, 1, 1, 0), ones, 1, n)
+        return None
+
+    def affine(
+        self, out: Values, features: int, bias: int | None, w: Weights, x: Values, depth: int,
+        n: int, more: int = 0,
+    ) -> None:  # fmt: skip
+        """out = bias + x M, and, for `more` features after those of M, the bias alone."""
+        base, add = self.nothing, False
+        if bias is not None:
+            found = self.bias(out, features + more, bias, n)
+            base, add = found or base, found is None
+        self.apply(out, features, w, x, depth, n, None if add else base, add)
+        if more and not add:
+            further = features * (1 if self.units else int(self.v["Bp"]))
+            if bias is not None:
+                base = base._replace(place=base.place + features * self.weight)
+            self.apply(out.at(further), more, w, x, 0, n, base)
+
+    # The gradient of a matrix.
+
+    def outer(
+        self, out: Weights, n: int, x: Values, d: Values, features: int, steps: int
+    ) -> None:  # fmt: skip
+        """out = the sum over steps, and samples, of x (n inputs) times d (`features` outputs);
+        `case` of x and d is from one step to the next."""
+        if self.units:
+            self.strips(
+                SHARED, features // self.L, features % self.L, self.nothing, rows=n, depth=steps,
+                out=out.place, out_row=out.row, out_col=self.L,
+                x=x.place, x_block=1, x_row=1, x_step=x.case, x_time=x.b,
+                p=d.place, p_col=self.L, p_step=d.case, p_time=d.b, times=int(self.v["outer"]),
+            )  # fmt: skip
+            return
+        Bp, VV = int(self.v["Bp"]), int(self.v["VV"])
+        large = n * features > LARGE
+        most = STEPS_AT_ONCE if large else max(steps, 1)
+        base = self.nothing
+        for first in range(0, max(steps, 1), most):
+            for i in range(VV if large else 1):
+                further = i * self.L
+                self.strips(
+                    LANES if self.models else SUMMED, features, 0, base, rows=n,
+                    depth=min(most, steps - first), out=out.place, out_row=out.row,
+                    out_col=out.step, x=x.place + further + first * x.case, x_block=Bp, x_row=Bp,
+                    x_step=x.case, x_time=self.L, p=d.place + further + first * d.case, p_col=Bp,
+                    p_step=d.case, p_time=self.L, times=1 if large else VV,
+                )  # fmt: skip
+                base = Base(out.place, out.row, out.step)

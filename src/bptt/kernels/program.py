@@ -1,0 +1,316 @@
+"""What is multiplied in a walk: every product of a network, worked out once for its shapes.
+
+`bptt.kernels.walk` knows products by their numbers alone; where the matrices lie, what of them is
+padded, split into gates, turned or packed, is here.
+"""
+
+from typing import Any, NamedTuple
+
+from bptt.kernels.products import Base, Builder, Values, Weights
+from bptt.kernels.tile import SUMMED, TILE_ROWS
+from bptt.structure import Structure
+
+# The products of each layer, and, after all layers, of the outputs. With untied weights there is
+# one for each set.
+LAYER_PRODUCTS = 8
+(
+    START,  # the states before the first step
+    INPUT,  # the preactivations of all steps from the bias and the inputs
+    RECURRENT,  # at one step, what h adds to them
+    RECURRENT_BACK,  # at one step, what the derivatives of its preactivations add to ds
+    GRADIENT,  # of W, b and U
+    START_GRADIENT,  # of the initial states
+    NO_START_GRADIENT,  # of initial states that were not used
+    INPUT_BACK,  # the derivative by the layer's inputs
+) = range(LAYER_PRODUCTS)
+HEAD_PRODUCTS = 3
+(
+    OUTPUT,  # the output preactivations
+    OUTPUT_GRADIENT,  # of V and c
+    OUTPUT_BACK,  # the derivative by the top layer's states
+) = range(HEAD_PRODUCTS)
+
+# A weight matrix of more numbers than this is packed in panels (layout "samples").
+PACKED = 4096
+
+
+class Copy(NamedTuple):
+    """A matrix in another order: turned, or, with `target_stride` 0, packed in panels."""
+
+    source: int
+    stride: int
+    rows: int
+    columns: int
+    target: int
+    target_stride: int
+
+
+COPY = len(Copy._fields)
+
+
+class Program(Builder):
+    """The products of a network. `parts`: rows as of `Workspace.parts`; offsets: of the
+    parameters in theta and in its gradient; room: hands out places."""
+
+    def __init__(
+        self, structure: Structure, regime: str, v: dict[str, Any], room: Any,
+        offsets: dict[str, int], parts: Any, inputs: list[tuple[Values, int]], dx: bool,
+        one_hot: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(structure, regime, v, room.vector)
+        self.room, self.offsets, self.parts, self.inputs = room, offsets, parts, inputs
+        self.one_hot, self.sets = one_hot, int(v["sets"])
+        self.G, self.K, self.H, self.Hw, self.plane = (
+            int(v[each]) for each in ("G", "K", "H", "Hw", "plane")
+        )
+        self.copies: list[Copy] = []
+        # The gates that the recurrent product feeds, in runs: the first gate of W, how many, and
+        # the plane of the first.
+        self.runs = [(0, self.G, 0)]
+        if self.K > self.G:
+            self.runs = [(0, self.G - 1, 0), (self.G - 1, 1, self.K - 1)]
+        for layer in range(structure.layers):
+            self._layer(layer, dx)
+        self._head()
+
+    # Where parameters lie.
+
+    def _place(self, name: str, area: str = "theta") -> int:
+        return int(self.v[area]) + self.offsets[name]
+
+    def _gradient(self, name: str, row: int, col: int, gate: int = 0, per_set: int = 0) -> Weights:
+        """A matrix of gradients: from one input's to the next, and from one output's."""
+        return Weights(self._place(name, "g"), row, row, col, gate, per_set)
+
+    def _forward(self, name: str, inputs: int, packed: bool) -> Weights:
+        """U or W as it is applied forward."""
+        wide, gate = self.G * self.Hw * self.weight, self.Hw * self.weight
+        place, per_set = self._place(name), inputs * wide
+        if self.units:
+            return Weights(place, 0, 0, wide, gate, per_set)
+        packed = packed and not self.models and self.H % TILE_ROWS == 0
+        if not packed or inputs * self.G * self.H <= PACKED:
+            return Weights(place, self.weight, self.weight, wide, gate, per_set)
+        target = self.room.take(self.sets * per_set)
+        for s in range(self.sets):
+            at = s * per_set
+            self.copies.append(Copy(place + at, wide, inputs, wide, target + at, 0))
+        return Weights(target, inputs, 1, TILE_ROWS, self.H * inputs, per_set)
+
+    def _backward(self, name: str, inputs: int) -> Weights:
+        """U or W as it is applied to derivatives: turned where units are in the lanes."""
+        wide, gate = self.G * self.Hw * self.weight, self.Hw * self.weight
+        place, per_set = self._place(name), inputs * wide
+        if not self.units:
+            return Weights(place, wide, wide, self.weight, gate, per_set)
+        Iw = self.room.padded(inputs)
+        each = self.H * Iw
+        target = self.room.take(self.sets * self.G * each)
+        for s in range(self.sets):
+            for g in range(self.G):
+                source, turned = place + s * per_set + g * gate, target + (s * self.G + g) * each
+                self.copies.append(Copy(source, wide, inputs, self.H, turned, Iw))
+        return Weights(target, 0, 0, Iw, each, self.G * each)
+
+    def _bias_of(self, name: str, s: int, per_set: int) -> int | None:
+        return self._place(name) + s * per_set * self.weight if self.structure.bias else None
+
+    # The products.
+
+    def _back_through(
+        self, w: Weights, s: int, gate: int, out: Values, features: int, d: Values, count: int,
+        n: int, add: bool,
+    ) -> None:  # fmt: skip
+        """out = (or +=) d M^T, from `count` gates' planes at d: in one product, or, where their
+        rows are padded, in one for each."""
+        pieces = count if self.Hw > self.H else 1
+        depth = count * self.H // pieces
+        for piece in range(pieces):
+            self.apply(
+                out, features, w.of(gate + piece, s), d.at(piece * self.plane), depth, n,
+                add=add or piece > 0,
+            )  # fmt: skip
+
+    def _layer(self, layer: int, dx: bool) -> None:
+        """The products of one layer, in the order of their numbers."""
+        structure, v = self.structure, self.v
+        gates, states, ds = (int(each) for each in self.parts[layer, :3])
+        x, inputs = self.inputs[layer]
+        T, outer = int(v["T"]), int(v["outer"])
+        n = T // self.sets
+        look_up = self.one_hot and layer == 0
+        names = {each: structure.name(each, layer) for each in ("U", "W", "b")}
+        U = self._forward(names["U"], inputs, not look_up)
+        W = self._forward(names["W"], self.H, True)
+        U_back = self._backward(names["U"], inputs) if layer > 0 or dx else None
+        W_back = self._backward(names["W"], self.H)
+        gate_t, gate_b = int(v["gate_t"]), int(v["gate_b"])
+        state_t, state_b = int(v["state_t"]), int(v["state_b"])
+        a = Values(gates, gate_t, b=gate_b)
+        # For the walk of rows of units, which multiplies by W itself.
+        self.parts[layer, 3:] = W.place, W_back.place
+        self._start(layer, Values(states, b=state_b))
+        for s in range(self.sets):
+            self.begin()
+            bias = self._bias_of(names["b"], s, self.K * self.Hw)
+            self.affine(
+                a.at(s * gate_t), self.G * self.Hw, bias, U.of(0, s), x.at(s * x.case),
+                0 if look_up else inputs, n, (self.K - self.G) * self.Hw,
+            )  # fmt: skip
+        at_step = Values(gates, gate_b, t=gate_t)
+        for s in range(self.sets):
+            self.begin()
+            for gate, count, plane in self.runs:
+                self.apply(
+                    at_step.at(plane * self.plane), count * self.Hw, W.of(gate, s),
+                    Values(states, state_b, t=state_t), self.H, outer, add=True,
+                )  # fmt: skip
+        for s in range(self.sets):
+            self.begin()
+            for gate, count, plane in self.runs:
+                self._back_through(
+                    W_back, s, gate, Values(ds, state_t), self.Hw, at_step.at(plane * self.plane),
+                    count, outer, True,
+                )  # fmt: skip
+        for s in range(self.sets):
+            self.begin()
+            self._gradients(layer, s, a, Values(states, state_t, b=state_b), n)
+        self._start_gradients(layer, Values(ds, state_t))
+        out, wide = Values(int(v["dh"]), self.plane, b=int(v["dh_b"])), self.Hw
+        if layer == 0:
+            out = Values(int(v["dx"]), int(v["dx_t"]), b=int(v["dx_t"]) * T)
+            wide = self.room.padded(inputs) if self.units else inputs
+        elif not self.units:
+            wide = inputs
+        for s in range(self.sets):
+            self.begin()
+            if U_back:
+                self._back_through(
+                    U_back, s, 0, out.at(s * out.case), wide, a.at(s * gate_t), self.G, n, False
+                )
+
+    def _gradients(self, layer: int, s: int, a: Values, h: Values, n: int) -> None:
+        """Of W, b and U, each over the steps of a set."""
+        structure, weight = self.structure, self.weight
+        x, inputs = self.inputs[layer]
+        wide, gate = self.G * self.Hw * weight, self.Hw * weight
+        d = a.at(s * a.case)
+        W = self._gradient(structure.name("W", layer), wide, weight, gate, self.H * wide)
+        for first, count, plane in self.runs:
+            self.outer(
+                W.of(first, s), self.H, h.at(s * h.case), d.at(plane * self.plane),
+                count * self.Hw, n,
+            )  # fmt: skip
+        if structure.bias:
+            width = self.K * self.Hw
+            b = self._gradient(structure.name("b", layer), 0, weight, 0, width * weight)
+            self.outer(b.of(0, s), 1, Values(int(self.v["ones"])), d, width, n)
+        if not (self.one_hot and layer == 0):
+            U = self._gradient(structure.name("U", layer), wide, weight, gate, inputs * wide)
+            self.outer(U.of(0, s), inputs, x.at(s * x.case), d, self.G * self.Hw, n)
+
+    def _start(self, layer: int, state: Values) -> None:
+        """h0 (and c0), or zero; for other sets nothing."""
+        for s in range(self.sets):
+            self.begin()
+            for k, letter in enumerate(self.structure.equations.states if s == 0 else ()):
+                bias = None
+                if self.structure.initial_state == "trainable":
+                    bias = self._place(self.structure.name(f"{letter}0", layer))
+                nowhere = Weights(0, 0, 0, 0)
+                self.affine(state.at(k * self.plane), self.Hw, bias, nowhere, state, 0, 1)
+
+    def _start_gradients(self, layer: int, ds: Values) -> None:
+        """Of h0: the sum over samples of ds before the first step, or zero if it was not used."""
+        trainable = self.structure.initial_state == "trainable"
+        for used in (True, False):
+            for s in range(self.sets):
+                self.begin()
+                for k, letter in enumerate(self.structure.equations.states):
+                    if s > 0 or not trainable:
+                        continue
+                    out = self._gradient(self.structure.name(f"{letter}0", layer), 0, self.weight)
+                    d = Values(ds.place + k * self.plane, b=ds.case)
+                    ones = Values(int(self.v["ones"]))
+                    self.outer(out, 1, ones, d, self.Hw, 1 if used else 0)
+
+    def _head(self) -> None:
+        """V and c, forward, gradients, and back."""
+        structure, v = self.structure, self.v
+        O, R, T = (int(v[each]) for each in ("O", "R", "T"))  # noqa: E741
+        sets = 1 if v["last"] else self.sets
+        n, first = R // sets, T - R
+        state_t = int(v["state_t"])
+        o_t, o_b = int(v["o_t"]), int(v["o_b"])
+        top = int(self.parts[-1][1]) + (first + 1) * state_t
+        h = Values(top, state_t, b=int(v["state_b"]))
+        V, V_back, V_gradient = self._output_matrices(O, sets)
+        wide_O = self.room.padded(O) if self.units else O
+        o, do = (Values(int(v[each]), o_t, b=o_b) for each in ("o", "do"))
+        for s in range(self.sets):
+            self.begin()
+            if s < sets:
+                bias = self._bias_of("c", s, wide_O)
+                if self.units and O == 1:
+                    self._one_output(o.at(s), bias, V.of(0, s), h.at(s * state_t), n)
+                else:
+                    self.affine(o.at(s * o_t), O, bias, V.of(0, s), h.at(s * state_t), self.H, n)
+        for s in range(self.sets):
+            self.begin()
+            if s < sets:
+                d = do.at(s * o_t)
+                # Not of the padding, where h may be anything but V must stay zero.
+                self.outer(V_gradient.of(0, s), O, d, h.at(s * state_t), self.H, n)
+                if structure.bias:
+                    c = self._gradient("c", 0, self.weight, 0, wide_O * self.weight)
+                    self._bias_gradient(c.of(0, s), d, O, n, sets)
+        dh = Values(int(v["dh"]) + first * self.plane, self.plane, b=int(v["dh_b"]))
+        for s in range(self.sets):
+            self.begin()
+            if s < sets:
+                self.apply(dh.at(s * self.plane), self.Hw, V_back.of(0, s), do.at(s * o_t), O, n)
+
+    def _bias_gradient(self, c: Weights, do: Values, O: int, n: int, sets: int) -> None:  # noqa: E741
+        """Of c. Of a single output of rows of units all cases lie together, as vectors."""
+        if not (self.units and O == 1 and sets == 1):
+            self.outer(c, 1, Values(int(self.v["ones"])), do, O, n)
+            return
+        self.strips(
+            SUMMED, 1, 0, self.nothing, rows=1, depth=int(self.v["Cp"]) // self.L, out=c.place,
+            out_row=0, out_col=1, x=do.place, x_block=0, x_row=0, x_step=self.L,
+            p=int(self.v["ones"]), p_col=0, p_step=0,
+        )  # fmt: skip
+
+    def _output_matrices(self, O: int, sets: int) -> tuple[Weights, Weights, Weights]:  # noqa: E741
+        """V forward, backward, and its gradient."""
+        place, w = self._place("V"), self.weight
+        if not self.units:
+            per_set = self.H * O * w
+            return (
+                Weights(place, w, w, O * w, 0, per_set),
+                Weights(place, O * w, O * w, w, 0, per_set),
+                self._gradient("V", w, O * w, 0, per_set),
+            )
+        Hw, per_set = self.Hw, O * self.Hw
+        back, gradient = (
+            Weights(place, 0, 0, Hw, 0, per_set),
+            self._gradient("V", Hw, 0, 0, per_set),
+        )
+        if O == 1:  # a single row is its own transpose
+            return Weights(place, 0, 0, 1, 0, per_set), back, gradient
+        Op = self.room.padded(O)
+        target = self.room.take(sets * self.H * Op)
+        for s in range(sets):
+            self.copies.append(
+                Copy(place + s * per_set, Hw, O, self.H, target + s * self.H * Op, Op)
+            )
+        return Weights(target, 0, 0, Op, 0, self.H * Op), back, gradient
+
+    def _one_output(self, o: Values, bias: int | None, V: Weights, h: Values, n: int) -> None:
+        """A single output of rows of units: products lane by lane, added up."""
+        base = self.nothing if bias is None else Base(bias)
+        self.strips(
+            SUMMED, 1, 0, base, rows=n, depth=self.Hw // self.L, out=o.place, out_row=o.case,
+            out_col=1, out_b=o.b, x=h.place, x_block=h.case, x_row=h.case, x_step=self.L, x_b=h.b,
+            p=V.place, p_col=0, p_step=self.L,
+        )  # fmt: skip
