@@ -10,15 +10,16 @@ import numpy as np
 from bptt.engines import Anything, Chunk, Forward, Gradient, Learner
 from bptt.kernels.layout import Shape, goes_side_by_side, regime_for
 from bptt.kernels.products import MODELS
-from bptt.kernels.training import BACKWARD, FORWARD, TRAIN
+from bptt.kernels.training import BACKWARD, FORWARD, JUDGE, TRAIN
 from bptt.kernels.vectors import lanes
 from bptt.kernels.walker import Data, Walker, each
 from bptt.optimizers import COEFFICIENTS, Optimizer
 from bptt.parameters import Array
 from bptt.structure import Structure
 
-# Workspaces kept for the next batch of the same shape.
-KEPT = 4
+# Of the last so many shapes arrays are kept, or of fewer if they have more bytes than this.
+KEPT = 16
+KEPT_BYTES = 2**28
 # A forward pass walks as many samples at once as have this many values in all steps: they stay in
 # the processor's cache, and few calls are made.
 AT_ONCE = 2**18
@@ -36,16 +37,21 @@ class CompiledEngine:
         with self._lock:
             free = self._kept.setdefault(shape, [])
             self._kept.move_to_end(shape)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
             if free:
                 return free.pop()
         return Walker(shape)
 
     def _give_back(self, walker: Walker) -> None:
         with self._lock:
-            if walker.shape in self._kept:
-                self._kept[walker.shape].append(walker)
+            self._kept.setdefault(walker.shape, []).append(walker)
+            self._kept.move_to_end(walker.shape)
+            while len(self._kept) > 1 and (len(self._kept) > KEPT or self._size() > KEPT_BYTES):
+                self._kept.popitem(last=False)
+
+    def _size(self) -> int:
+        """The bytes of all arrays that are kept."""
+        walkers = [walker for free in self._kept.values() for walker in free]
+        return sum(space.m.nbytes for walker in walkers for space in walker.spaces)
 
     def _shape(self, structure: Structure, x: Anything, **wanted: bool) -> Shape:
         """The shape of a batch x (B, T, ...)."""
@@ -120,7 +126,7 @@ class CompiledEngine:
         shape = replace(self._shape(structure, x, optimizer=False), gradient=False)
         walker = self._take(shape)
         data = Data(structure, x[None], y[None], lengths[None])
-        results = self._walk(walker, FORWARD, theta, data, state)
+        results = self._walk(walker, FORWARD | JUDGE, theta, data, state)
         self._give_back(walker)
         return float(results[0, 0])
 
@@ -138,7 +144,7 @@ class CompiledEngine:
             self._shape(structure, x, optimizer=False, dx=x.ndim == 3, to_start=True)
         )
         data = Data(structure, x[None], y[None], lengths[None])
-        results = self._walk(walker, FORWARD | BACKWARD, theta, data, state)
+        results = self._walk(walker, FORWARD | JUDGE | BACKWARD, theta, data, state)
         g = np.empty_like(theta)
         walker.read("g", g)
         found = Gradient(
@@ -227,8 +233,11 @@ class CompiledEngine:
         walker.write_learners(learners)
         space = walker.spaces[0]
         k = np.zeros((N, COEFFICIENTS, space.L), structure.dtype)
+        alike: dict[tuple[Optimizer, int], list[int]] = {}
         for lane, (optimizer, learner) in enumerate(zip(optimizers, learners, strict=True)):
-            k[:, :, lane] = optimizer.coefficients(learner.iteration, N)
+            alike.setdefault((optimizer, learner.iteration), []).append(lane)
+        for (optimizer, iteration), some in alike.items():
+            k[:, :, some] = optimizer.coefficients(iteration, N)[:, :, None]
         data = Data(structure, x[:, :, 0], y[:, :, 0], lengths[:, :, 0]).flat()
         data.reset = np.ones(N, np.int64)
         results = walker.call(space, TRAIN, data, N, False, optimizers[0], k, apart=N)

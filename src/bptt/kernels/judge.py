@@ -49,6 +49,16 @@ def weigh_cases(plan, m, lengths, counted, sample, apart):
 
 
 @part
+def _output_of(plan, value, target):
+    """An elementwise output of a value, its loss, and the derivative of that by the value."""
+    if plan.output == 0:
+        return _linear(value, target)
+    if plan.output == 1:
+        return _sigmoid(value, target)
+    return _sigmoid_squared(value, target)
+
+
+@part
 def _elementwise(plan, m, at, y, p, dc, weight, alive):
     """One vector of cases: p and dc are written. Returns losses and how many are wrong."""
     nothing = zero(m)
@@ -57,12 +67,7 @@ def _elementwise(plan, m, at, y, p, dc, weight, alive):
     for k in range(plan.O):
         i = k * plan.Cp
         value, target = load(m, at + i), load(m, y + i)
-        if plan.output == 0:
-            out, each, d = _linear(value, target)
-        elif plan.output == 1:
-            out, each, d = _sigmoid(value, target)
-        else:
-            out, each, d = _sigmoid_squared(value, target)
+        out, each, d = _output_of(plan, value, target)
         store(m, p + i, out)
         store(m, dc + i, select(alive, d * weight, nothing))
         said = select(value > threshold, one, nothing)
@@ -73,10 +78,10 @@ def _elementwise(plan, m, at, y, p, dc, weight, alive):
 
 
 @part
-def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
-    """The same for softmax. Lane l's class is classes[first + l stride], for l < cases."""
-    lanes, nothing = width(m), zero(m)
-    one, weight = constant(nothing, 1.0), load(m, weights)
+def _shares(plan, m, at, p):
+    """Softmax of one vector of cases into p. Returns the largest output, which one that is, and
+    the sum of exponentials."""
+    nothing = zero(m)
     largest, best = load(m, at), nothing
     for k in range(1, plan.O):
         value = load(m, at + k * plan.Cp)
@@ -88,8 +93,18 @@ def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
         store(m, p + k * plan.Cp, each)
         s = s + each
     for k in range(plan.O):
-        each = load(m, p + k * plan.Cp) / s
-        store(m, p + k * plan.Cp, each)
+        store(m, p + k * plan.Cp, load(m, p + k * plan.Cp) / s)
+    return largest, best, s
+
+
+@part
+def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
+    """As `_elementwise`, for softmax. Lane l's class is classes[first + l stride], l < cases."""
+    lanes, nothing = width(m), zero(m)
+    one, weight = constant(nothing, 1.0), load(m, weights)
+    largest, best, s = _shares(plan, m, at, p)
+    for k in range(plan.O):
+        each = load(m, p + k * plan.Cp)
         store(m, dc + k * plan.Cp, select(alive, each * weight, nothing))
     for lane in range(cases):
         target = get(classes, first + lane * stride)
@@ -113,6 +128,21 @@ def turn_back(plan, m):
     """The derivatives as rows again."""
     if plan.turned:
         transpose(m, plan.dc, plan.Cp, plan.O, plan.B * plan.R, m, plan.do, plan.O)
+
+
+@part
+def predict(plan, m):
+    """Outputs p alone of all cases."""
+    for block in range(plan.blocks):
+        for c in range(0, plan.Cp, width(m)):
+            row = block * plan.O * plan.Cp + c
+            if plan.output == 3:
+                _shares(plan, m, plan.oc + row, plan.p + row)
+            else:
+                for i in range(row, row + plan.O * plan.Cp, plan.Cp):
+                    value = load(m, plan.oc + i)
+                    out, _, _ = _output_of(plan, value, value)
+                    store(m, plan.p + i, out)
 
 
 @part

@@ -15,6 +15,8 @@ A kernel is given places in m and strides, so that the three layouts differ in n
 A "case" is one column of a product: a step, or a sample.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +29,7 @@ from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
 from bptt.kernels.program import COPY, Program
 from bptt.kernels.vectors import lanes
 from bptt.outputs import REDUCTIONS
+from bptt.parameters import Array
 from bptt.structure import Structure
 
 # A batch of fewer samples than this is walked with the units in the lanes.
@@ -104,8 +107,7 @@ class Workspace:
 
     Attributes: plan (a record of sizes, places and strides), program (the products: see
     `bptt.kernels.program`), copies (rows of `program.Copy`), parts (layers, 5: places of gates,
-    states and ds, and of W, forward and backward), m (the array), places and sources (the order of
-    the parameters: m[values["theta"] + places] = theta[sources]).
+    states and ds, and of W, forward and backward), m (the array).
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -178,10 +180,8 @@ class Workspace:
         else:
             for name in layout.shapes:
                 self.offsets[name] = layout.offset(name) * self._lane()
-            self.places: Any = slice(0, layout.size)
-            self.sources: Any = slice(None)
             self.size = layout.size * self._lane()
-        self.size = self.room.padded(self.size)
+        self.size += -self.size % (2 * self.L)
         states = self.size if self.shape.optimizer else 0
         self.values.update(
             size=self.size, theta=self.room.take(self.size),
@@ -191,21 +191,35 @@ class Workspace:
 
     def _padded_parameters(self) -> None:
         """Rows padded to vectors, V transposed (layout "units")."""
-        structure, layout = self.shape.structure, self.shape.structure.layout()
-        order = Places(self.L)
-        where: list[NDArray[Any]] = []
-        numbers = np.arange(layout.size, dtype=np.float64)  # exact far beyond any network's size
-        for name, index in layout.views(numbers).items():
-            index = np.swapaxes(index, -1, -2) if name == "V" else index
-            width = structure.outputs if name == "c" else structure.hidden
-            padded = np.full((index.size // width, order.padded(width)), -1, np.int64)
-            padded[:, :width] = index.reshape(-1, width)
-            self.offsets[name] = order.take(padded.size)
-            where.append(padded.reshape(-1))
-        flat = np.concatenate(where)
-        self.places = np.flatnonzero(flat >= 0)
-        self.sources = flat[self.places]
+        structure, v, order = self.shape.structure, self.values, Places(self.L)
+        self.rows: dict[str, tuple[int, int, int]] = {}
+        for name, shape in structure.layout().shapes.items():
+            # The planes of a row, how many numbers each has, and from a row to the next.
+            groups, width, row = 1, structure.hidden, int(v["Hw"])
+            if name == "c":
+                width, row = structure.outputs, order.padded(structure.outputs)
+            elif name[0] in "UW":
+                groups, row = int(v["G"]), int(v["G"]) * row
+            elif name[0] == "b":
+                groups, row = int(v["K"]), int(v["K"]) * row
+            self.rows[name] = groups, width, row
+            self.offsets[name] = order.take(math.prod(shape) // (groups * width) * row)
         self.size = order.size
+
+    def parameters(self, place: str, flat: Array) -> Iterator[tuple[Array, Array]]:
+        """What lies at `place` (values of parameters, gradients, ...) and the same in the order of
+        `flat`, as pairs of views of equal shape."""
+        start = int(self.values[place])
+        if self.shape.regime != UNITS:
+            yield self.m[start : start + flat.size], flat
+            return
+        for name, values in self.shape.structure.layout().views(flat).items():
+            values = np.swapaxes(values, -1, -2) if name == "V" else values
+            (groups, width, row), lead = self.rows[name], values.shape[:-1]
+            at, plane = start + self.offsets[name], self.room.padded(width)
+            mine = self.m[at : at + math.prod(lead) * row].reshape(*lead, row)
+            mine = mine[..., : groups * plane].reshape(*lead, groups, plane)[..., :width]
+            yield mine, values.reshape(*lead, groups, width)
 
     def _program(self) -> None:
         """The products, and the matrices that they want in another order."""

@@ -20,10 +20,10 @@ from bptt.structure import Structure
 # The layouts; what they are is told in `bptt.kernels.layout`.
 UNITS, SAMPLES, MODELS = "units", "samples", "models"
 
-# Of the gradient of a matrix of more numbers than this, so many steps are added at once: their
-# values stay in the cache.
-LARGE = 2**17
-STEPS_AT_ONCE = 16
+# A gradient is added up over so many steps at a time as have their values in this many bytes of the
+# cache, because each tile goes through them again; but over no fewer steps than this.
+CACHE = 2**18
+FEWEST_STEPS = 16
 
 
 class Values(NamedTuple):
@@ -91,10 +91,9 @@ class Builder:
     def strips(self, kind: int, vectors: int, last: int, base: Base, **numbers: int) -> None:
         """Add a product of `vectors` columns and, if `last` > 0, `last` lanes of one more."""
         single = numbers["rows"] == 1 and "times" not in numbers
-        for C, first, groups in (
-            (4, 0, vectors // 4), (1, vectors // 4 * 4, vectors % 4), (-1, vectors, int(last > 0))
-        ):  # fmt: skip
-            if groups == 0:
+        fours, rest = divmod(vectors, 4)
+        for C, first, groups in ((4, 0, fours), (rest, 4 * fours, 1), (-1, vectors, 1)):
+            if groups == 0 or C == 0 or (C < 0 and last == 0):
                 continue
             here = numbers | {
                 "out": numbers["out"] + first * numbers["out_col"],
@@ -136,32 +135,10 @@ class Builder:
                 p=x.place + i * self.L, p_col=x_col, p_step=Bp, p_t=x.t, p_b=x.b,
             )  # fmt: skip
 
-    def bias(self, out: Values, features: int, place: int, n: int) -> Base | None:
-        """What a bias is for `apply`: something to begin with, or, where it has one number for all
-        lanes, a product of its own that the rest is added to (None)."""
-        if self.units:
-            return Base(place, 0, self.L)
-        if self.models:
-            return Base(place, self.L)
-        ones = Values(int(self.v["ones"]))
-        self.apply(out, features, Weights(place, 1, 1, 0), ones, 1, n)
-        return None
-
-    def affine(
-        self, out: Values, features: int, bias: int | None, w: Weights, x: Values, depth: int,
-        n: int, more: int = 0,
-    ) -> None:  # fmt: skip
-        """out = bias + x M, and, for `more` features after those of M, the bias alone."""
-        base, add = self.nothing, False
-        if bias is not None:
-            found = self.bias(out, features + more, bias, n)
-            base, add = found or base, found is None
-        self.apply(out, features, w, x, depth, n, None if add else base, add)
-        if more and not add:
-            further = features * (1 if self.units else int(self.v["Bp"]))
-            if bias is not None:
-                base = base._replace(place=base.place + features * self.weight)
-            self.apply(out.at(further), more, w, x, 0, n, base)
+    def further(self, base: Base, features: int) -> Base:
+        """What the outputs that come after so many others begin with."""
+        step = base.row if not self.units else 1 if base.col else 0
+        return base._replace(place=base.place + features * step)
 
     # The gradient of a matrix.
 
@@ -179,8 +156,9 @@ class Builder:
             )  # fmt: skip
             return
         Bp, VV = int(self.v["Bp"]), int(self.v["VV"])
-        large = n * features > LARGE
-        most = STEPS_AT_ONCE if large else max(steps, 1)
+        step = (n + features) * self.L * np.dtype(self.structure.dtype).itemsize
+        large = step * VV * min(steps, FEWEST_STEPS) > CACHE
+        most = max(CACHE // (step if large else step * VV), FEWEST_STEPS)
         base = self.nothing
         for first in range(0, max(steps, 1), most):
             for i in range(VV if large else 1):

@@ -35,7 +35,8 @@ PACKED = 4096
 
 
 class Copy(NamedTuple):
-    """A matrix in another order: turned, or, with `target_stride` 0, packed in panels."""
+    """A matrix in another order: turned, or, if `target_stride` is PANELS, packed in panels; or, if
+    it is SPREAD, numbers as vectors that have them in every lane."""
 
     source: int
     stride: int
@@ -46,6 +47,7 @@ class Copy(NamedTuple):
 
 
 COPY = len(Copy._fields)
+PANELS, SPREAD = 0, -1
 
 
 class Program(Builder):
@@ -63,6 +65,7 @@ class Program(Builder):
         self.G, self.K, self.H, self.Hw, self.plane = (
             int(v[each]) for each in ("G", "K", "H", "Hw", "plane")
         )
+        self.wide = self.G * self.Hw
         self.copies: list[Copy] = []
         # The gates that the recurrent product feeds, in runs: the first gate of W, how many, and
         # the plane of the first.
@@ -84,7 +87,7 @@ class Program(Builder):
 
     def _forward(self, name: str, inputs: int, packed: bool) -> Weights:
         """U or W as it is applied forward."""
-        wide, gate = self.G * self.Hw * self.weight, self.Hw * self.weight
+        wide, gate = self.wide * self.weight, self.Hw * self.weight
         place, per_set = self._place(name), inputs * wide
         if self.units:
             return Weights(place, 0, 0, wide, gate, per_set)
@@ -94,12 +97,12 @@ class Program(Builder):
         target = self.room.take(self.sets * per_set)
         for s in range(self.sets):
             at = s * per_set
-            self.copies.append(Copy(place + at, wide, inputs, wide, target + at, 0))
+            self.copies.append(Copy(place + at, wide, inputs, wide, target + at, PANELS))
         return Weights(target, inputs, 1, TILE_ROWS, self.H * inputs, per_set)
 
     def _backward(self, name: str, inputs: int) -> Weights:
         """U or W as it is applied to derivatives: turned where units are in the lanes."""
-        wide, gate = self.G * self.Hw * self.weight, self.Hw * self.weight
+        wide, gate = self.wide * self.weight, self.Hw * self.weight
         place, per_set = self._place(name), inputs * wide
         if not self.units:
             return Weights(place, wide, wide, self.weight, gate, per_set)
@@ -112,8 +115,19 @@ class Program(Builder):
                 self.copies.append(Copy(source, wide, inputs, self.H, turned, Iw))
         return Weights(target, 0, 0, Iw, each, self.G * each)
 
-    def _bias_of(self, name: str, s: int, per_set: int) -> int | None:
-        return self._place(name) + s * per_set * self.weight if self.structure.bias else None
+    def _bias_of(self, name: str, size: int, sets: int) -> list[Base]:
+        """b, c or h0, of each set: what sums begin with."""
+        place = self._place(name)
+        if self.units:
+            return [Base(place + s * size, 0, self.L) for s in range(sets)]
+        if not self.models:
+            target = self.room.take(sets * size * self.L)
+            self.copies.append(Copy(place, 1, sets * size, 1, target, SPREAD))
+            place = target
+        return [Base(place + s * size * self.L, self.L) for s in range(sets)]
+
+    def _biases(self, name: str, size: int, sets: int) -> list[Base]:
+        return self._bias_of(name, size, sets) if self.structure.bias else [self.nothing] * sets
 
     # The products.
 
@@ -150,13 +164,18 @@ class Program(Builder):
         # For the walk of rows of units, which multiplies by W itself.
         self.parts[layer, 3:] = W.place, W_back.place
         self._start(layer, Values(states, b=state_b))
-        for s in range(self.sets):
+        more = self.G * self.Hw
+        for s, bias in enumerate(self._biases(names["b"], self.K * self.Hw, self.sets)):
             self.begin()
-            bias = self._bias_of(names["b"], s, self.K * self.Hw)
-            self.affine(
-                a.at(s * gate_t), self.G * self.Hw, bias, U.of(0, s), x.at(s * x.case),
-                0 if look_up else inputs, n, (self.K - self.G) * self.Hw,
+            self.apply(
+                a.at(s * gate_t), more, U.of(0, s), x.at(s * x.case), 0 if look_up else inputs, n,
+                bias,
             )  # fmt: skip
+            if self.K > self.G:  # preactivations that the inputs do not feed
+                self.apply(
+                    a.at(s * gate_t + self.G * self.plane), self.Hw, U, x, 0, n,
+                    self.further(bias, more),
+                )  # fmt: skip
         at_step = Values(gates, gate_b, t=gate_t)
         for s in range(self.sets):
             self.begin()
@@ -193,7 +212,7 @@ class Program(Builder):
         """Of W, b and U, each over the steps of a set."""
         structure, weight = self.structure, self.weight
         x, inputs = self.inputs[layer]
-        wide, gate = self.G * self.Hw * weight, self.Hw * weight
+        wide, gate = self.wide * weight, self.Hw * weight
         d = a.at(s * a.case)
         W = self._gradient(structure.name("W", layer), wide, weight, gate, self.H * wide)
         for first, count, plane in self.runs:
@@ -214,11 +233,12 @@ class Program(Builder):
         for s in range(self.sets):
             self.begin()
             for k, letter in enumerate(self.structure.equations.states if s == 0 else ()):
-                bias = None
+                first = self.nothing
                 if self.structure.initial_state == "trainable":
-                    bias = self._place(self.structure.name(f"{letter}0", layer))
+                    name = self.structure.name(f"{letter}0", layer)
+                    (first,) = self._bias_of(name, self.Hw, 1)
                 nowhere = Weights(0, 0, 0, 0)
-                self.affine(state.at(k * self.plane), self.Hw, bias, nowhere, state, 0, 1)
+                self.apply(state.at(k * self.plane), self.Hw, nowhere, state, 0, 1, first)
 
     def _start_gradients(self, layer: int, ds: Values) -> None:
         """Of h0: the sum over samples of ds before the first step, or zero if it was not used."""
@@ -247,14 +267,15 @@ class Program(Builder):
         V, V_back, V_gradient = self._output_matrices(O, sets)
         wide_O = self.room.padded(O) if self.units else O
         o, do = (Values(int(v[each]), o_t, b=o_b) for each in ("o", "do"))
+        biases = self._biases("c", wide_O, sets)
         for s in range(self.sets):
             self.begin()
-            if s < sets:
-                bias = self._bias_of("c", s, wide_O)
-                if self.units and O == 1:
-                    self._one_output(o.at(s), bias, V.of(0, s), h.at(s * state_t), n)
-                else:
-                    self.affine(o.at(s * o_t), O, bias, V.of(0, s), h.at(s * state_t), self.H, n)
+            if s >= sets:
+                continue
+            if self.units and O == 1:
+                self._one_output(o.at(s), biases[s], V.of(0, s), h.at(s * state_t), n)
+            else:
+                self.apply(o.at(s * o_t), O, V.of(0, s), h.at(s * state_t), self.H, n, biases[s])
         for s in range(self.sets):
             self.begin()
             if s < sets:
@@ -306,9 +327,8 @@ class Program(Builder):
             )
         return Weights(target, 0, 0, Op, 0, self.H * Op), back, gradient
 
-    def _one_output(self, o: Values, bias: int | None, V: Weights, h: Values, n: int) -> None:
+    def _one_output(self, o: Values, base: Base, V: Weights, h: Values, n: int) -> None:
         """A single output of rows of units: products lane by lane, added up."""
-        base = self.nothing if bias is None else Base(bias)
         self.strips(
             SUMMED, 1, 0, base, rows=n, depth=self.Hw // self.L, out=o.place, out_row=o.case,
             out_col=1, out_b=o.b, x=h.place, x_block=h.case, x_row=h.case, x_step=self.L, x_b=h.b,

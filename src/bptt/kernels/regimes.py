@@ -28,6 +28,7 @@ from bptt.kernels.simd import (
     load,
     load_part,
     put,
+    select,
     splat,
     store,
     store_part,
@@ -180,8 +181,9 @@ def _add_row_units(kind, plan, m, table, ids, first, stride, to):
 
 
 def _add_row_in_lanes(kind, plan, m, table, ids, first, stride, to):
-    for b in range(plan.B):
-        row = table + get(ids, first + b * stride) * plan.table_row + b * plan.lane
+    for b in range(plan.B if plan.lane else plan.Bp):  # as in `_transfer_in_lanes`
+        id_ = get(ids, first + min(b, plan.B - 1) * stride)
+        row = table + id_ * plan.table_row + b * plan.lane
         for j in range(plan.G * plan.H):
             at = to + j * plan.Bp + b
             put(m, at, get(m, at) + get(m, row + j * plan.weight))
@@ -205,17 +207,21 @@ def _scatter_row_in_lanes(kind, plan, m, table, ids, first, stride, d):
 scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_in_lanes)
 
 
-# One row of units: to what of the preactivations `a` the hidden state feeds, h W is added. W: where
-# the weights of these units are.
+# One row of units: to what of the preactivations `a` the hidden state feeds, h W is added, from the
+# first weights to the last or, with a `way` of -1, from the last to the first. `h` and `W` are
+# where that begins.
 
 
 def _feed_of(kind: Kind) -> Any:
     G = kind.cell.gates
     if len(kind.cell.preactivations) == G:
-        return lambda kind, plan, m, a, h, W: add_product(a, m, h, W, plan.Hw, G * plan.Hw, plan.H)
+        return lambda kind, plan, m, a, h, W, way: add_product(
+            a, m, h, way, W, plan.Hw, way * G * plan.Hw, plan.H
+        )
 
-    def feed(kind, plan, m, a, h, W):  # the GRU, whose last gate has a preactivation of its own
-        fed = add_product((a[0], a[1], a[3]), m, h, W, plan.Hw, G * plan.Hw, plan.H)
+    def feed(kind, plan, m, a, h, W, way):  # the GRU, whose last gate has one of its own
+        fed = (a[0], a[1], a[3])
+        fed = add_product(fed, m, h, way, W, plan.Hw, way * G * plan.Hw, plan.H)
         return fed[0], fed[1], a[2], fed[2]
 
     return feed
@@ -248,8 +254,15 @@ def _transfer_units(kind, plan, m, x, y, given, sample, apart):
 
 def _transfer_in_lanes(kind, plan, m, x, y, given, sample, apart):
     if not plan.one_hot:
-        row = plan.T * plan.D
+        row, last = plan.T * plan.D, plan.Bp - width(m)
         transpose(x, sample * row, apart * row, plan.B, row, m, plan.x, plan.Bp)
+        # Lanes without a sample repeat the last one: from zeros values may overflow where those of
+        # samples do not, and infinity times a derivative of 0 is NaN.
+        if plan.Bp > plan.B and plan.lane == 0:
+            present = load(m, plan.present + last) > 0.5
+            for at in range(plan.x, plan.x + row * plan.Bp, plan.Bp):
+                repeated = broadcast(m, at + plan.B - 1)
+                store(m, at + last, select(present, load(m, at + last), repeated))
     if plan.output != 3 and given:
         row = plan.R * plan.O
         transpose(y, sample * row, apart * row, plan.B, row, m, plan.y, plan.Bp)

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from bptt.functions import sqrt
 from bptt.kernels.compiler import COMPILER_OFF, address_of, kernel, part
-from bptt.kernels.judge import judge, turn_back, turn_outputs, weigh_cases
+from bptt.kernels.judge import judge, predict, turn_back, turn_outputs, weigh_cases
 from bptt.kernels.layout import plan_of_nothing
-from bptt.kernels.program import COPY
+from bptt.kernels.program import COPY, SPREAD
 from bptt.kernels.regimes import Kind, coefficient, put_result, total, transfer
 from bptt.kernels.simd import (
     any_true,
+    broadcast,
     constant,
     get,
     load,
@@ -57,8 +58,8 @@ from bptt.optimizers import (
 )
 
 # What a call does.
-PREPARE, FORWARD, BACKWARD, UPDATE = 1, 2, 4, 8
-TRAIN = PREPARE | FORWARD | BACKWARD | UPDATE
+PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
+TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
 
 
 @part
@@ -87,7 +88,7 @@ def coefficients(kind, k, m, row):
 _look_ahead = part(look_ahead)
 
 
-def _updater(equation: Any) -> Any:
+def _updater(equation: Any, *, s0_changes: bool, s1_changes: bool) -> Any:
     """The update of every parameter by an equation, a loop of its own for each: the states that a
     rule leaves as they were are not written again."""
     rule = part(equation)
@@ -98,16 +99,22 @@ def _updater(equation: Any) -> Any:
             theta, g = load(m, plan.theta + i), load(m, plan.g + i)
             s0, s1 = load(m, plan.s0 + i), load(m, plan.s1 + i)
             theta, s0, s1 = rule(theta, g, s0, s1, ks)
-            store(m, plan.s0 + i, s0)
-            store(m, plan.s1 + i, s1)
             store(m, plan.theta + i, theta)
+            if s0_changes:
+                store(m, plan.s0 + i, s0)
+            if s1_changes:
+                store(m, plan.s1 + i, s1)
 
     return update_all
 
 
-_sgd, _momentum, _nesterov = map(_updater, (sgd_update, momentum_update, nesterov_update))
-_rmsprop, _rmsprop_nesterov = map(_updater, (rmsprop_update, rmsprop_nesterov_update))
-_adagrad, _adam = map(_updater, (adagrad_update, adam_update))
+_sgd = _updater(sgd_update, s0_changes=False, s1_changes=False)
+_momentum = _updater(momentum_update, s0_changes=True, s1_changes=False)
+_nesterov = _updater(nesterov_update, s0_changes=True, s1_changes=False)
+_rmsprop = _updater(rmsprop_update, s0_changes=False, s1_changes=True)
+_rmsprop_nesterov = _updater(rmsprop_nesterov_update, s0_changes=True, s1_changes=True)
+_adagrad = _updater(adagrad_update, s0_changes=True, s1_changes=False)
+_adam = _updater(adam_update, s0_changes=True, s1_changes=True)
 
 
 @part
@@ -135,11 +142,12 @@ def norm_of(kind, plan, m):
     """The Euclidean norm of the gradient; where squares would overflow, of smaller numbers."""
     norm = zero(m)
     for attempt in range(2):
-        square, factor = zero(m), constant(norm, 2.0**-60 if attempt else 1.0)
-        for i in range(0, plan.size, width(m)):
-            g = load(m, plan.g + i) * factor
-            square = square + g * g
-        here = sqrt(total(kind, square)) / factor
+        even, odd, factor = zero(m), zero(m), constant(norm, 2.0**-60 if attempt else 1.0)
+        # Two sums, which do not wait for each other; the size is a whole number of vector pairs.
+        for i in range(0, plan.size, 2 * width(m)):
+            g0, g1 = load(m, plan.g + i) * factor, load(m, plan.g + i + width(m)) * factor
+            even, odd = even + g0 * g0, odd + g1 * g1
+        here = sqrt(total(kind, even + odd)) / factor
         large = constant(norm, 1e18)
         norm = select(norm > large, here, norm) if attempt else here
         if not any_true(norm > large):
@@ -175,7 +183,10 @@ def copy_weights(plan, m, copies):
         source, stride, rows = get(copies, at), get(copies, at + 1), get(copies, at + 2)
         cols, target = get(copies, at + 3), get(copies, at + 4)
         target_stride = get(copies, at + 5)
-        if target_stride > 0:
+        if target_stride == SPREAD:
+            for r in range(rows):
+                store(m, target + r * width(m), broadcast(m, source + r))
+        elif target_stride > 0:
             transpose(m, source, stride, rows, cols, m, target, target_stride)
         else:
             for r in range(rows):
@@ -199,16 +210,19 @@ def begin(
     if work & FORWARD:
         copy_weights(plan, m, copies)
         transfer(kind, plan, m, x, y, given, sample, apart)
-        if n == 0 or not full:
+        if (work & JUDGE and n == 0) or not full:
             weigh_cases(plan, m, lengths, counted, sample, apart)
 
 
 @part
-def assess(kind, plan, m, classes, sample, apart, results, n):
-    """Between the ways: outputs, losses and their derivatives."""
+def assess(kind, plan, work, m, classes, sample, apart, results, n):
+    """Between the ways: outputs, and losses and their derivatives."""
     turn_outputs(plan, m)
-    judge(kind, plan, m, classes, sample, apart, results, 4 * n)
-    turn_back(plan, m)
+    if work & JUDGE:
+        judge(kind, plan, m, classes, sample, apart, results, 4 * n)
+        turn_back(plan, m)
+    else:
+        predict(plan, m)
 
 
 @part
@@ -252,7 +266,7 @@ def addresses(regime: str, dtype: str) -> NDArray[np.int64]:
         begin,
         (kind, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i, i, i),
     )
-    table[ASSESS] = address_of(assess, (kind, plan, number, whole, i, i, number, i))
+    table[ASSESS] = address_of(assess, (kind, plan, i, number, whole, i, i, number, i))
     table[FINISH] = address_of(
         finish, (kind, plan, i, types.float64, types.float64, number, number, i, number)
     )
@@ -266,9 +280,9 @@ def train(
 ):  # fmt: skip
     """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
 
-    layout: the kind without its cell. work: what is done, of PREPARE, FORWARD, BACKWARD and
-    UPDATE. x, y: values (N, B, T, ...); ids, classes: whole numbers, likewise; lengths (N, B). Of
-    models (M, N, ...): `apart` is how many samples further the next lane's data lie (1 or N).
+    layout: the kind without its cell. work: what is done, of PREPARE, FORWARD, JUDGE, BACKWARD
+    and UPDATE. x, y: values (N, B, T, ...); ids, classes: whole numbers, likewise; lengths (N, B).
+    Of models (M, N, ...): `apart` is how many samples further the next lane's data lie (1 or N).
     full: every sequence has all T steps. counted: how many cases count in the whole batch that this
     one is a shard of; 0: it is no shard. carry: an iteration starts from the state that the one
     before ended in, except where `reset` sets it back.
@@ -296,7 +310,7 @@ def train(
             output_forward(plan, m, program)
             call_routine(
                 get(codes, ASSESS), ASSESS,
-                (layout, plan, m, classes, sample, apart, results, n),
+                (layout, plan, work, m, classes, sample, apart, results, n),
             )  # fmt: skip
         if work & BACKWARD:
             if plan.one_hot:

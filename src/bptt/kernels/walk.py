@@ -138,15 +138,24 @@ def goes_on(plan, m, t, full):
     return full or get(m, plan.mask + t * plan.mask_t) > 0.5
 
 
+@part
+def there_and_back(plan, t):
+    """The way to go through W at step t, and where to begin. Every other step goes back, so that
+    of a W too large for the nearest cache half is still there."""
+    return (1, 0) if t % 2 == 0 else (-1, plan.H - 1)
+
+
 def _row_forward(kind, plan, m, parts, layer, full):
     gates, before = get(parts, 5 * layer), get(parts, 5 * layer + 1)
     W, per_set = get(parts, 5 * layer + 3), plan.H * plan.G * plan.Hw
     plane, lanes = plan.plane, width(m)
     for t in range(plan.T):
         alive = goes_on(plan, m, t, full)
+        way, far = there_and_back(plan, t)
+        h, rows = before + far, W + far * plan.G * plan.Hw
         for i in range(0, plane, lanes):
             a, s = read_gates(kind, m, gates + i, plane), read_states(kind, m, before + i, plane)
-            a, after = step_forward(kind, feed(kind, plan, m, a, before, W + i), s)
+            a, after = step_forward(kind, feed(kind, plan, m, a, h, rows + i, way), s)
             stores(m, gates + i, plane, a)
             stores(m, before + plan.state_t + i, plane, after if alive else s)
         gates, before = gates + plan.gate_t, before + plan.state_t
@@ -155,20 +164,22 @@ def _row_forward(kind, plan, m, parts, layer, full):
 
 
 def _row_backward(kind, plan, m, parts, layer, full):
-    T, H, Hw, plane, lanes = plan.T, plan.H, plan.Hw, plan.plane, width(m)
+    T, H, row, plane, lanes = plan.T, plan.H, plan.Hw, plan.plane, width(m)
     gates = get(parts, 5 * layer) + (T - 1) * plan.gate_t
     states = get(parts, 5 * layer + 1) + (T - 1) * plan.state_t
     ds, dh = get(parts, 5 * layer + 2), plan.dh + (T - 1) * plane
-    per_set = H * plan.G * Hw if plan.sets > 1 else 0
+    per_set = H * plan.G * row if plan.sets > 1 else 0
     W = get(parts, 5 * layer + 4) + T * per_set
     for t in range(T - 1, -1, -1):
         alive = goes_on(plan, m, t, full)
+        way, far = there_and_back(plan, t)
         for i in range(0, plane, lanes):
             d = (load(m, dh + i),)
-            for g in range(plan.G if t < T - 1 else 0):
+            for k in range(plan.G if t < T - 1 else 0):
+                g = k if way > 0 else plan.G - 1 - k
                 fed = g if g < plan.G - 1 else plan.K - 1
-                x = gates + plan.gate_t + fed * plane
-                d = add_product(d, m, x, W + g * H * Hw + i, 0, Hw, H)
+                x = gates + plan.gate_t + fed * plane + far
+                d = add_product(d, m, x, way, W + (g * H + far) * row + i, 0, way * row, H)
             d = receive(kind, read_states(kind, m, ds + i, plane), d[0])
             if alive:
                 a, s = (

@@ -14,7 +14,7 @@ from bptt.engines import Anything, Learner
 from bptt.kernels import training
 from bptt.kernels.compiler import first_use
 from bptt.kernels.layout import Shape, Workspace
-from bptt.kernels.products import MODELS, UNITS
+from bptt.kernels.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.regimes import Kind
 from bptt.kernels.vectors import lanes
 from bptt.optimizers import Optimizer, no_preparation
@@ -135,13 +135,13 @@ class Walker:
             start = space.values[place]
             part = space.m[start : start + space.size]
             part[:] = 0  # between rows too: a run that diverged may have left NaN there
-            part[space.places] = flat[space.sources]
+            for mine, its in space.parameters(place, flat):
+                mine[...] = its
 
     def read(self, place: str, flat: Array) -> None:
         """The other way round."""
-        space = self.spaces[0]
-        start = space.values[place]
-        flat[space.sources] = space.m[start : start + space.size][space.places]
+        for mine, its in self.spaces[0].parameters(place, flat):
+            its[...] = mine
 
     def _states(self, t: int) -> Iterator[tuple[int, int, int, Array]]:
         """The states before step t: first and last sample, layer, and a view (S, B, H) of m."""
@@ -168,6 +168,12 @@ class Walker:
                 rows.reshape(outer, -1, per_step)[:, 0] = 0
         for start, end, layer, view in self._states(0):
             view[:] = state[layer, :, start:end]
+        if self.shape.regime == SAMPLES:  # lanes without a sample repeat the last one
+            for space in self.spaces:
+                for place in space.parts[:, 1]:
+                    rows = space.m[place : place + space.values["state_t"]]
+                    rows = rows.reshape(-1, space.values["Bp"])
+                    rows[:, space.shape.B :] = rows[:, space.shape.B - 1, None]
 
     def read_states(self, t: int) -> Array:
         """The states (layers, S, B, H) before step t."""
@@ -267,7 +273,7 @@ class Walker:
 
         def one(index: int) -> Array:
             part = data.part(n, *self.ranges[index])
-            passes = work & (training.FORWARD | training.BACKWARD)
+            passes = work & (training.FORWARD | training.JUDGE | training.BACKWARD)
             space = self.spaces[index]
             return self.call(space, passes, part, 1, carry, optimizer, k, counted=int(rows))
 
@@ -301,8 +307,6 @@ class Data:
         if y is not None:
             self.y = nothing if classes else np.ascontiguousarray(y, dtype)
             self.classes = np.ascontiguousarray(y, np.int64) if classes else none
-        elif classes:
-            self.classes = np.zeros(x.shape[: 3 if structure.readout == "steps" else 2], np.int64)
         self.lengths = np.ascontiguousarray(lengths, np.int64)
         self.full = bool((self.lengths == x.shape[2]).all())
         self.reset = np.ones(N, np.int64) if reset is None else reset.astype(np.int64)
