@@ -85,7 +85,7 @@ def waited(case: str, words: str, bound: float) -> Goal:
 
 def memory_ratio(lines: list[Line]) -> float | None:
     """The worst ratio of peak memory to the arrays BPTT must keep."""
-    points = [line for line in lines if line["kind"] == "growth" and "peak" in line]
+    points = [line for line in lines if line["kind"] in ("growth", "memory") and "peak" in line]
     ratios = [ratio for line in points if (ratio := growth.ratio(line)) is not None]
     return max(ratios, default=None)
 
@@ -93,7 +93,7 @@ def memory_ratio(lines: list[Line]) -> float | None:
 def grown(lines: list[Line]) -> float | None:
     """Megabytes by which memory grew with the iterations."""
     found = [line for line in lines if line["kind"] == "endurance" and "grown" in line]
-    return found[0]["grown"] / 1e6 if found else None
+    return max((line["grown"] / 1e6 for line in found), default=None)
 
 
 PEERS = {"jax_loop": "JAX's best form", "pytorch": "PyTorch", "c_floor": "the C floor"}
