@@ -287,9 +287,13 @@ def test_growth_measures_the_peak_of_a_process() -> None:
 
 def test_endurance_sees_memory_that_grows_with_the_iterations() -> None:
     kept: list[bytes] = []
-    still = growth.endure(lambda: None, 200, at_once=10)
-    grown = growth.endure(lambda: kept.append(b"x" * (4 << 20)), 200, at_once=10)
-    assert still["iterations"] == grown["iterations"] == 200
+    leaky = SimpleNamespace(
+        forms=lambda case, threads: [{}],
+        prepare=lambda *_: SimpleNamespace(run=lambda: kept.append(b"x" * (4 << 20))),
+    )
+    still = growth.endure(lambda: None, 200_000)
+    grown = growth.endurance(leaky, growth.ENGINE_CASE, 200_000)
+    assert still["iterations"] == grown["iterations"] == 200_000
     assert still["grown"] < 4 << 20
     # 18 of 20 calls come after the first tenth; one of them may be in memory that was free.
     assert grown["grown"] > 16 * (4 << 20)
