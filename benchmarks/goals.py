@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import growth
+from benchmarks.cases import ALL
 
 Line = dict[str, Any]
 Value = Callable[[list[Line]], float | None]
@@ -60,7 +61,7 @@ def faster(case: str, peer: str, bound: float, stretch: float | None = None) -> 
         ours, theirs = seconds(lines, case, "ours"), seconds(lines, case, peer)
         return theirs / ours if ours and theirs else None
 
-    return Goal(f"{case}: faster than {PEERS[peer]}", value, bound, stretch)
+    return Goal(f"{ALL[case].title}: faster than {PEERS[peer]}", value, bound, stretch)
 
 
 def near(case: str, peer: str, bound: float) -> Goal:
@@ -70,7 +71,8 @@ def near(case: str, peer: str, bound: float) -> Goal:
         ours, theirs = seconds(lines, case, "ours"), seconds(lines, case, peer)
         return ours / theirs if ours and theirs else None
 
-    return Goal(f"{case}: time over that of {PEERS[peer]}", value, bound, at_most=True)
+    words = f"{ALL[case].title}: time over that of {PEERS[peer]}"
+    return Goal(words, value, bound, at_most=True)
 
 
 def waited(case: str, words: str, bound: float) -> Goal:

@@ -283,7 +283,7 @@ def judged(lines: Any, words: str) -> Any:
 
 def test_goals_are_met_missed_or_not_measured() -> None:
     ours, torch = line("lstm-text-64", "ours", 1e-4), line("lstm-text-64", "pytorch", 1.2e-3)
-    words = "lstm-text-64: faster than PyTorch"
+    words = "LSTM on text, H 64, T 40, B 1, one-hot 34, Adagrad: faster than PyTorch"
     found = judged([ours, torch], words)
     assert found["measured"] == pytest.approx(12)
     assert found["met"] is True
@@ -362,9 +362,9 @@ def everything() -> dict[str, Any]:
 def test_the_report_has_ratios_goals_forms_and_who_was_absent() -> None:
     text = report.markdown(everything())
     assert "| Elman online, H 16, T 8 | 1 | 2 µs | 1 ms (500.00×) | 8 µs (4.00×) | - |" in text
-    assert "| elman-online-16: faster than PyTorch | at least 500 × | 500 × | yes |" in text
+    assert "| Elman online, H 16, T 8: faster than PyTorch | at least 500 × | 500 × | yes |" in text
     assert "| first `bptt train add` on a machine | at most 6 s | 7 s | **no** |" in text
-    assert "lstm-text-64" not in text, "what was not measured is not judged"
+    assert "LSTM" not in text, "what was not measured is not judged"
     assert text.index("<details>") < text.index("JAX: way a") < text.index("</details>")
     assert "JAX: way a: 8 µs; way b: 9 µs" in text
     assert "0.01 MB over the last nine tenths of 1,000,000 iterations of the engine." in text
