@@ -108,7 +108,7 @@ def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch
         # panels, in two pieces
         (GRU, {"H": 128, "B": 9, "T": 2, "D": 40, "layers": 2}, (2, True)),
         # a set of panels for each step
-        (ELMAN, {"H": 128, "B": 70, "T": 2, "tied": False}, (4, True)),
+        (ELMAN, {"H": 128, "B": 70, "T": 2, "tied": False}, (3, True)),
     ],
     ids=["shards", "panels", "both"],
 )
