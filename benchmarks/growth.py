@@ -185,7 +185,8 @@ def ratio(line: dict[str, Any]) -> float | None:
 def table(lines: list[dict[str, Any]]) -> list[str]:
     """The points and exponents as rows of a Markdown table."""
     rows = [
-        "| | size | time of an iteration, ms | peak memory, MB | arrays to keep, MB | ratio |",
+        "| what grows | size | time of an iteration, ms | peak memory, MB | arrays to keep, MB "
+        "| ratio |",
         "|---|---|---|---|---|---|",
     ]
     for kind in GROWTH:
@@ -209,7 +210,7 @@ def table(lines: list[dict[str, Any]]) -> list[str]:
 def memory_table(lines: list[dict[str, Any]]) -> list[str]:
     """Peak memory of training, of every cell."""
     rows = [
-        "| | models | B | T | H | peak memory, MB | arrays to keep, MB | ratio |",
+        "| network | models | B | T | H | peak memory, MB | arrays to keep, MB | ratio |",
         "|---|---|---|---|---|---|---|---|",
     ]
     found = {line["case"]: line for line in lines if line["kind"] == "memory" and "peak" in line}
