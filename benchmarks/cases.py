@@ -265,7 +265,11 @@ CASES: tuple[Case, ...] = (
 )
 
 
-OPTIMIZER_FIELDS = ("optimizer", "learning_rate", "decay", "momentum", "epsilon")
+# The optimizer that keeps most.
+OPTIMIZER = {
+    key: getattr(MINIBATCH, key)
+    for key in ("optimizer", "learning_rate", "decay", "momentum", "epsilon")
+}
 
 
 def growth(sizes: Sequence[int], kind: str) -> list[Case]:
@@ -273,12 +277,8 @@ def growth(sizes: Sequence[int], kind: str) -> list[Case]:
     made = []
     for size in sizes:
         name = f"growth-{kind}-{size}"
-        if kind == "models":
-            # The optimizer that keeps most, as a user's run keeps room for it with any.
-            optimizer = {key: getattr(MINIBATCH, key) for key in OPTIMIZER_FIELDS}
-            case = _many(
-                8, size, name=name, title=name, threads=1, most=2_000, check=2, **optimizer
-            )
+        if kind == "models":  # as many iterations as a study does in a call of the engine
+            case = _many(16, size, name=name, title=name, threads=1, most=200, check=2, **OPTIMIZER)
         else:
             shape = {"hidden": 64, "batch": 16, "steps": 64, "inputs": 16} | {kind: size}
             case = _gradient("lstm", **shape, name=name, title=name, threads=1)
@@ -293,6 +293,30 @@ GROWTH: dict[str, list[Case]] = {
     "models": growth((1, 10, 100, 1_000, 10_000), "models"),
 }
 
+
+def _memory(cell: str, words: str, hidden: int, **shape: int) -> Case:
+    """An adder of which one iteration is trained, whose arrays are large."""
+    name = f"memory-{cell}-{words.replace(',', '').replace(' ', '-')}"
+    shown = "Elman" if cell == "elman" else cell.upper()
+    options = {"name": name, "title": f"{shown}, {words}", "cell": cell, "most": 1, "check": 2}
+    return _elman(hidden, **options, **OPTIMIZER, **shape)
+
+
+# Of every cell: a long sequence, a minibatch, weights that take more than the values of the steps
+# (of one sample and of a batch), and many models.
+MEMORY: tuple[Case, ...] = tuple(
+    case
+    for cell in GATES
+    for case in (
+        _memory(cell, "long sequence", 64, steps=65_536),
+        _memory(cell, "minibatch", 64, steps=1_024, batch=64),
+        _memory(cell, "large weights", 1_024),
+        _memory(cell, "minibatch, large weights", 1_024, batch=256),
+        _memory(cell, "many models", 16, models=5_000),
+    )
+)
+
 ALL: dict[str, Case] = {
-    case.name: case for case in (*CASES, *(case for cases in GROWTH.values() for case in cases))
+    case.name: case
+    for case in (*CASES, *MEMORY, *(case for cases in GROWTH.values() for case in cases))
 }

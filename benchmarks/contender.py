@@ -154,6 +154,23 @@ def iterations_to_time(case: Case, once: float) -> int:
     return int(np.clip(RUN_SECONDS / max(once, 1e-8), min(case.check, case.most), case.most))
 
 
+def enough(
+    contender: Contender, case: Case, threads: int, form: Form, prepared: Prepared
+) -> tuple[int, Prepared]:
+    """How many iterations to time, and the work of them, from that of `case.check` iterations.
+
+    Of a few iterations the cost of the call may be most: then the first answer is too few.
+    """
+    count = case.check
+    for _ in range(3):
+        wanted = iterations_to_time(case, min(seconds(prepared, threads, 2)) / count)
+        if count // 2 <= wanted <= 2 * count:
+            break
+        count = wanted
+        prepared = contender.prepare(case, problem(case, count), threads, form)
+    return count, prepared
+
+
 def measure(contender: Contender, case: Case, threads: int) -> Iterator[dict[str, Any]]:
     """Check and time the contender's forms one after the other, the most promising first.
 
@@ -167,11 +184,8 @@ def measure(contender: Contender, case: Case, threads: int) -> Iterator[dict[str
     for form in contender.forms(case, threads):
         yield {"trying": words(form)}
         error, prepared = agree(contender, case, threads, form, given, right)
-        spent = seconds(prepared, threads, 2)
-        count = iterations_to_time(case, min(spent) / case.check)
-        if count != case.check:
-            prepared = contender.prepare(case, problem(case, count), threads, form)
-            spent = seconds(prepared, threads, TRIALS)
+        count, prepared = enough(contender, case, threads, form, prepared)
+        spent = seconds(prepared, threads, TRIALS)
         share = count * case.models
         trial = statistics.median(spent) / share
         if trial < min(tried.values(), default=float("inf")):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import growth
+from benchmarks.cases import ALL
 
 Line = dict[str, Any]
 Value = Callable[[list[Line]], float | None]
@@ -60,7 +61,7 @@ def faster(case: str, peer: str, bound: float, stretch: float | None = None) -> 
         ours, theirs = seconds(lines, case, "ours"), seconds(lines, case, peer)
         return theirs / ours if ours and theirs else None
 
-    return Goal(f"{case}: faster than {PEERS[peer]}", value, bound, stretch)
+    return Goal(f"{ALL[case].title}: faster than {PEERS[peer]}", value, bound, stretch)
 
 
 def near(case: str, peer: str, bound: float) -> Goal:
@@ -70,7 +71,8 @@ def near(case: str, peer: str, bound: float) -> Goal:
         ours, theirs = seconds(lines, case, "ours"), seconds(lines, case, peer)
         return ours / theirs if ours and theirs else None
 
-    return Goal(f"{case}: time over that of {PEERS[peer]}", value, bound, at_most=True)
+    words = f"{ALL[case].title}: time over that of {PEERS[peer]}"
+    return Goal(words, value, bound, at_most=True)
 
 
 def waited(case: str, words: str, bound: float) -> Goal:
@@ -85,7 +87,7 @@ def waited(case: str, words: str, bound: float) -> Goal:
 
 def memory_ratio(lines: list[Line]) -> float | None:
     """The worst ratio of peak memory to the arrays BPTT must keep."""
-    points = [line for line in lines if line["kind"] == "growth" and "peak" in line]
+    points = [line for line in lines if line["kind"] in ("growth", "memory") and "peak" in line]
     ratios = [ratio for line in points if (ratio := growth.ratio(line)) is not None]
     return max(ratios, default=None)
 
@@ -93,7 +95,7 @@ def memory_ratio(lines: list[Line]) -> float | None:
 def grown(lines: list[Line]) -> float | None:
     """Megabytes by which memory grew with the iterations."""
     found = [line for line in lines if line["kind"] == "endurance" and "grown" in line]
-    return found[0]["grown"] / 1e6 if found else None
+    return max((line["grown"] / 1e6 for line in found), default=None)
 
 
 PEERS = {"jax_loop": "JAX's best form", "pytorch": "PyTorch", "c_floor": "the C floor"}

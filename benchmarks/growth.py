@@ -6,7 +6,8 @@ Through the points go, by least squares in log-log,
 
 Memory is what the process's peak grew by while the work of one iteration was prepared and run,
 over what was resident before; that held the imports, the data and the kernels, which a run of
-fewer steps had loaded. It is compared with the arrays that BPTT must keep (`Case.kept_bytes`).
+fewer steps had loaded. It is compared with the arrays that BPTT must keep (`Case.kept_bytes`),
+for the points of growth and for the cases of `benchmarks.cases.MEMORY`, of every cell.
 Endurance is the same for very many iterations: memory must not grow with them.
 """
 
@@ -15,22 +16,25 @@ import ctypes
 import gc
 import platform
 import resource
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import ALL, GROWTH, Case, problem
-from benchmarks.contender import Contender, check, iterations_to_time, seconds
+from benchmarks.cases import ALL, GROWTH, MEMORY, Case, problem
+from benchmarks.contender import Contender, check, enough, seconds
 
 # Bytes; against less, the allocator's own needs and late imports tell more than the arrays do.
-SMALLEST = 16 << 20
+SMALLEST = 4 << 20
 TIME_POINTS = 3  # exponents are those of the largest sizes: small ones measure overhead
 # What the arithmetic alone grows with. (Memory: states grow with hidden, weights with its square.)
 ARITHMETIC = {"steps": 1, "hidden": 2, "batch": 1, "models": 1}
-ENDURANCE_CASE = "elman-online-16"
+# Iterations in the engine alone, and of a whole training with its data and records.
+ENGINE_CASE, TRAINING_CASE = "elman-online-16", "training"
+ENDURANCE_CASES = (ENGINE_CASE, TRAINING_CASE)
+AT_ONCE = 10_000  # iterations between two looks at the memory
 
 
 def _status(field: str) -> int | None:
@@ -78,12 +82,9 @@ def memory(contender: Contender, case: Case, threads: int) -> dict[str, int]:
     return {"peak": peak_bytes() - before, "arrays": case.kept_bytes(), "data": data}
 
 
-def point(contender: Contender, case: Case, threads: int) -> dict[str, Any]:
-    """Memory of one iteration, and seconds of one (of all models).
-
-    The check before it is on tiny sizes: a large one's memory would hide what is measured.
-    """
-    form = contender.forms(case, threads)[0]
+def check_tiny(contender: Contender, case: Case, threads: int) -> float:
+    """Error of the contender at tiny sizes of the case: the memory of a check of the case itself
+    would hide what is measured."""
     tiny = replace(
         case.short(),
         hidden=min(case.hidden, 8),
@@ -91,28 +92,64 @@ def point(contender: Contender, case: Case, threads: int) -> dict[str, Any]:
         steps=min(case.steps, 5),
         inputs=min(case.inputs, 3),
     )
-    error = check(contender, tiny, threads, form)
-    taken = memory(contender, case, threads)
-    given = problem(case, case.check)
-    prepared = contender.prepare(case, given, threads, form)
-    count = iterations_to_time(case, min(seconds(prepared, threads, 2)) / case.check)
-    if count != case.check:
-        prepared = contender.prepare(case, problem(case, count), threads, form)
-    return taken | {"error": error, "seconds": min(seconds(prepared, threads, 5)) / count}
+    return check(contender, tiny, threads, contender.forms(case, threads)[0])
 
 
-def endurance(contender: Contender, iterations: int, chunk: int = 10_000) -> dict[str, int]:
-    """Bytes by which the peak grew between a tenth of the iterations and all of them."""
-    case = ALL[ENDURANCE_CASE]
-    prepared = contender.prepare(case, problem(case, chunk), 1, contender.forms(case, 1)[0])
-    runs = iterations // chunk
+def keeping(contender: Contender, case: Case, threads: int) -> dict[str, Any]:
+    """Memory of one iteration."""
+    error = check_tiny(contender, case, threads)
+    return memory(contender, case, threads) | {"error": error}
+
+
+def point(contender: Contender, case: Case, threads: int) -> dict[str, Any]:
+    """Memory of one iteration, and seconds of one (of all models)."""
+    taken = keeping(contender, case, threads)
+    form = contender.forms(case, threads)[0]
+    # What a call costs is shared, of many models, by as many iterations as a study's call has.
+    count = case.check if case.models == 1 else case.most
+    prepared = contender.prepare(case, problem(case, count), threads, form)
+    if case.models == 1:
+        count, prepared = enough(contender, case, threads, form, prepared)
+    return taken | {"seconds": min(seconds(prepared, threads, 5)) / count}
+
+
+def endure(work: Callable[[], object], iterations: int, at_once: int = AT_ONCE) -> dict[str, int]:
+    """Bytes by which the peak grew between a tenth of the iterations and all of them, when a call
+    of `work` does so many `at_once`."""
+    calls = iterations // at_once
     reset_peak()
     early = 0
-    for n in range(runs):
-        prepared.run()
-        if n + 1 == max(runs // 10, 1):
+    for n in range(calls):
+        work()
+        if n + 1 == max(calls // 10, 1):
             early = peak_bytes()
-    return {"iterations": runs * chunk, "grown": peak_bytes() - early}
+    return {"iterations": calls * at_once, "grown": peak_bytes() - early}
+
+
+def endurance(contender: Contender, name: str, iterations: int) -> dict[str, int]:
+    """The memory that grew with the iterations of one of ENDURANCE_CASES."""
+    if name == TRAINING_CASE:
+        return endure(training(iterations), iterations)
+    case = ALL[name]
+    given = problem(case, AT_ONCE)
+    return endure(contender.prepare(case, given, 1, contender.forms(case, 1)[0]).run, iterations)
+
+
+def training(iterations: int, at_once: int = AT_ONCE) -> Callable[[], None]:
+    """A whole training of an adder; each call does the next iterations, `at_once`, ten records."""
+    import bptt
+    from bptt.presets import settings_for
+    from bptt.training import Training
+
+    every = at_once // 10
+    options = {"optimizer": "sgd", "iterations": iterations, "record_every": every, "exact": False}
+    records = Training(settings_for(bptt.Addition(bits=7), options)).records()
+
+    def work() -> None:
+        for _ in range(10):
+            next(records)
+
+    return work
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float | None:
@@ -148,7 +185,8 @@ def ratio(line: dict[str, Any]) -> float | None:
 def table(lines: list[dict[str, Any]]) -> list[str]:
     """The points and exponents as rows of a Markdown table."""
     rows = [
-        "| | size | time of an iteration, ms | peak memory, MB | arrays to keep, MB | ratio |",
+        "| what grows | size | time of an iteration, ms | peak memory, MB | arrays to keep, MB "
+        "| ratio |",
         "|---|---|---|---|---|---|",
     ]
     for kind in GROWTH:
@@ -165,5 +203,23 @@ def table(lines: list[dict[str, Any]]) -> list[str]:
             rows.append(
                 f"| {kind} | exponent (arithmetic: {ARITHMETIC[kind]}) | {fitted['time']} "
                 f"| {fitted['memory']} | | |"
+            )
+    return rows if len(rows) > 2 else []
+
+
+def memory_table(lines: list[dict[str, Any]]) -> list[str]:
+    """Peak memory of training, of every cell."""
+    rows = [
+        "| network | models | B | T | H | peak memory, MB | arrays to keep, MB | ratio |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    found = {line["case"]: line for line in lines if line["kind"] == "memory" and "peak" in line}
+    for case in MEMORY:
+        if line := found.get(case.name):
+            sizes = (case.models, case.batch, case.steps, case.hidden)
+            rows.append(
+                f"| {case.title} | {' | '.join(f'{size:,}' for size in sizes)} "
+                f"| {line['peak'] / 1e6:.1f} | {line['arrays'] / 1e6:.1f} "
+                f"| {line['peak'] / line['arrays']:.2f} |"
             )
     return rows if len(rows) > 2 else []

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import use
-from benchmarks.cases import ALL, CASES, GROWTH
+from benchmarks.cases import ALL, CASES, GROWTH, MEMORY
 from benchmarks.goals import GROWN_MEGABYTES
-from benchmarks.growth import ENDURANCE_CASE
+from benchmarks.growth import ENDURANCE_CASES
 
 Line = dict[str, Any]
 
@@ -26,7 +26,7 @@ SHORT = (
     "gru-gradient-128",
 )
 SHORT_GROWTH = ("growth-steps-16", "growth-steps-64")
-OTHERS = ("growth", "endurance", "use")
+OTHERS = ("growth", "memory", "endurance", "use")
 NAMES = tuple(case.name for case in CASES) + OTHERS
 
 
@@ -69,8 +69,10 @@ def jobs(names: Sequence[str], contenders: Sequence[str], short: bool) -> list[J
     kind = "-short" if short else ""
     if "growth" in names:
         made += [Job("growth", (name,), "ours", 1) for name in (SHORT_GROWTH if short else points)]
+    if "memory" in names and not short:  # growth has gone through the same
+        made += [Job("memory", (case.name,), "ours", 1) for case in MEMORY]
     if "endurance" in names:
-        made.append(Job("endurance" + kind, (ENDURANCE_CASE,), "ours", 1))
+        made += [Job("endurance" + kind, (name,), "ours", 1) for name in ENDURANCE_CASES]
     if "use" in names:
         waits = tuple(name for name in use.TITLES if not (short and name == "first"))
         made.append(Job("use" + kind, waits, "ours", 0))

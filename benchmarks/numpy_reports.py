@@ -10,6 +10,8 @@ from benchmarks.cases import Array, Case, Problem, Weights
 from benchmarks.contender import Form
 
 LABEL = "NumPy, as reports write it"
+# What the way back needs of a step: x, h and c before and after it, gates.
+Step = tuple[Array, Array, Array, Array, Array, tuple[Array, ...]]
 
 
 def missing() -> str:
@@ -110,9 +112,8 @@ class Report:
             g["V"] += h[t + 1].T @ deltas[t]
             g["c"] += deltas[t].sum(axis=0)
             dh = deltas[t] @ p["V"].T + dh_next
-            dh_next, dc_next = self.backward(
-                x[:, t], h[t], h[t + 1], c[t], c[t + 1], gates[t], dh, dc_next
-            )
+            step = x[:, t], h[t], h[t + 1], c[t], c[t + 1], gates[t]
+            dh_next, dc_next = self.backward(step, dh, dc_next)
 
     def delta(self, o: Array, y: Array) -> Array:
         """Derivative of the loss by the output before its nonlinearity."""
@@ -130,18 +131,9 @@ class Report:
         p = self.p
         return np.tanh(x @ p["U"] + h @ p["W"] + p["b"]), c, ()
 
-    def elman_backward(
-        self,
-        x: Array,
-        h: Array,
-        h_new: Array,
-        c: Array,
-        c_new: Array,
-        gates: tuple[Array, ...],
-        dh: Array,
-        dc: Array,
-    ) -> tuple[Array, Array]:
+    def elman_backward(self, step: Step, dh: Array, dc: Array) -> tuple[Array, Array]:
         """Back through one step."""
+        x, h, h_new, *_ = step
         da = dh * (1 - h_new * h_new)
         self.g["U"] += x.T @ da
         self.g["W"] += h.T @ da
@@ -158,19 +150,9 @@ class Report:
         tanh_c = np.tanh(c_new)
         return o * tanh_c, c_new, (i, f, g, o, tanh_c)
 
-    def lstm_backward(
-        self,
-        x: Array,
-        h: Array,
-        h_new: Array,
-        c: Array,
-        c_new: Array,
-        gates: tuple[Array, ...],
-        dh: Array,
-        dc: Array,
-    ) -> tuple[Array, Array]:
+    def lstm_backward(self, step: Step, dh: Array, dc: Array) -> tuple[Array, Array]:
         """Back through one step."""
-        i, f, g, o, tanh_c = gates
+        x, h, _, c, _, (i, f, g, o, tanh_c) = step
         dc = dc + dh * o * (1 - tanh_c * tanh_c)
         da = np.hstack(
             [
@@ -196,19 +178,9 @@ class Report:
         n = np.tanh(from_x[:, 2 * size :] + r * q)
         return (1 - z) * n + z * h, c, (r, z, n, q)
 
-    def gru_backward(
-        self,
-        x: Array,
-        h: Array,
-        h_new: Array,
-        c: Array,
-        c_new: Array,
-        gates: tuple[Array, ...],
-        dh: Array,
-        dc: Array,
-    ) -> tuple[Array, Array]:
+    def gru_backward(self, step: Step, dh: Array, dc: Array) -> tuple[Array, Array]:
         """Back through one step."""
-        r, z, n, q = gates
+        x, h, *_, (r, z, n, q) = step
         dn = dh * (1 - z) * (1 - n * n)
         dz = dh * (h - n) * z * (1 - z)
         dr = dn * q * r * (1 - r)

@@ -1,12 +1,13 @@
 """The results as Markdown.
 
-`python -m benchmarks.report FOLDER DOCUMENT` puts a kept run's table between the marks of a
-document, and its figure beside it.
+`python -m benchmarks.report FOLDER DOCUMENT` puts a kept run's tables between the marks of a
+document, and its figures beside it.
 """
 
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from benchmarks.contender import NAMES
 
 Line = dict[str, Any]
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
-FIGURE = "benchmark.png"
+# The figures, and what to say to who cannot see them.
+FIGURE, GROWTH_FIGURE = "benchmark.png", "benchmark-growth.png"
+WORDS = {
+    FIGURE: "Time of an iteration against hidden units and against models trained at once",
+    GROWTH_FIGURE: "Time and memory against steps, hidden units, samples and models",
+}
 
 
 def amount(seconds: float) -> str:
@@ -58,6 +64,9 @@ def brief(line: Line) -> str:
         return str(line["absent"])
     if "grown" in line:
         return f"{line['grown'] / 1e6:.2f} MB grown"
+    if line["kind"] == "memory" and "peak" in line:
+        multiple = line["peak"] / line["arrays"]
+        return f"{line['peak'] / 1e6:.1f} MB, {multiple:.2f} times what must be kept"
     if "seconds" in line and "late" in line:
         return f"{amount(line['seconds'])}, then {line['late']}"
     return cell(line, None)
@@ -65,16 +74,18 @@ def brief(line: Line) -> str:
 
 def goal_table(goals: list[Line]) -> list[str]:
     """What was asked, what was measured, whether it was met."""
-    rows = ["| goal | asked | measured | met |", "|---|---|---|---|"]
-    for goal in goals:
-        if goal["measured"] is None:
-            continue
+    measured = [goal for goal in goals if goal["measured"] is not None]
+    said = f"{sum(goal['met'] for goal in measured)} of {len(measured)} goals are met."
+    if others := len(goals) - len(measured):
+        said += f" {others} more were not part of this run."
+    rows = [said, "", "| goal | asked | measured | met |", "|---|---|---|---|"]
+    for goal in measured:
         asked, met = goal["asked"], "yes" if goal["met"] else "**no**"
         if goal["stretch"] is not None:
             asked += f"; stretch {goal['stretch']:g}"
             met += "; stretch " + ("yes" if goal["stretch_met"] else "no")
         rows.append(f"| {goal['goal']} | {asked} | {goal['measured']:.3g} {goal['unit']} | {met} |")
-    return rows if len(rows) > 2 else []
+    return rows if measured else []
 
 
 def case_table(lines: list[Line]) -> list[str]:
@@ -133,43 +144,69 @@ def use_table(lines: list[Line]) -> list[str]:
     return rows if len(rows) > 2 else []
 
 
-def sections(lines: list[Line], goals: list[Line]) -> list[tuple[str, list[str]]]:
+ENDURED = {
+    growth.ENGINE_CASE: "of the engine",
+    growth.TRAINING_CASE: "of a whole training, whose history of 1,000 records it keeps",
+}
+
+
+def growth_section(lines: list[Line], picture: list[str]) -> list[str]:
+    """How time and memory grow, what memory training takes, and whether iterations add to it."""
+    rows = growth.table(lines)
+    if rows:
+        said = (
+            "bptt, one thread, CPU time, float32. Steps, hidden units and samples are those of an "
+            "LSTM's gradient (64 steps, 64 units, 16 samples, unless they grow), models Elman "
+            "networks of 16 units, 8 steps. Exponents of the largest sizes."
+        )
+        rows = [said, "", *picture, *rows, ""]
+    if kept := growth.memory_table(lines):
+        said = "Memory of one iteration of training, with an optimizer of two states a parameter:"
+        rows += [said, "", *kept, ""]
+    rows += [
+        f"- Memory grew by {line['grown'] / 1e6:.2f} MB over the last nine tenths of "
+        f"{line['iterations']:,} iterations {ENDURED[line['case']]}."
+        for line in lines
+        if line["kind"] == "endurance" and "grown" in line
+    ]
+    return rows + [
+        f"- {line['case']}: {trouble(line)}."
+        for line in lines
+        if line["kind"] in ("growth", "memory", "endurance") and trouble(line)
+    ]
+
+
+def sections(
+    lines: list[Line], goals: list[Line], figures: Sequence[str]
+) -> list[tuple[str, list[str]]]:
     """Heading and rows of every part."""
 
     def of(*kinds: str) -> list[Line]:
         return [line for line in lines if line["kind"] in kinds]
 
+    pictures = {name: [f"![{words}]({name})", ""] for name, words in WORDS.items()}
+    pictures |= {name: [] for name in WORDS if name not in figures}
     timed = of("time", "short")
     explained = (
         "Medians; CPU time of one thread, wall time for two. In brackets: how many times ours."
     )
-    endured = [
-        f"Memory grew by {line['grown'] / 1e6:.2f} MB over the last nine tenths of "
-        f"{line['iterations']:,} iterations."
-        for line in of("endurance")
-        if "grown" in line
-    ]
-    failed = [f"{line['case']}: {trouble(line)}." for line in of("growth", "endurance")
-              if trouble(line)]  # fmt: skip
-    grown = growth.table(lines)
-    if grown:
-        grown = ["Ours, one thread, CPU time. Exponents of the largest sizes.", "", *grown]
+    beside = [explained, "", *pictures[FIGURE], *case_table(timed)] if timed else []
     return [
         ("Goals", goal_table(goals)),
-        ("Side by side", [explained, "", *case_table(timed)] if timed else []),
+        ("Side by side", beside),
         ("What a user waits for", use_table(of("use"))),
-        ("Growth", [*grown, *(["", *endured, *failed] if endured or failed else [])]),
+        ("Growth and memory", growth_section(lines, pictures[GROWTH_FIGURE])),
         ("Notes", notes(timed)),
     ]
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """All of the results, as `Results.as_dict` gives them."""
+def markdown(results: dict[str, Any], figures: Sequence[str] = ()) -> str:
+    """All of the results, as `Results.as_dict` gives them, with the figures of these names."""
     lines = results["results"]
     # A short form times nothing: no goal is judged.
     judged = [] if results["short"] else results["goals"]
     rows = []
-    for heading, content in sections(lines, judged):
+    for heading, content in sections(lines, judged, figures):
         if content:
             rows += [f"## {heading}", "", *content, ""]
     rows += ["## Machine and versions", ""]
@@ -178,18 +215,25 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def publish(folder: Path, document: Path) -> None:
-    """Put the folder's table between the document's marks and its figure beside the document."""
-    text = document.read_text()
+def marked(document: Path) -> tuple[str, str]:
+    """What stands before and after the marks of a document; SystemExit if it has none."""
+    text = document.read_text() if document.exists() else ""
     before, found, rest = text.partition(BEGIN)
     _, also, after = rest.partition(END)
     if not (found and also):
         raise SystemExit(f"{document} has no lines '{BEGIN}' and '{END}': add them")
-    table = markdown(json.loads((folder / "benchmark.json").read_text()))
+    return before, after
+
+
+def publish(folder: Path, document: Path) -> None:
+    """Put the folder's tables between the document's marks and its figures beside the document."""
+    before, after = marked(document)
+    figures = [name for name in WORDS if (folder / name).exists()]
+    table = markdown(json.loads((folder / "benchmark.json").read_text()), figures)
     table = table.replace("## ", "### ")  # the document has headings of its own above
     document.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}")
-    if (folder / FIGURE).exists():
-        shutil.copy(folder / FIGURE, document.with_name(FIGURE))
+    for name in figures:
+        shutil.copy(folder / name, document.with_name(name))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m benchmarks.worker KIND CASES CONTENDER THREADS
 
 CASES are names with commas between them. Prints lines of JSON, any number for a case: a later one
-replaces those before. KIND: 'time'; 'short', which checks and times nothing; 'growth'
+replaces those before. KIND: 'time'; 'short', which checks and times nothing; 'growth', 'memory'
 and 'endurance' (see `benchmarks.growth`), 'use' (see `benchmarks.use`), the last two also with
 '-short'.
 """
@@ -47,16 +47,19 @@ def findings(kind: str, name: str, contender: str, threads: int) -> Iterator[dic
     if reason := module.missing():
         yield shared | {"absent": reason}
         return
+    shared["versions"] = module.versions()
+    if kind in ENDURANCE:
+        yield shared | growth.endurance(module, name, ENDURANCE[kind])
+        return
     case = ALL[name]
     if not module.covers(case):
         yield shared | {"absent": "does not do this case"}
         return
-    shared["versions"] = module.versions()
     try:
         if kind == "growth":
             yield shared | growth.point(module, case, threads)
-        elif kind in ENDURANCE:
-            yield shared | growth.endurance(module, ENDURANCE[kind])
+        elif kind == "memory":
+            yield shared | growth.keeping(module, case, threads)
         elif kind == "short":
             small = case.short()
             form = module.forms(small, threads)[0]

@@ -53,8 +53,8 @@ def fault():
 WRONG = """
 def fault():
     real = numpy_reports.Report.elman_backward
-    def forgetful(self, x, h, h_new, c, c_new, gates, dh, dc):
-        back, dc = real(self, x, h, h_new, c, c_new, gates, dh, dc)
+    def forgetful(self, step, dh, dc):
+        back, dc = real(self, step, dh, dc)
         return 0.9 * back, dc
     numpy_reports.Report.elman_backward = forgetful
 """
@@ -154,6 +154,9 @@ def test_a_worker_measures_growth(work: Any) -> None:
         assert line["error"] < 1e-4
         assert line["seconds"] > 0
         assert line["arrays"] > 0
+    (line,) = jobs.work(jobs.Job("memory", ("memory-elman-minibatch",), "numpy_reports", 1), 60)
+    assert line["peak"] > 0.8 * line["arrays"], "it keeps the states of 64 samples at least"
+    assert "seconds" not in line
 
 
 def test_the_last_whole_line_of_a_case_counts() -> None:
@@ -234,13 +237,32 @@ def test_an_interrupted_run_loses_nothing_and_is_resumed(
         results.start(False, tmp_path, True)
 
 
+def test_one_command_measures_and_publishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document, out = tmp_path / "performance.md", str(tmp_path / "out")
+    monkeypatch.setattr(main, "work", lambda job, limit: [line(*job.cases, job.contender, 2e-6)])
+    given = ("--contenders", "ours", "--out", out, "--publish", str(document))
+    with pytest.raises(SystemExit, match="has no lines"):
+        run(*given)
+    assert not Path(out).exists(), "it is told before anything is measured"
+    document.write_text(f"{report.BEGIN}\n{report.END}\n")
+    assert run(*given) == 0
+    assert "| Elman online, H 3, T 8 | 1 | 2 µs |" in document.read_text()
+    assert "](benchmark.png)" in document.read_text()
+    assert (tmp_path / "benchmark.png").exists()
+    with pytest.raises(SystemExit):
+        run(*given, "--short")
+    assert "--publish" in capsys.readouterr().err
+
+
 def test_jobs_of_the_full_and_of_the_short_form() -> None:
     full = jobs.jobs(jobs.NAMES, ("ours", "pytorch"), short=False)
     assert all(len(job.cases) == 1 for job in full if job.kind == "time")
     # Contenders of a case follow each other, so that the machine is the same for all.
     assert [job.contender for job in full[:4]] == ["ours", "pytorch"] * 2
     assert {job.threads for job in full} == {0, 1, 2}
-    assert {"time", "growth", "endurance", "use"} == {job.kind for job in full}
+    assert {"time", "growth", "memory", "endurance", "use"} == {job.kind for job in full}
     assert {kind for job in full for kind, _, _ in job.lines()} == {job.kind for job in full}
     short = jobs.jobs((*jobs.SHORT, *jobs.OTHERS), ("ours", "pytorch"), short=True)
     assert len([job for job in short if job.contender == "pytorch"]) == 2  # one and two threads
@@ -261,7 +283,7 @@ def judged(lines: Any, words: str) -> Any:
 
 def test_goals_are_met_missed_or_not_measured() -> None:
     ours, torch = line("lstm-text-64", "ours", 1e-4), line("lstm-text-64", "pytorch", 1.2e-3)
-    words = "lstm-text-64: faster than PyTorch"
+    words = "LSTM on text, H 64, T 40, B 1, one-hot 34, Adagrad: faster than PyTorch"
     found = judged([ours, torch], words)
     assert found["measured"] == pytest.approx(12)
     assert found["met"] is True
@@ -298,9 +320,11 @@ def test_goals_of_memory_and_waiting() -> None:
     assert ratio["measured"] == pytest.approx(1.4)  # the worst of those that are large enough
     assert ratio["met"] is False
     assert judged(lines[:2], "peak memory")["met"] is True
+    kept = shared | {"kind": "memory", "case": "memory-gru-minibatch", "peak": 9e7, "arrays": 6e7}
+    assert judged([*lines, kept], "peak memory")["measured"] == pytest.approx(1.5)
     assert judged(lines, "memory grown")["met"] is True
     leaking = lines[3] | {"grown": 2e6}
-    assert judged([leaking], "memory grown")["met"] is False
+    assert judged([lines[3], leaking | {"case": "training"}], "memory grown")["met"] is False
     assert jobs.bad([leaking], short=True)
     assert not jobs.bad([lines[3]], short=True)
     assert judged(lines, "help")["met"] is True
@@ -321,8 +345,13 @@ def everything() -> dict[str, Any]:
          "says_it_compiles": True},
         {"kind": "endurance", "case": case, "contender": "ours", "grown": 9_000,
          "iterations": 1_000_000},
+        {"kind": "endurance", "case": "training", "contender": "ours", "failed": "no room"},
+        {"kind": "growth", "case": "growth-steps-1024", "contender": "ours", "seconds": 0.005,
+         "peak": 6_000_000, "arrays": 5_000_000},
         {"kind": "growth", "case": "growth-steps-4096", "contender": "ours", "seconds": 0.02,
          "peak": 24_000_000, "arrays": 20_000_000},
+        {"kind": "memory", "case": "memory-gru-many-models", "contender": "ours",
+         "peak": 24_000_000, "arrays": 20_000_000, "error": 1e-6},
     ]  # fmt: skip
     return {
         "machine": {"cores": "2"}, "short": False, "results": lines, "goals": goals.judge(lines),
@@ -333,13 +362,17 @@ def everything() -> dict[str, Any]:
 def test_the_report_has_ratios_goals_forms_and_who_was_absent() -> None:
     text = report.markdown(everything())
     assert "| Elman online, H 16, T 8 | 1 | 2 µs | 1 ms (500.00×) | 8 µs (4.00×) | - |" in text
-    assert "| elman-online-16: faster than PyTorch | at least 500 × | 500 × | yes |" in text
+    assert "| Elman online, H 16, T 8: faster than PyTorch | at least 500 × | 500 × | yes |" in text
     assert "| first `bptt train add` on a machine | at most 6 s | 7 s | **no** |" in text
-    assert "lstm-text-64" not in text, "what was not measured is not judged"
+    assert "LSTM on text" not in text, "what was not measured is not judged"
     assert text.index("<details>") < text.index("JAX: way a") < text.index("</details>")
     assert "JAX: way a: 8 µs; way b: 9 µs" in text
-    assert "Memory grew by 0.01 MB over the last nine tenths of 1,000,000 iterations." in text
+    assert "0.01 MB over the last nine tenths of 1,000,000 iterations of the engine." in text
+    assert "- training: failed: no room." in text
     assert "| steps | 4,096 | 20 | 24.0 | 20.0 | 1.20 |" in text
+    assert "| steps | exponent (arithmetic: 1) | 1.00 | 1.00 | | |" in text
+    assert "| GRU, many models | 5,000 | 1 | 8 | 16 | 24.0 | 20.0 | 1.20 |" in text
+    assert "4 of 5 goals are met. 10 more were not part of this run." in text
     assert "c_floor: no C compiler." in text
     assert "| 7 s | says that it compiles |" in text
     assert "- cores: 2" in text
@@ -349,7 +382,7 @@ def test_the_report_has_ratios_goals_forms_and_who_was_absent() -> None:
 
 def test_a_report_is_put_between_the_marks_of_a_document(tmp_path: Path) -> None:
     (tmp_path / "benchmark.json").write_text(json.dumps(everything()))
-    (tmp_path / "benchmark.png").write_bytes(b"picture")
+    (tmp_path / "benchmark-growth.png").write_bytes(b"picture")
     document = tmp_path / "docs" / "performance.md"
     document.parent.mkdir()
     document.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
@@ -360,7 +393,9 @@ def test_a_report_is_put_between_the_marks_of_a_document(tmp_path: Path) -> None
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert text.count("\n### Goals\n") == 1
-    assert (document.parent / "benchmark.png").read_bytes() == b"picture"
+    assert (document.parent / "benchmark-growth.png").read_bytes() == b"picture"
+    assert "](benchmark-growth.png)\n" in text
+    assert "](benchmark.png)" not in text, "what was not drawn is not shown"
     document.write_text("no marks")
     with pytest.raises(SystemExit, match="has no lines"):
         report.publish(tmp_path, document)
@@ -373,6 +408,9 @@ def test_the_figure_is_drawn_if_there_is_something_to_draw(tmp_path: Path) -> No
     assert not path.exists()
     assert figure.draw(everything()["results"], path)
     assert path.read_bytes().startswith(b"\x89PNG")
+    assert not figure.draw_growth([line("elman-online-16", "ours", 1.0)], tmp_path / "growth.png")
+    assert figure.draw_growth(everything()["results"], tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
     for names, *_ in figure.PANELS:
         assert len(names) == 5, "a panel has all sizes of the cases"
 

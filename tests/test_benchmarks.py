@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ contender: Any = importlib.import_module("benchmarks.contender")
 growth: Any = importlib.import_module("benchmarks.growth")
 
 OUTPUTS = {"sigmoid": 1, "linear": 2, "softmax": 5}
-NAMED = [name for name in cases.ALL if not name.startswith("growth")]
+NAMED = [case.name for case in cases.CASES]
 
 
 def odd_case(cell: str, output: str, tokens: bool = False) -> Any:
@@ -225,16 +225,31 @@ def test_the_fastest_form_is_reported_and_the_tried_ones_kept(
         LABEL="fake", prepare=prepare, forms=lambda case, threads: [{"way": n} for n in cost]
     )
     monkeypatch.setattr(contender, "seconds", seconds)
-    monkeypatch.setattr(contender, "iterations_to_time", lambda case, once: 10)
+    monkeypatch.setattr(contender, "iterations_to_time", lambda case, once: 100)
     lines = list(contender.measure(fake, cases.ALL["elman-online-3"], 1))
     assert [line["trying"] for line in lines[::2]] == ["way 1", "way 2", "way 3"]
     last = lines[-1]
     assert last["form"] == "way 2"
-    # The median of 1, 9 and 1.1 times a millisecond, over 10 iterations.
-    assert last["seconds"] == pytest.approx(1.1e-4)
-    assert last["slowest"] == pytest.approx(9e-4)
+    # The median of 1, 9 and 1.1 times a millisecond, over 100 iterations.
+    assert last["seconds"] == pytest.approx(1.1e-5)
+    assert last["slowest"] == pytest.approx(9e-5)
     assert list(last["forms"]) == ["way 1", "way 2", "way 3"]
     assert lines[1]["form"] == "way 1", "an answer is given as soon as there is one"
+
+
+def test_a_call_that_costs_much_is_shared_by_many_iterations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = dataclasses.replace(cases.ALL["elman-1024-models-16"], check=5, most=10_000)
+    monkeypatch.setattr(contender, "problem", lambda case, count: count)
+    fake = SimpleNamespace(prepare=lambda case, count, threads, form: count)
+    # A call takes 20 ms and an iteration 10 µs: 5 iterations seem to take 4 ms each, 62 a third of
+    # a millisecond, 751 of them 37 µs.
+    monkeypatch.setattr(contender, "seconds", lambda count, *_: [0.02 + 1e-5 * count] * 2)
+    assert contender.enough(fake, case, 2, {}, 5) == (6824, 6824)
+    # Calls that cost nothing: the first answer is right, and not asked for again.
+    monkeypatch.setattr(contender, "seconds", lambda count, *_: [1e-4 * count] * 2)
+    assert contender.enough(fake, case, 2, {}, 5) == (2500, 2500)
 
 
 def point(kind: str, size: int, seconds: float, peak: float, arrays: float) -> dict[str, Any]:
@@ -251,7 +266,7 @@ def test_exponents_are_those_of_the_points() -> None:
 
 def test_fits_leave_out_small_sizes_and_the_table_shows_them() -> None:
     lines = [
-        point("steps", size, 1e-5 * size**1.2 + small, 1e5 * size + 1e9 * small, 1e5 * size / 1.25)
+        point("steps", size, 1e-5 * size**1.2 + small, 5e4 * size + 1e9 * small, 4e4 * size)
         for size, small in ((16, 1.0), (64, 1.0), (256, 0), (1024, 0), (4096, 0))
     ]
     fitted = growth.fits(growth.of_kind([*lines[::-1], {"kind": "use", "case": "help"}], "steps"))
@@ -271,22 +286,22 @@ def test_growth_measures_the_peak_of_a_process() -> None:
 
 
 def test_endurance_sees_memory_that_grows_with_the_iterations() -> None:
-    class Leaky:
-        kept: ClassVar[list[bytes]] = []
-        size = 0
-
-        @classmethod
-        def forms(cls, case: Any, threads: int) -> list[Any]:
-            return [{}]
-
-        @classmethod
-        def prepare(cls, case: Any, given: Any, threads: int, form: Any) -> Any:
-            return SimpleNamespace(run=lambda: cls.kept.append(b"x" * cls.size))
-
-    still = growth.endurance(Leaky, 200, chunk=10)
-    Leaky.size = 4 << 20
-    grown = growth.endurance(Leaky, 200, chunk=10)
-    assert still["iterations"] == grown["iterations"] == 200
+    kept: list[bytes] = []
+    leaky = SimpleNamespace(
+        forms=lambda case, threads: [{}],
+        prepare=lambda *_: SimpleNamespace(run=lambda: kept.append(b"x" * (4 << 20))),
+    )
+    still = growth.endure(lambda: None, 200_000)
+    grown = growth.endurance(leaky, growth.ENGINE_CASE, 200_000)
+    assert still["iterations"] == grown["iterations"] == 200_000
     assert still["grown"] < 4 << 20
-    # 18 of 20 runs come after the first tenth; one of them may be in memory that was free.
+    # 18 of 20 calls come after the first tenth; one of them may be in memory that was free.
     assert grown["grown"] > 16 * (4 << 20)
+
+
+def test_a_whole_training_goes_on_from_call_to_call() -> None:
+    work = growth.training(40, at_once=20)
+    work()
+    work()
+    with pytest.raises(StopIteration):
+        work()

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numba import config, errors, njit, types
+from vectors import FLOATS, MARK, numbers, tolerance
 
 from bptt.kernels.simd import (
     absolute,
@@ -45,20 +46,8 @@ from bptt.kernels.simd import (
 from bptt.kernels.tile import loads, stores
 from bptt.kernels.vectors import Vec, lanes
 
-FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 compiled_only = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the compiler is off")
 emulated_only = pytest.mark.skipif(not config.DISABLE_JIT, reason="the compiler is on")
-# What untouched memory holds.
-MARK = -77.0
-
-
-def numbers(seed, size, dtype):
-    return np.random.default_rng(seed).standard_normal(size).astype(dtype)
-
-
-def tolerance(dtype, depth):
-    """Each of depth + 1 roundings, and those of partial sums, of a sum of numbers about 1 to 10."""
-    return 8 * (depth + 10) * float(np.finfo(dtype).eps)
 
 
 @njit

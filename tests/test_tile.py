@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
+from vectors import FLOATS, MARK, numbers, tolerance
 
 from bptt.kernels.products import UNITS, Base, Builder
 from bptt.kernels.simd import load, pointer_to, width
@@ -28,19 +29,6 @@ from bptt.kernels.tile import (
 )
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
-
-FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-# What untouched memory holds.
-MARK = -77.0
-
-
-def numbers(seed, size, dtype):
-    return np.random.default_rng(seed).standard_normal(size).astype(dtype)
-
-
-def tolerance(dtype, depth):
-    """Each of depth + 1 roundings, and those of partial sums, of a sum of numbers about 1 to 10."""
-    return 8 * (depth + 10) * float(np.finfo(dtype).eps)
 
 
 @njit
