@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bptt import evaluation
 from bptt.errors import BpttError
 from bptt.evaluation import evaluate, exact_pairs, exact_sums
 from bptt.network import Network
@@ -411,6 +412,27 @@ def test_pairs_walked_by_their_beginnings_are_the_pairs(task, options):
     assert 0 < found.sum() < found.size
     assert not exact_pairs(network, task, give_up=True).all()
     assert evaluate(network, task).right == flags.sum()
+
+
+@pytest.mark.parametrize("block", [7, 64])
+def test_pairs_that_are_right_do_not_depend_on_how_they_are_walked(block, monkeypatch):
+    task = Addition(bits=5, signed=True)
+    network = Network(
+        inputs=2, outputs=1, hidden=4, engine="reference", seed=5, dtype="float64",
+        initializers={"W": "normal(2)", "V": "normal(2)"},
+    )  # fmt: skip
+    expected = exact_pairs(network, task)
+    monkeypatch.setattr(evaluation, "BLOCK", block)
+    monkeypatch.setattr(evaluation, "FEW_BEGINNINGS", 16)
+    evaluation._stages.cache_clear()
+    try:
+        assert (
+            len(evaluation._stages(task, "float64")) == 4
+        )  # of more than one block, but the first
+        np.testing.assert_array_equal(exact_pairs(network, task), expected)
+    finally:
+        evaluation._stages.cache_clear()
+    assert 0 < expected.sum() < expected.size
 
 
 @pytest.mark.parametrize("options", [{}, {"pairs": 20, "order": "shuffled"}, {"bits": 70}])
