@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from typer.core import TyperGroup
 
 from bptt import command_report
 from bptt.errors import BpttError
+from bptt.interrupts import exit_code, interrupts
 
 
 class StudyCommands(TyperGroup):
@@ -66,7 +66,7 @@ def run_command(
     if scheduler and workers:
         raise BpttError("a cluster has workers of its own: give --scheduler or --workers")
     folder = out or Path("studies") / f"{file.stem}{f'-{part[0]}-of-{part[1]}' if part else ''}"
-    with connected(scheduler) as client:
+    with interrupts() as received, connected(scheduler) as client:
         results = study.run(folder, workers=workers, client=client, resume=resume, shard=part)
     values = {
         "folder": str(folder), "reason": results.reason, "missing": results.missing,
@@ -76,7 +76,7 @@ def run_command(
     if results.reason != "done":
         again = " ".join(["bptt study", str(file), "--resume", *_given(out, shard, scheduler)])
         print(f"go on with: {again}", file=sys.stderr) if not as_json else None
-    return 128 + signal.SIGINT if results.reason == "interrupted" else 0
+    return exit_code(received) if results.reason == "interrupted" else 0
 
 
 def _given(out: Path | None, shard: str | None, scheduler: str | None) -> list[str]:

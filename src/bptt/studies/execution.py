@@ -20,7 +20,7 @@ from bptt.studies.declaration import Study
 from bptt.studies.expansion import Setting, groups_of, run_name
 from bptt.studies.planning import seconds_of_a_run
 from bptt.studies.progress import StudyProgress
-from bptt.studies.store import Row, Store
+from bptt.studies.store import Row, Store, alone
 from bptt.studies.work import Unit
 
 if TYPE_CHECKING:
@@ -82,12 +82,13 @@ def merge(folders: Sequence[Path], out: Path) -> Results:
     for folder, store in zip(folders, stores, strict=True):
         if store.study != stores[0].study:
             raise BpttError(f"'{folder}' holds another study than '{folders[0]}': merge it apart")
-    whole = Store(stores[0].study, out)
-    for store in stores:
-        rows = store.rows()
-        while part := list(islice(rows, 10_000)):
-            whole.add(part)
-        store.close()
+    with alone(out):
+        whole = Store(stores[0].study, out)
+        for store in stores:
+            rows = store.rows()
+            while part := list(islice(rows, 10_000)):
+                whole.add(part)
+            store.close()
     return Results(whole, missing=sum(map(len, missing_runs(whole, None))))
 
 
@@ -188,14 +189,27 @@ def run_study(
         raise BpttError(f"shard {shard[0]}/{shard[1]} must be from 1/{shard[1]} on, as 3/16")
     if workers is not None and workers < 1:
         raise BpttError(f"workers {workers} must be at least 1")
-    store = Store(study, Path(folder) if folder else None, resume)
+    place = Path(folder) if folder else None
+    with alone(place), interrupts() as received:
+        return _run(Store(study, place, resume), workers, client, shard, progress, received)
+
+
+def _run(
+    store: Store,
+    workers: int | None,
+    client: Any,
+    shard: tuple[int, int] | None,
+    progress: bool | None,
+    received: list[int],
+) -> Results:
+    """Train what is missing in a store."""
     groups = [Group(runs) for runs in missing_runs(store, shard)]
     total = sum(map(len, groups))
-    with interrupts() as received, StudyProgress(total, progress) as shown:
-        if not total:
-            return Results(store)
-        with _workers(groups, workers, client, received) as team:
-            reason = _drive(store, groups, team, received, shown)
+    if not total:
+        return Results(store)
+    team = _workers(groups, workers, client, received)
+    with StudyProgress(total, progress) as shown, team:
+        reason = _drive(store, groups, team, received, shown)
     return Results(store, reason, sum(map(len, missing_runs(store, shard))))
 
 
