@@ -77,7 +77,7 @@ def alone(folder: Path | None) -> Iterator[None]:
         try:
             lock.execute("PRAGMA journal_mode = OFF")  # nothing is ever written
             lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise BpttError(
                     f"'{folder / LOCK}' cannot be locked: {error}; choose another --out"
