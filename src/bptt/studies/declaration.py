@@ -8,6 +8,7 @@ one grid is not enough, `panels` each have their own; a panel answers one questi
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from bptt.tasks.text import read_text
 
 if TYPE_CHECKING:
     from bptt.studies.execution import Results
+    from bptt.studies.expansion import Setting
     from bptt.studies.planning import Plan
 
 # What a task's options are called, which stand among the others.
@@ -58,7 +60,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     solved: str | dict[str, float] | None = None
 
 
-class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Settings x seeds, all trained, to be answered with statistics.
 
     task: 'addition' or 'text', or a task, whose fields are then part of the base.
@@ -141,11 +143,16 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         check_solved(self.solved)
         for panel in self.all_panels():
             check_panel(panel, self.task, self.base)
-        from bptt.studies.expansion import settings_of
-
-        count = len(settings_of(self)) * len(seeds)
+        count = len(self.expanded) * len(seeds)
         if count > MOST_RUNS:
             raise BpttError(f"{count:,} runs are too many: at most {MOST_RUNS:,}")
+
+    @cached_property
+    def expanded(self) -> "list[Setting]":
+        """The settings, made and checked once: see `bptt.studies.expansion.settings_of`."""
+        from bptt.studies.expansion import expand
+
+        return expand(self)
 
     def seed_list(self) -> list[int]:
         """The seeds, one by one."""

@@ -123,7 +123,12 @@ def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_of(study: Study) -> list[Setting]:
-    """All settings of a study, checked. Raises BpttError naming the one that is not possible."""
+    """All settings of a study, in the order of their numbers."""
+    return study.expanded
+
+
+def expand(study: Study) -> list[Setting]:
+    """Make and check all settings. Raises BpttError naming the one that is not possible."""
     found: list[Setting] = []
     for panel in study.all_panels():
         for point in points(panel):

@@ -113,13 +113,13 @@ class Store:
             check_free(folder)
             write_file(path, json.dumps(self.study.as_dict(), indent=2).encode())
             return
-        before = Study.from_dict(read_json(path))
         if not resume:
             raise BpttError(
                 f"'{folder}' already holds a study: go on with it by --resume, "
                 "or choose another --out"
             )
-        if before != self.study:
+        values = read_json(path)
+        if values != self.study.as_dict() and (before := Study.from_dict(values)) != self.study:
             self._grow(before, path)
 
     def _grow(self, before: Study, path: Path) -> None:
