@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bptt import evaluation
 from bptt.errors import BpttError
-from bptt.evaluation import evaluate, exact_pairs, exact_sums
+from bptt.evaluation import evaluate, exact_pairs, exact_sums, sample_steps
 from bptt.network import Network
 from bptt.tasks import Addition, Batch, task_from_config
 from bptt.tasks.addition import AdditionStream, exact, first_wrong_bit, wrong_bits
@@ -412,6 +412,13 @@ def test_pairs_walked_by_their_beginnings_are_the_pairs(task, options):
     assert 0 < found.sum() < found.size
     assert not exact_pairs(network, task, give_up=True).all()
     assert evaluate(network, task).right == flags.sum()
+
+
+def test_what_a_test_of_all_pairs_walks():
+    # The beginnings of pairs of 2 bits: 4, 16, and for the carry 16 again.
+    assert sample_steps(Addition(bits=2)) == 4 + 16 + 16
+    assert sample_steps(Addition(bits=2, low=1, high=3)) == 4 + 4 + 4
+    assert sample_steps(Addition(bits=9, signed=True)) == 1000 * 9
 
 
 @pytest.mark.parametrize("block", [7, 64])

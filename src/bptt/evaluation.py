@@ -157,6 +157,16 @@ def _sums(
     return task.long_pairs(bits, count, seed)
 
 
+@lru_cache(maxsize=64)
+def sample_steps(task: Addition | Text) -> int:
+    """How many steps of how many samples `evaluate` walks for a network that passes."""
+    if isinstance(task, Text):
+        return len(task.text)
+    if task.bits > 8:
+        return FRESH_SUMS * task.steps
+    return sum(numbers.size**2 for numbers in task.lowest_bits())
+
+
 def predicted_bits(network: Network, x: NDArray[Any]) -> NDArray[np.uint8]:
     """The bits (B, T, 1) that a network gives for inputs (B, T, 2)."""
     if network.structure.inputs != 2 or network.structure.outputs != 1:
