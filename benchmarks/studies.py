@@ -4,8 +4,8 @@ python -m benchmarks.studies grid [SEEDS]     the grid of the published hyperpar
 python -m benchmarks.studies many [RUNS]      a 3-unit adder on so many seeds
 python -m benchmarks.studies report [N]       the report of 100,000 made-up runs of N settings
 
-The first two print one JSON object: runs, iterations, seconds of wall time, runs and iterations a
-second, size of the database, the largest memory of this process and of its workers, in megabytes,
+The first two print one JSON object: runs, iterations, seconds of wall time and of the processors,
+runs and iterations a second, size of the database, the largest memory of this process and of its workers, in megabytes,
 and what `bptt study report` then takes, of wall time and of the processor; the last prints that
 alone.
 """
@@ -71,9 +71,9 @@ def many(runs: int) -> Study:
 def measured(study: Study) -> dict[str, Any]:
     """Run a study in a temporary folder, with all cores."""
     with tempfile.TemporaryDirectory() as name:
-        started = time.perf_counter()
+        before, started = processor_seconds(), time.perf_counter()
         results = study.run(Path(name) / "study")
-        seconds = time.perf_counter() - started
+        seconds, worked = time.perf_counter() - started, processor_seconds() - before
         size = sum(path.stat().st_size for path in (Path(name) / "study").iterdir())
         frame = results.frame
         peak = {
@@ -88,7 +88,7 @@ def measured(study: Study) -> dict[str, Any]:
     iterations = int(trained["iterations"].sum())
     return {
         "runs": len(trained), "iterations": iterations, "seconds": round(seconds, 2),
-        "runs_a_second": round(len(trained) / seconds, 1),
+        "processor_seconds": round(worked, 2), "runs_a_second": round(len(trained) / seconds, 1),
         "iterations_a_second": round(iterations / seconds),
         "database_megabytes": round(size / 1e6, 2), "peak_megabytes": peak,
         "status": frame["status"].value_counts().to_dict(), "report": report,
@@ -97,12 +97,17 @@ def measured(study: Study) -> dict[str, Any]:
 
 def reported(folder: Path) -> dict[str, float]:
     """What `bptt study report` takes in a process of its own, in seconds."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    before, started = processor_seconds(), time.perf_counter()
     command = [sys.executable, "-m", "bptt", "study", "report", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return {"seconds": round(seconds, 2), "processor_seconds": round(processor, 2)}
+    seconds, worked = time.perf_counter() - started, processor_seconds() - before
+    return {"seconds": round(seconds, 2), "processor_seconds": round(worked, 2)}
+
+
+def processor_seconds() -> float:
+    """What this process and those that it has waited for have taken of the processors."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def made_up(settings: int, folder: Path) -> None:
