@@ -5,9 +5,8 @@ python -m benchmarks.studies many [RUNS]      a 3-unit adder on so many seeds
 python -m benchmarks.studies report [N]       the report of 100,000 made-up runs of N settings
 
 The first two print one JSON object: runs, iterations, seconds of wall time and of the processors,
-runs and iterations a second, size of the database, the largest memory of this process and of its workers, in megabytes,
-and what `bptt study report` then takes, of wall time and of the processor; the last prints that
-alone.
+runs and iterations a second, size of the database, the largest memory of this process and of its
+workers, in megabytes, and what `bptt study report` then takes; the last prints that alone.
 """
 
 import json
