@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,7 +71,7 @@ def run_command(
         results = study.run(folder, workers=workers, client=client, resume=resume, shard=part)
     values = {
         "folder": str(folder), "reason": results.reason, "missing": results.missing,
-        **counts(results.frame),
+        **counts(results.store.statuses()),
     }  # fmt: skip
     print(json.dumps(values) if as_json else summary(values))
     if results.reason != "done":
@@ -113,11 +114,10 @@ def connected(address: str | None) -> Any:
         raise BpttError(f"there is no Dask scheduler at '{address}': {line:.200}") from None
 
 
-def counts(frame: Any) -> dict[str, int]:
-    """How many runs have ended how."""
-    return {"runs": len(frame)} | {
-        status: int((frame["status"] == status).sum())
-        for status in ("solved", "not solved", "diverged")
+def counts(statuses: Mapping[str, int]) -> dict[str, int]:
+    """How many runs there are, and how many have ended how."""
+    return {"runs": sum(statuses.values())} | {
+        status: statuses.get(status, 0) for status in ("solved", "not solved", "diverged")
     }
 
 
@@ -146,7 +146,7 @@ def merge_command(
     from bptt.studies.execution import merge
 
     results = merge(folders, out)
-    values = {"folder": str(out), "missing": results.missing, **counts(results.frame)}
+    values = {"folder": str(out), "missing": results.missing, **counts(results.store.statuses())}
     print(json.dumps(values) if as_json else summary(values))
 
 

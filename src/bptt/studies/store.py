@@ -188,6 +188,12 @@ class Store:
             )
             return set(found.fetchall())
 
+    def statuses(self) -> dict[str, int]:
+        """How many of the finished runs have ended how."""
+        with self._errors():
+            found = self._base.execute("SELECT status, COUNT(*) FROM runs GROUP BY status")
+            return dict(found.fetchall())
+
     def rows(self) -> Iterator[Row]:
         """All finished runs."""
         with self._errors():
