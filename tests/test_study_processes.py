@@ -1,7 +1,12 @@
-"""Studies and experiments as commands: two at once in a folder, signals, and going on."""
+"""Studies and experiments as commands: two at once in a folder, signals, going on, progress."""
 
+import contextlib
 import json
+import os
+import re
 import signal
+import subprocess
+import sys
 import time
 
 import pandas
@@ -153,3 +158,28 @@ def test_sigterm_ends_an_experiment_so_that_it_can_go_on(tmp_path):
     after = load(first).frame.set_index("run")["seconds"]
     assert len(before) > 0
     assert after[before.index].equals(before)
+
+
+def shown_on_a_terminal(words):
+    """What a command writes to standard error where that is a terminal."""
+    terminal, end = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "bptt", *map(str, words)],
+        stdout=subprocess.DEVNULL, stderr=end, env={**os.environ, "TERM": "xterm", "COLUMNS": "99"},
+    ) as process:  # fmt: skip
+        os.close(end)
+        written = b""
+        with contextlib.suppress(OSError):  # a terminal ends with one when nobody writes any more
+            while part := os.read(terminal, 10_000):
+                written += part
+    os.close(terminal)
+    assert process.returncode == 0
+    return written.decode()
+
+
+def test_progress_is_shown_on_a_terminal(toml, tmp_path):
+    words = ["study", toml, "--out", tmp_path / "out", "--workers", "1"]
+    assert re.search(r" 0\.0 % solved  [\d.]+ runs/s .*\d/40 runs", shown_on_a_terminal(words))
+    options = ["--engine", "reference", "--iterations", "60", "--record-every", "20", "--bits", "2"]
+    words = ["train", "add", *options, "--no-stop-exact", "--out", tmp_path / "run"]
+    assert re.search(r"loss [\d.]+  wrong +[\d.]+ % .*\d0/60", shown_on_a_terminal(words))
