@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from processes import finish, kill, start, wait_for
 from safetensors.numpy import load_file
 
 TASKS = {
@@ -43,11 +44,12 @@ class Summary:
         )
 
 
-def command(task: str, folder: Path, text: Path) -> list[str]:
-    """The command that trains in that folder, with a checkpoint after nearly every record."""
+def start_training(task: str, folder: Path, text: Path) -> subprocess.Popen[str]:
+    """Start a run that keeps a checkpoint after nearly every record, and wait until its
+    config.json is there: training is about to begin."""
     words = [str(text) if word == "TEXT" else word for word in TASKS[task]]
-    return [sys.executable, "-m", "bptt", "train", *words, "--out", str(folder),
-            "--checkpoint-seconds", "0.01", "--seed", "3"]  # fmt: skip
+    options = ["--out", folder, "--checkpoint-seconds", "0.01", "--seed", "3"]
+    return start(["train", *words, *options], folder / "config.json")
 
 
 def left_behind(folder: Path) -> dict[str, object]:
@@ -62,30 +64,13 @@ def left_behind(folder: Path) -> dict[str, object]:
     return found
 
 
-def start(task: str, folder: Path, text: Path) -> subprocess.Popen[bytes]:
-    """Start a run, and wait until its config.json is there: training is about to begin."""
-    process = subprocess.Popen(
-        command(task, folder, text), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    wait_for(process, folder / "config.json")
-    return process
-
-
-def wait_for(process: subprocess.Popen[bytes], path: Path) -> None:
-    """Wait until a file is there, or the process has ended."""
-    while process.poll() is None and not path.exists():
-        time.sleep(0.002)
-
-
 def whole_run(task: str, folder: Path, text: Path) -> float:
     """A run that nothing disturbs; gives the seconds from the start of training to its result."""
-    process = start(task, folder, text)
+    process = start_training(task, folder, text)
     began = time.monotonic()
     wait_for(process, folder / "result.json")
     seconds = time.monotonic() - began
-    _, errors = process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError(f"training failed: {errors.decode()}")
+    finish(process)
     return seconds
 
 
@@ -94,18 +79,13 @@ def one_trial(task: str, folder: Path, text: Path, moment: float) -> tuple[bool,
 
     Gives whether the kill came before the end, and whether before the first checkpoint.
     """
-    process = start(task, folder, text)
+    process = start_training(task, folder, text)
     try:
         time.sleep(moment)
     finally:
-        process.kill()
-        _, errors = process.communicate()
-    killed = process.returncode == -9
-    if not killed and process.returncode != 0:
-        raise RuntimeError(f"training failed: {errors.decode()}")
+        killed = kill(process)
     early = killed and not (folder / "checkpoint.safetensors").exists()
-    resume = [sys.executable, "-m", "bptt", "train", "--resume", str(folder)]
-    subprocess.run(resume, check=True, stdout=subprocess.DEVNULL)
+    finish(start(["train", "--resume", folder], folder / "result.json"))
     return killed, early
 
 

@@ -9,9 +9,7 @@ a run done twice would have another.
 """
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas
+from processes import finish, kill, start
 
 from bptt.studies import load
 
@@ -59,32 +58,10 @@ def declare(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def start(file: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """Start or resume the study in a process group of its own; wait until its work begins."""
-    command = [sys.executable, "-m", "bptt", "study", str(file), "--out", str(folder), "--resume",
-               "--workers", "2"]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
-    while process.poll() is None and not (folder / "study.sqlite").exists():
-        time.sleep(0.005)
-    return process
-
-
-def finish(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end, which must be a good one."""
-    _, errors = process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError(f"the study failed: {errors.decode()}")
-
-
-def kill(process: subprocess.Popen[bytes]) -> bool:
-    """Kill a study with its workers; whether it was still running."""
-    running = process.poll() is None
-    if running:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    return running
+def start_study(file: Path, folder: Path) -> subprocess.Popen[str]:
+    """Start or resume the study; wait until its work begins."""
+    words = ["study", file, "--out", folder, "--resume", "--workers", "2"]
+    return start(words, folder / "study.sqlite")
 
 
 def comparable(frame: pandas.DataFrame) -> pandas.DataFrame:
@@ -99,14 +76,14 @@ def trials(count: int, seed: int = 0) -> Summary:
         home = Path(name)
         declare(home / "study.toml")
         began = time.monotonic()
-        finish(start(home / "study.toml", home / "whole"))
+        finish(start_study(home / "study.toml", home / "whole"))
         seconds = time.monotonic() - began
         whole = load(home / "whole")
         for number in range(count):
             folder = home / str(number)
             before: dict[str, float] = {}
             for _ in range(2):
-                process = start(home / "study.toml", folder)
+                process = start_study(home / "study.toml", folder)
                 time.sleep(rng.uniform(0, seconds))
                 if not kill(process):
                     break
@@ -116,7 +93,7 @@ def trials(count: int, seed: int = 0) -> Summary:
                 if any(found[run] != time_taken for run, time_taken in before.items()):
                     raise RuntimeError("a finished run was lost or done twice")
                 before = found
-            finish(start(home / "study.toml", folder))
+            finish(start_study(home / "study.toml", folder))
             ended = load(folder)
             taken = ended.frame.set_index("run")["seconds"]
             kept = all(taken[run] == time_taken for run, time_taken in before.items())

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bptt import evaluation
 from bptt.errors import BpttError
-from bptt.evaluation import evaluate, exact_pairs, exact_sums
+from bptt.evaluation import evaluate, exact_pairs, exact_sums, sample_steps
 from bptt.network import Network
 from bptt.tasks import Addition, Batch, task_from_config
 from bptt.tasks.addition import AdditionStream, exact, first_wrong_bit, wrong_bits
@@ -411,6 +412,34 @@ def test_pairs_walked_by_their_beginnings_are_the_pairs(task, options):
     assert 0 < found.sum() < found.size
     assert not exact_pairs(network, task, give_up=True).all()
     assert evaluate(network, task).right == flags.sum()
+
+
+def test_what_a_test_of_all_pairs_walks():
+    # The beginnings of pairs of 2 bits: 4, 16, and for the carry 16 again.
+    assert sample_steps(Addition(bits=2)) == 4 + 16 + 16
+    assert sample_steps(Addition(bits=2, low=1, high=3)) == 4 + 4 + 4
+    assert sample_steps(Addition(bits=9, signed=True)) == 1000 * 9
+
+
+@pytest.mark.parametrize("block", [7, 64])
+def test_pairs_that_are_right_do_not_depend_on_how_they_are_walked(block, monkeypatch):
+    task = Addition(bits=5, signed=True)
+    network = Network(
+        inputs=2, outputs=1, hidden=4, engine="reference", seed=5, dtype="float64",
+        initializers={"W": "normal(2)", "V": "normal(2)"},
+    )  # fmt: skip
+    expected = exact_pairs(network, task)
+    monkeypatch.setattr(evaluation, "BLOCK", block)
+    monkeypatch.setattr(evaluation, "FEW_BEGINNINGS", 16)
+    evaluation._stages.cache_clear()
+    try:
+        assert (
+            len(evaluation._stages(task, "float64")) == 4
+        )  # of more than one block, but the first
+        np.testing.assert_array_equal(exact_pairs(network, task), expected)
+    finally:
+        evaluation._stages.cache_clear()
+    assert 0 < expected.sum() < expected.size
 
 
 @pytest.mark.parametrize("options", [{}, {"pairs": 20, "order": "shuffled"}, {"bits": 70}])

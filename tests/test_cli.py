@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import refused, said
 from kill_and_resume import trials
 from safetensors.numpy import load_file
 
@@ -49,25 +50,6 @@ def answer(capsys, *arguments, code=0):
     value = json.loads(printed.out, parse_constant=refuse)
     assert isinstance(value, dict)
     return value
-
-
-def said(capsys, *arguments, code=0):
-    """One command in this process: what it prints for people."""
-    assert run([*map(str, arguments)]) == code
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    return printed.out
-
-
-def refused(capsys, *arguments):
-    """One command in this process that is refused: its only line, on standard error."""
-    assert run([*map(str, arguments)]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("bptt: ")
-    assert printed.err.count("\n") == 1
-    assert printed.err.endswith("\n")
-    return printed.err
 
 
 @pytest.fixture(scope="module")

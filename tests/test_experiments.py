@@ -1,7 +1,9 @@
 """The experiments: declarations, runs and reports."""
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import msgspec
@@ -333,21 +335,23 @@ def test_an_interrupt_shows_the_state(tmp_path: Path) -> None:
     assert len(shown.table) < 3
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_experiment_is_no_report(
-    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    number: int, code: int, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     from bptt.studies.declaration import Study
 
     whole = Study.run
 
     def stopped(self: Study, *arguments: object, **options: object) -> object:
         results = whole(self, *arguments, **options)  # type: ignore[arg-type]
-        results.reason = "interrupted"
+        os.kill(os.getpid(), number)
         return results
 
     monkeypatch.setattr(Study, "run", stopped)
     monkeypatch.chdir(tmp_path)
-    assert run_cli(["experiment", str(plain), "--workers", "1"]) == 130
+    assert run_cli(["experiment", str(plain), "--workers", "1"]) == code
     out, err = capsys.readouterr()
     assert "interrupted: 6 runs are finished" in out
     assert f"go on with: bptt experiment {plain} --resume" in err

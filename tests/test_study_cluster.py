@@ -116,6 +116,19 @@ def test_a_study_is_run_resumed_sharded_and_merged(toml, tmp_path, capsys, monke
     pandas.testing.assert_frame_equal(whole, merged, check_exact=True)
 
 
+def test_a_setting_in_two_panels_is_counted_once(tmp_path, capsys):
+    path = tmp_path / "two.toml"
+    path.write_text(
+        'seeds = 3\n[base]\nengine = "reference"\nbits = 2\niterations = 5\n'
+        '[[panels]]\nname = "a"\ngrid = {hidden = [2, 3]}\n'
+        '[[panels]]\nname = "b"\ngrid = {hidden = [3, 4]}\n'
+    )
+    out = tmp_path / "out"
+    assert run(["study", str(path), "--out", str(out), "--workers", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == 9
+    assert len(load(out).frame) == 12
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

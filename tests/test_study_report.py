@@ -10,11 +10,11 @@ from importlib import util
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import refused, said
 from matplotlib.text import Text
 from study_results import made_up, made_up_curves
 
 from bptt import Study
-from bptt.cli import run
 from bptt.command_report import csv, parquet
 from bptt.errors import BpttError
 from bptt.studies import Panel as StudyPanel
@@ -306,24 +306,6 @@ def test_panels_have_sections_of_their_own():
 
 
 # Commands
-
-
-def said(capsys, *arguments, code=0):
-    """What a command prints."""
-    assert run([*map(str, arguments)]) == code
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    return printed.out
-
-
-def refused(capsys, *arguments):
-    """The only line of a command that is refused."""
-    assert run([*map(str, arguments)]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("bptt: ")
-    assert printed.err.count("\n") == 1
-    return printed.err
 
 
 @pytest.fixture(scope="module")

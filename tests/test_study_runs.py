@@ -16,6 +16,7 @@ from bptt.network import engine_of
 from bptt.studies import Study, load
 from bptt.studies import cohort as cohort_module
 from bptt.studies import execution as execution_module
+from bptt.studies import expansion as expansion_module
 from bptt.studies.cohort import Cohort, Member
 from bptt.studies.execution import merge
 from bptt.studies.expansion import settings_of
@@ -269,6 +270,17 @@ def test_a_study_that_was_declared_otherwise_is_not_resumed(fields, said, tmp_pa
     assert "\n" not in str(caught.value)
     assert (tmp_path / "study.json").read_bytes() == before
     assert len(load(tmp_path).frame) == 2
+
+
+def test_a_large_declaration_is_expanded_once(tmp_path, monkeypatch):
+    replace_study(MIXED, seeds=1).run(tmp_path, workers=1)
+    calls = []
+    original = expansion_module.expand
+    monkeypatch.setattr(
+        expansion_module, "expand", lambda study: calls.append(study) or original(study)
+    )
+    assert len(load(tmp_path).frame) == 4
+    assert len(calls) == 1
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path):

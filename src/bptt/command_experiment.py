@@ -1,7 +1,6 @@
 """`bptt experiment`: the published experiments by name, or one's own from a TOML file."""
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bptt.errors import BpttError
+from bptt.interrupts import exit_code, interrupts
 
 FOLDER = "experiments"
 
@@ -50,10 +50,11 @@ def experiment_command(
             f"'{folder}' already holds an experiment: go on with it by --resume, "
             "or choose another --out"
         )
-    outcome = experiment(
-        name, seeds=seeds, quick=quick, file=file, folder=None if quick else folder / "runs",
-        resume=resume, workers=workers,
-    )  # fmt: skip
+    with interrupts() as received:
+        outcome = experiment(
+            name, seeds=seeds, quick=quick, file=file, folder=None if quick else folder / "runs",
+            resume=resume, workers=workers,
+        )  # fmt: skip
     interrupted = outcome.reason == "interrupted"
     paths = [] if interrupted else outcome.save(folder)
     if as_json:
@@ -67,7 +68,7 @@ def experiment_command(
         if interrupted and not quick:
             again = _again(name, seeds, file, out)
             print(f"go on with: {again}", file=sys.stderr)
-    return 128 + signal.SIGINT if interrupted else 0
+    return exit_code(received) if interrupted else 0
 
 
 def _again(name: str, seeds: int | None, file: Path | None, out: Path | None) -> str:

@@ -2,8 +2,8 @@
 
 import json
 import re
-import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from bptt import command_report
 from bptt.errors import BpttError
+from bptt.interrupts import exit_code, interrupts
 
 
 class StudyCommands(TyperGroup):
@@ -66,17 +67,17 @@ def run_command(
     if scheduler and workers:
         raise BpttError("a cluster has workers of its own: give --scheduler or --workers")
     folder = out or Path("studies") / f"{file.stem}{f'-{part[0]}-of-{part[1]}' if part else ''}"
-    with connected(scheduler) as client:
+    with interrupts() as received, connected(scheduler) as client:
         results = study.run(folder, workers=workers, client=client, resume=resume, shard=part)
     values = {
         "folder": str(folder), "reason": results.reason, "missing": results.missing,
-        **counts(results.frame),
+        **counts(results.store.statuses()),
     }  # fmt: skip
     print(json.dumps(values) if as_json else summary(values))
     if results.reason != "done":
         again = " ".join(["bptt study", str(file), "--resume", *_given(out, shard, scheduler)])
         print(f"go on with: {again}", file=sys.stderr) if not as_json else None
-    return 128 + signal.SIGINT if results.reason == "interrupted" else 0
+    return exit_code(received) if results.reason == "interrupted" else 0
 
 
 def _given(out: Path | None, shard: str | None, scheduler: str | None) -> list[str]:
@@ -113,11 +114,10 @@ def connected(address: str | None) -> Any:
         raise BpttError(f"there is no Dask scheduler at '{address}': {line:.200}") from None
 
 
-def counts(frame: Any) -> dict[str, int]:
-    """How many runs have ended how."""
-    return {"runs": len(frame)} | {
-        status: int((frame["status"] == status).sum())
-        for status in ("solved", "not solved", "diverged")
+def counts(statuses: Mapping[str, int]) -> dict[str, int]:
+    """How many runs there are, and how many have ended how."""
+    return {"runs": sum(statuses.values())} | {
+        status: statuses.get(status, 0) for status in ("solved", "not solved", "diverged")
     }
 
 
@@ -146,7 +146,7 @@ def merge_command(
     from bptt.studies.execution import merge
 
     results = merge(folders, out)
-    values = {"folder": str(out), "missing": results.missing, **counts(results.frame)}
+    values = {"folder": str(out), "missing": results.missing, **counts(results.store.statuses())}
     print(json.dumps(values) if as_json else summary(values))
 
 

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from bptt.errors import BpttError
 from bptt.network import Network
+from bptt.parameters import Array
 from bptt.tasks import Addition, Text
 from bptt.tasks.addition import exact, first_wrong_bit
 
 FRESH_SUMS = 1000
 FRESH_SEED = 20_000_003
+# Up to so many beginnings of pairs steps are walked together; and so many samples at a time.
+FEW_BEGINNINGS = 1024
+BLOCK = 16_384
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def evaluate(network: Network, task: Addition | Text, give_up: bool = False) -> 
     if task.bits <= 8:
         flags = exact_pairs(network, task, give_up)
         return Verdict(int(flags.sum()), flags.size, "pairs")
-    flags = exact_sums(network, *task.long_pairs(task.bits, FRESH_SUMS, FRESH_SEED))
+    flags = exact_sums(network, *_sums(task, task.bits, FRESH_SUMS, FRESH_SEED))
     return Verdict(int(flags.sum()), flags.size, "random sums")
 
 
@@ -61,42 +65,106 @@ def exact_pairs(network: Network, task: Addition, give_up: bool = False) -> NDAr
     the order of their bits read as unsigned numbers.
 
     What a network does up to step t depends on the lowest t + 1 bits of the operands only: all
-    pairs that agree in them are walked as one, so that of the 9 steps of 65,536 pairs only a
-    quarter are to be done. give_up: stop after the first step that is wrong for any pair.
+    pairs that agree in them are walked as one, and no further than to the first wrong bit, so that
+    of the 9 steps of 65,536 pairs at most a third are to be done. give_up: end with the first block
+    that is wrong for any pair.
     """
     if not network.structure.tied:  # each step has its weights; the walk starts from the first
         parts = [exact_sums(network, x, y) for x, y in task.all_pairs()]
         return np.concatenate(parts)
-    state, right = None, np.ones(1, np.bool_)
-    for x, y, parents in _pair_tree(task):
-        if parents is not None:
-            right = right[parents]
-            state = None if state is None else state.take(parents, axis=2)
-        found = network.forward(x, state=state)
-        right = right & ((found.o[:, 0, 0] > network.structure.head.threshold) == y)
+    right, state = np.ones(1, np.bool_), None
+    stages = _stages(task, network.structure.dtype)
+    for stage in stages:
+        right, state = stage.walk(network, right, state, stage is not stages[-1], give_up)
         if give_up and not right.all():
             break
-        state = found.state
     return right
 
 
-@lru_cache(maxsize=4)
-def _pair_tree(
-    task: Addition,
-) -> list[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.intp] | None]]:
-    """For each step the different beginnings of pairs: their input (n, 1, 2) and right answer (n,)
-    at this step, and the beginning (n,) that each goes on from; None where each from itself."""
-    tree: list[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.intp] | None]]
-    tree, before = [], np.zeros(1, np.int64)
-    for step, numbers in enumerate(task.lowest_bits()):
-        parents = np.searchsorted(before, numbers & ((1 << step) - 1))
-        a, b = (each.ravel() for each in np.meshgrid(numbers, numbers, indexing="ij"))
-        x = np.stack([a >> step & 1, b >> step & 1], axis=-1)[:, None].astype(np.float32)
-        places = (parents[:, None] * before.size + parents).ravel()
-        itself = numbers.size == before.size and bool((parents == np.arange(before.size)).all())
-        tree.append((x, (a + b >> step & 1).astype(np.bool_), None if itself else places))
-        before = numbers
-    return tree
+@dataclass(frozen=True)
+class _Stage:
+    """Some steps of all pairs, a row for each of the n beginnings that differ up to the last of
+    these steps: inputs x (n, steps, 2), right answers y (steps, n), and the row of the stage before
+    that a row goes on from (n,). It is walked in blocks of `lengths.size` rows."""
+
+    x: NDArray[Any]
+    y: NDArray[np.bool_]
+    parents: NDArray[np.intp]
+    lengths: NDArray[np.intp]
+
+    def walk(
+        self,
+        network: Network,
+        right: NDArray[np.bool_],
+        state: Array | None,
+        go_on: bool,
+        give_up: bool,
+    ) -> tuple[NDArray[np.bool_], Array | None]:
+        """Which rows are right, and with `go_on` the states (layers, S, n, H) after them, from
+        those of the stage before."""
+        s, block = network.structure, self.lengths.size
+        alive = np.flatnonzero(right.take(self.parents))
+        whole = alive.size == self.parents.size
+        right, after = np.zeros(self.parents.size, np.bool_), None
+        for first in range(0, alive.size, block):
+            some = alive[first : first + block]
+            count = some.size
+            # Always a whole block: what is compiled and how it rounds may depend on its size.
+            rows = some if count == block else np.resize(some, block)
+            # Slices where nothing is left out: they need not be gathered.
+            here = slice(first, first + count) if whole else some
+            x = self.x[here] if whole and count == block else self.x.take(rows, axis=0)
+            before = None if state is None else state.take(self.parents.take(rows), axis=2)
+            found = network.engine.forward(s, network.theta, x, self.lengths, before)
+            said = (found.o[:count, :, 0] > s.head.threshold).T
+            right[here] = np.logical_and.reduce(said == self.y[:, here])
+            if give_up and not right[here].all():
+                break
+            if go_on:
+                if after is None:
+                    after = np.zeros((*found.state.shape[:2], right.size, s.hidden), s.dtype)
+                after[:, :, here] = found.state[:, :, :count]
+        return right, after
+
+
+@lru_cache(maxsize=8)
+def _stages(task: Addition, dtype: str) -> list[_Stage]:
+    """The steps of all pairs: many at once as long as the beginnings are few."""
+    stages: list[_Stage] = []
+    steps = list(task.lowest_bits())
+    start, before = 0, np.zeros(1, np.int64)
+    for end, numbers in enumerate(steps, 1):
+        more = steps[end].size if end < task.steps else 0
+        if more and (more == numbers.size or more**2 <= FEW_BEGINNINGS):
+            continue
+        parents = np.searchsorted(before, numbers & ((1 << start) - 1))
+        a, b = (each.reshape(-1, 1) for each in np.meshgrid(numbers, numbers, indexing="ij"))
+        places = np.arange(start, end)
+        x = np.stack([a >> places & 1, b >> places & 1], axis=-1).astype(dtype)
+        y = (a + b >> places & 1).astype(np.bool_).T.copy()
+        rows = (parents[:, None] * before.size + parents).ravel()
+        lengths = np.full(min(len(x), BLOCK), len(places), np.intp)
+        stages.append(_Stage(x, y, rows, lengths))
+        start, before = end, numbers
+    return stages
+
+
+@lru_cache(maxsize=8)
+def _sums(
+    task: Addition, bits: int, count: int, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """`Addition.long_pairs`, kept for the next network that is tested on them."""
+    return task.long_pairs(bits, count, seed)
+
+
+@lru_cache(maxsize=64)
+def sample_steps(task: Addition | Text) -> int:
+    """How many steps of how many samples `evaluate` walks for a network that passes."""
+    if isinstance(task, Text):
+        return len(task.text)
+    if task.bits > 8:
+        return FRESH_SUMS * task.steps
+    return sum(numbers.size**2 for numbers in task.lowest_bits())
 
 
 def predicted_bits(network: Network, x: NDArray[Any]) -> NDArray[np.uint8]:
@@ -144,7 +212,7 @@ def length_generalisation(
     """How an adder does on sums longer than it was trained on."""
     results = []
     for bits in lengths:
-        x, y = task.long_pairs(bits, count, seed)
+        x, y = _sums(task, bits, count, seed)
         predicted = predicted_bits(network, x)
         right = round(exact(predicted, y) * count)
         results.append(LengthResult(bits, right, count, first_wrong_bit(predicted, y)))

@@ -2,14 +2,65 @@
 
 import sys
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from bptt.records import Record
 from bptt.training import Training
 
 
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+class Bar:
+    """What is going on, a bar, how much is done, and the time left, on a line of standard error; a
+    context manager.
+
+    unit: of what is counted. wanted: whether it is shown, by default if standard error is a
+    terminal.
+    """
+
+    def __init__(
+        self, total: int, done: int = 0, unit: str = "", wanted: bool | None = None
+    ) -> None:
+        self._total, self._done, self._unit = total, done, unit
+        self._wanted = sys.stderr.isatty() if wanted is None else wanted
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        if self._wanted:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn(f"{{task.completed:,.0f}}/{{task.total:,.0f}} {self._unit}".rstrip()),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=self._total, completed=self._done)
+        return self
+
+    def show(self, done: int, words: str) -> None:
+        """So much is done; `words`: what there is to say of it."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, description=words)
+
+    def say(self, words: str) -> None:
+        """A line of its own, also where no bar is shown."""
+        if self._bar is not None:
+            self._bar.console.print(words)
+        else:
+            print(words, file=sys.stderr, flush=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
 
 class Progress:
@@ -17,29 +68,11 @@ class Progress:
 
     def __init__(self, training: Training) -> None:
         self._settings = training.settings
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar = Bar(training.settings.iterations, training.learner.iteration)
         self._told = False
-        self._done = training.learner.iteration
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
-
-            self._bar = Bar(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(
-                "starting", total=self._settings.iterations, completed=self._done
-            )
+        self._bar.__enter__()
         if self._settings.engine == "compiled":
             from bptt.kernels import compiler
 
@@ -50,14 +83,12 @@ class Progress:
         """Kernels of this name are about to be compiled."""
         if not self._told:
             self._told = True
-            words = "compiling kernels for this kind of network: once on this machine"
-            (self._bar.console.print if self._bar is not None else _say)(words)
+            self._bar.say("compiling kernels for this kind of network: once on this machine")
 
     def show(self, record: Record) -> None:
         """The run has come this far."""
-        if self._bar is not None:
-            words = f"loss {record.loss_per_step:.4f}  wrong {100 * record.wrong:5.2f} %"
-            self._bar.update(self._task, completed=record.iteration, description=words)
+        words = f"loss {record.loss_per_step:.4f}  wrong {100 * record.wrong:5.2f} %"
+        self._bar.show(record.iteration, words)
 
     def __exit__(
         self,
@@ -65,8 +96,7 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__(kind, error, traceback)
         if self._settings.engine == "compiled":
             from bptt.kernels import compiler
 

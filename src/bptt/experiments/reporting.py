@@ -17,6 +17,7 @@ from bptt.studies.page import Block, Code, Page, Picture, Section, Table, Text
 from bptt.studies.report import READING, settings_table
 
 REPORT, RUNS = "report.html", "runs.csv"
+PUBLISHED = ("what", "published", "where", "measured", "verdict", "note")
 GRADIENTS = "Every parameter's gradient agrees with central differences"
 
 
@@ -48,7 +49,7 @@ def published(outcome: Outcome) -> pd.DataFrame:
                 "note": line.note,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=PUBLISHED)
 
 
 def panel_summary(outcome: Outcome, panel: Panel) -> pd.DataFrame:
@@ -78,9 +79,10 @@ def findings(outcome: Outcome) -> list[str]:
         if (table["verdict"] == verdict).any()
     ]
     seeds = sorted({panel.seeds for panel in outcome.experiment.panels})
+    said = f": {', '.join(counts)}" if counts else ""
     sentences = [
         f"{len(table)} statements, judged by {len(outcome.frame):,} runs of "
-        f"{' or '.join(map(str, seeds))} seeds a setting: {', '.join(counts)}."
+        f"{' or '.join(map(str, seeds))} seeds a setting{said}."
     ]
     if outcome.experiment.recommended:
         sentences.append(f"Recommended: {outcome.experiment.recommended}.")

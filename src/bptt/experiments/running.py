@@ -1,6 +1,5 @@
 """Running an experiment: its studies, what they say of the published lines, tables and figures."""
 
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -142,8 +141,6 @@ def run(
                 results = study.run(inside, resume=going_on, workers=workers, progress=progress)
                 frames.append(results.frame)
                 curves.append(results.curves)
-                if results.reason == "interrupted":
-                    received.append(signal.SIGINT)
         if changed.example is not None and not received:
             from bptt.experiments.examples import show
 

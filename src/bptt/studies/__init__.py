@@ -1,6 +1,6 @@
 """Studies: settings x seeds, trained and kept, as one answer."""
 
 from bptt.studies.declaration import Panel, Study
-from bptt.studies.execution import Results, load, run_study
+from bptt.studies.execution import Results, load
 
-__all__ = ["Panel", "Results", "Study", "load", "run_study"]
+__all__ = ["Panel", "Results", "Study", "load"]

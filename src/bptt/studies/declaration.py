@@ -8,6 +8,7 @@ one grid is not enough, `panels` each have their own; a panel answers one questi
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from bptt.tasks.text import read_text
 
 if TYPE_CHECKING:
     from bptt.studies.execution import Results
+    from bptt.studies.expansion import Setting
     from bptt.studies.planning import Plan
 
 # What a task's options are called, which stand among the others.
@@ -44,21 +46,26 @@ NOT_FIELDS = {
 MOST_RUNS = 10_000_000
 
 
-class Panel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One question of a study: fields as in `Study`; base is put over the study's, and solved, if
-    given, counts in its stead."""
+class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What settings there are: fields as in `Study`."""
 
-    name: str = ""
-    base: dict[str, Any] = {}
     grid: dict[str, list[Any]] = {}
     random: dict[str, dict[str, Any]] = {}
     draws: int = 0
     draws_seed: int = 0
     settings: list[dict[str, Any]] = []
+
+
+class Panel(Points, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One question of a study: fields as in `Study`; base is put over the study's, and solved, if
+    given, counts in its stead."""
+
+    name: str = ""
+    base: dict[str, Any] = {}
     solved: str | dict[str, float] | None = None
 
 
-class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Settings x seeds, all trained, to be answered with statistics.
 
     task: 'addition' or 'text', or a task, whose fields are then part of the base.
@@ -86,11 +93,6 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     task: Any = "addition"
     name: str = ""
     base: dict[str, Any] = {}
-    grid: dict[str, list[Any]] = {}
-    random: dict[str, dict[str, Any]] = {}
-    draws: int = 0
-    draws_seed: int = 0
-    settings: list[dict[str, Any]] = []
     panels: list[Panel] = []
     seeds: int | list[int] = 10
     solved: str | dict[str, float] = "exact"
@@ -111,8 +113,9 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             put(self, "seeds", list(self.seeds))
         plain = msgspec.to_builtins(self, enc_hook=_plain)
         try:
-            for name, annotation in Study.__annotations__.items():
-                put(self, name, msgspec.convert(plain[name], annotation))
+            for field in msgspec.structs.fields(Study):
+                name = field.name
+                put(self, name, msgspec.convert(plain[name], field.type))
         except msgspec.ValidationError as error:
             raise BpttError(f"{name} {plain[name]!r:.60}: {error}") from None
         self._check()
@@ -141,11 +144,16 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         check_solved(self.solved)
         for panel in self.all_panels():
             check_panel(panel, self.task, self.base)
-        from bptt.studies.expansion import settings_of
-
-        count = len(settings_of(self)) * len(seeds)
+        count = len(self.expanded) * len(seeds)
         if count > MOST_RUNS:
             raise BpttError(f"{count:,} runs are too many: at most {MOST_RUNS:,}")
+
+    @cached_property
+    def expanded(self) -> "list[Setting]":
+        """The settings, made and checked once: see `bptt.studies.expansion.settings_of`."""
+        from bptt.studies.expansion import expand
+
+        return expand(self)
 
     def seed_list(self) -> list[int]:
         """The seeds, one by one."""
@@ -153,10 +161,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def all_panels(self) -> list[Panel]:
         """The panels; a study without has one, without a name."""
-        alone = Panel(
-            grid=self.grid, random=self.random, draws=self.draws, draws_seed=self.draws_seed,
-            settings=self.settings,
-        )  # fmt: skip
+        alone = Panel(**{name: getattr(self, name) for name in Points.__struct_fields__})
         return self.panels or [alone]
 
     def as_dict(self) -> dict[str, Any]:
@@ -171,7 +176,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if unknown:
             raise BpttError(
                 f"'{unknown[0]}' is not a field of a study: choose of "
-                f"{', '.join(cls.__struct_fields__)}"
+                f"{', '.join(sorted(cls.__struct_fields__))}"
             )
         try:
             return cls(**values)
@@ -212,13 +217,21 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         shard: tuple[int, int] | None = None,
         progress: bool | None = None,
     ) -> "Results":
-        """Train all runs and give the `Results`: see `bptt.studies.execution.run_study`."""
-        from bptt.studies.execution import run_study
+        """Train all runs that are not finished yet.
 
-        return run_study(
-            self, folder, workers=workers, client=client, resume=resume, shard=shard,
-            progress=progress,
-        )  # fmt: skip
+        folder: where results are kept, by default in memory only. workers: processes, by default
+        one a core (1: this process alone). client: a `distributed.Client`, whose workers are used
+        instead. resume: go on in a folder that holds this study already. shard (k, n): only the
+        k-th of n parts. progress: whether it is shown on standard error, by default if that is a
+        terminal. Ctrl-C ends the work and keeps what is finished; `Results.reason` is then
+        'interrupted'.
+
+        Raises BpttError for a folder that holds something else, or that another process works on.
+        """
+        from bptt.studies.execution import Means, run_study
+
+        means = Means(workers, client, shard, progress)
+        return run_study(self, Path(folder) if folder else None, resume, means)
 
 
 def _plain(value: Any) -> Any:

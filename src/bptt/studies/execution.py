@@ -10,6 +10,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +21,7 @@ from bptt.studies.declaration import Study
 from bptt.studies.expansion import Setting, groups_of, run_name
 from bptt.studies.planning import seconds_of_a_run
 from bptt.studies.progress import StudyProgress
-from bptt.studies.store import Row, Store
+from bptt.studies.store import Row, Store, alone
 from bptt.studies.work import Unit
 
 if TYPE_CHECKING:
@@ -82,12 +83,13 @@ def merge(folders: Sequence[Path], out: Path) -> Results:
     for folder, store in zip(folders, stores, strict=True):
         if store.study != stores[0].study:
             raise BpttError(f"'{folder}' holds another study than '{folders[0]}': merge it apart")
-    whole = Store(stores[0].study, out)
-    for store in stores:
-        rows = store.rows()
-        while part := list(islice(rows, 10_000)):
-            whole.add(part)
-        store.close()
+    with alone(out):
+        whole = Store(stores[0].study, out)
+        for store in stores:
+            rows = store.rows()
+            while part := list(islice(rows, 10_000)):
+                whole.add(part)
+            store.close()
     return Results(whole, missing=sum(map(len, missing_runs(whole, None))))
 
 
@@ -166,46 +168,44 @@ class Workers(Protocol):
         """End the units in hand soon; what of them is finished still comes."""
 
 
-def run_study(
-    study: Study,
-    folder: str | Path | None = None,
-    *,
-    workers: int | None = None,
-    client: Any = None,
-    resume: bool = False,
-    shard: tuple[int, int] | None = None,
-    progress: bool | None = None,
-) -> Results:
-    """Train all runs of a study that are not finished yet.
+@dataclass(frozen=True)
+class Means:
+    """How a study is run: as the arguments of `bptt.Study.run`."""
 
-    folder: where results are kept, by default in memory only. workers: processes, by default one a
-    core (1: this process alone). client: a `distributed.Client`, whose workers are used instead.
-    resume: go on in a folder that holds this study already. shard (k, n): only the k-th of n parts.
-    progress: whether it is shown on standard error, by default if that is a terminal. Ctrl-C ends
-    the work and keeps what is finished; `Results.reason` is then 'interrupted'.
-    """
-    if shard is not None and not 1 <= shard[0] <= shard[1]:
-        raise BpttError(f"shard {shard[0]}/{shard[1]} must be from 1/{shard[1]} on, as 3/16")
-    if workers is not None and workers < 1:
-        raise BpttError(f"workers {workers} must be at least 1")
-    store = Store(study, Path(folder) if folder else None, resume)
-    groups = [Group(runs) for runs in missing_runs(store, shard)]
-    total = sum(map(len, groups))
-    with interrupts() as received, StudyProgress(total, progress) as shown:
+    workers: int | None = None
+    client: Any = None
+    shard: tuple[int, int] | None = None
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            k, n = self.shard
+            raise BpttError(f"shard {k}/{n} must be from 1/{n} on, as 3/16")
+        if self.workers is not None and self.workers < 1:
+            raise BpttError(f"workers {self.workers} must be at least 1")
+
+
+def run_study(study: Study, folder: Path | None, resume: bool, means: Means) -> Results:
+    """Train all runs of a study that are not finished yet: see `bptt.Study.run`."""
+    with alone(folder), interrupts() as received:
+        store = Store(study, folder, resume)
+        groups = [Group(runs) for runs in missing_runs(store, means.shard)]
+        total = sum(map(len, groups))
         if not total:
             return Results(store)
-        with _workers(groups, workers, client, received) as team:
+        team = _workers(groups, means, received)
+        with StudyProgress(total, means.progress) as shown, team:
             reason = _drive(store, groups, team, received, shown)
-    return Results(store, reason, sum(map(len, missing_runs(store, shard))))
+        return Results(store, reason, sum(map(len, missing_runs(store, means.shard))))
 
 
-def _workers(groups: list[Group], workers: int | None, client: Any, received: list[int]) -> Any:
+def _workers(groups: list[Group], means: Means, received: list[int]) -> Any:
     """The workers that fit the arguments; few runs are not worth starting processes for."""
     from bptt.studies.workers import ClusterWorkers, LocalWorkers, ThisProcess
 
-    if client is not None:
-        return ClusterWorkers(client)
-    count = workers or os.cpu_count() or 1
+    if means.client is not None:
+        return ClusterWorkers(means.client)
+    count = means.workers or os.cpu_count() or 1
     runs = sum(map(len, groups))
     if count == 1 or runs == 1:
         return ThisProcess(received)

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -16,7 +17,7 @@ from bptt.errors import BpttError
 from bptt.presets import OPTIMIZER, STRUCTURE, TOP, settings_for
 from bptt.settings import Settings
 from bptt.studies.declaration import TABLES, TASK_FIELDS, Panel, Study
-from bptt.tasks import task_from_config
+from bptt.tasks import Addition, Text, task_from_config
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,12 @@ def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_of(study: Study) -> list[Setting]:
-    """All settings of a study, checked. Raises BpttError naming the one that is not possible."""
+    """All settings of a study, in the order of their numbers."""
+    return study.expanded
+
+
+def expand(study: Study) -> list[Setting]:
+    """Make and check all settings. Raises BpttError naming the one that is not possible."""
     found: list[Setting] = []
     for panel in study.all_panels():
         for point in points(panel):
@@ -163,8 +169,14 @@ def build(
     if settings.iterations < 1:
         raise BpttError(f"iterations {settings.iterations} must be at least 1 in a study")
     initializers.check(settings.structure, settings.initializers, settings.forget_bias)
-    task.stream(0, settings.batch, settings.structure.dtype)
+    _check_stream(task, settings.batch, settings.structure.dtype)
     return settings
+
+
+@lru_cache(maxsize=64)
+def _check_stream(task: Addition | Text, batch: int, dtype: str) -> None:
+    """Raises BpttError for a batch that the task cannot have."""
+    task.stream(0, batch, dtype)
 
 
 def with_value(error: BpttError, options: Mapping[str, Any]) -> BpttError:

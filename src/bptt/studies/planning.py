@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
+from bptt.evaluation import sample_steps
 from bptt.settings import Settings
 from bptt.studies.expansion import Setting, groups_of, settings_of
 
@@ -22,15 +23,27 @@ MOST_MEASURED = 12
 
 
 def seconds_of_a_run(settings: Settings) -> float:
+    """What a run takes by the stated model, on one core: all iterations, and its task's test."""
+    task = settings.make_task()
+    test = SECONDS_A_PRODUCT * sample_steps(task) * _weights(settings)
+    return seconds_of_training(settings) + test
+
+
+def seconds_of_training(settings: Settings) -> float:
     """What all iterations of a run take by the stated model, on one core."""
     structure = settings.structure
     steps = settings.make_task().steps
-    weights = structure.layout().size / (1 if structure.tied else structure.steps)
-    products = 3 * settings.batch * steps * weights
+    products = 3 * settings.batch * steps * _weights(settings)
     seconds = SECONDS_AN_ITERATION + SECONDS_A_PRODUCT * products
     if settings.engine == "reference":
         seconds += SECONDS_A_REFERENCE_STEP * steps * structure.layers
     return settings.iterations * seconds
+
+
+def _weights(settings: Settings) -> float:
+    """How many weights a step has."""
+    structure = settings.structure
+    return structure.layout().size / (1 if structure.tied else structure.steps)
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,7 @@ def _modelled(group: list[Setting]) -> float:
 
 
 def _factor(study: "Study", group: list[Setting], runs: int) -> float:
-    """How many times longer an iteration of a group takes than by the model: a few calls of the
+    """How many times longer a run of a group takes than by the model: a few calls of the
     engine, without the first, which may include compilation."""
     from bptt.network import engine_of
     from bptt.studies.cohort import Cohort, Member, width_for
@@ -150,7 +163,7 @@ def _factor(study: "Study", group: list[Setting], runs: int) -> float:
     )
     width = min(runs, width_for(first, first.record_every, task))
     seconds = Cohort(members, width, first.record_every).seconds_an_iteration(3)
-    return seconds * first.iterations / seconds_of_a_run(first)
+    return seconds * first.iterations / seconds_of_training(first)
 
 
 def _described(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 study.json      the declaration (`bptt.studies.declaration.Study`)
 study.sqlite    settings (id, digest), runs (setting, seed, ...), curves (setting, seed,
                 iteration, ...)
+study.lock      an empty database that is locked as long as a process adds runs
 
 What is finished is committed unit by unit, with SQLite's rollback journal: a process may be killed
 at any moment, and file systems of clusters, where a write-ahead log does not work, will do. A run
@@ -12,7 +13,7 @@ is known by its setting's digest and its seed, so a study that has grown finds w
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +25,7 @@ from bptt.studies.expansion import Setting, run_name, settings_of, varied_fields
 if TYPE_CHECKING:
     import pandas
 
-DECLARATION, DATABASE = "study.json", "study.sqlite"
+DECLARATION, DATABASE, LOCK = "study.json", "study.sqlite", "study.lock"
 COLUMNS = {
     "status": "TEXT", "iterations": "INTEGER", "solved_at": "INTEGER", "loss": "REAL",
     "loss_per_step": "REAL", "wrong": "REAL", "exact": "REAL", "right": "INTEGER",
@@ -45,6 +46,47 @@ class Row(NamedTuple):
 def columns_of(study: Study) -> dict[str, str]:
     """Names and types of a run's columns in the database."""
     return {**COLUMNS, **{f"exact_{each}x": "REAL" for each in study.lengths}}
+
+
+def check_free(folder: Path) -> None:
+    """Raises BpttError for a folder that is neither empty nor a study's."""
+    if folder.is_dir() and not (folder / DECLARATION).exists():
+        # What a process leaves that is killed before the declaration is there.
+        ours = (LOCK, f".{DECLARATION}.")
+        if not all(path.name.startswith(ours) for path in folder.iterdir()):
+            raise BpttError(f"'{folder}' is not empty and holds no study: choose another --out")
+
+
+@contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """While the block runs, no other process adds runs to the study in a folder; it may read.
+
+    The lock is SQLite's own, on an empty database beside the study's: the operating system ends it
+    with the process, however that ends. Raises BpttError if another process has it.
+    """
+    if folder is None:
+        yield
+        return
+    check_free(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise BpttError(f"'{folder}' cannot be used: {error}; choose another --out") from None
+    with closing(lock):
+        try:
+            lock.execute("PRAGMA journal_mode = OFF")  # nothing is ever written
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise BpttError(
+                    f"'{folder / LOCK}' cannot be locked: {error}; choose another --out"
+                ) from None
+            raise BpttError(
+                f"'{folder}' is being worked on by another process: wait until that has ended, "
+                "or choose another --out"
+            ) from None
+        yield
 
 
 class Store:
@@ -68,17 +110,16 @@ class Store:
         """Write the declaration, or compare it with the one that is there."""
         path = folder / DECLARATION
         if not path.exists():
-            if folder.exists() and any(folder.iterdir()):
-                raise BpttError(f"'{folder}' is not empty and holds no study: choose another --out")
+            check_free(folder)
             write_file(path, json.dumps(self.study.as_dict(), indent=2).encode())
             return
-        before = Study.from_dict(read_json(path))
         if not resume:
             raise BpttError(
                 f"'{folder}' already holds a study: go on with it by --resume, "
                 "or choose another --out"
             )
-        if before != self.study:
+        values = read_json(path)
+        if values != self.study.as_dict() and (before := Study.from_dict(values)) != self.study:
             self._grow(before, path)
 
     def _grow(self, before: Study, path: Path) -> None:
@@ -146,6 +187,12 @@ class Store:
                 "SELECT digest, seed FROM runs JOIN settings ON setting = id"
             )
             return set(found.fetchall())
+
+    def statuses(self) -> dict[str, int]:
+        """How many of the finished runs have ended how."""
+        with self._errors():
+            found = self._base.execute("SELECT status, COUNT(*) FROM runs GROUP BY status")
+            return dict(found.fetchall())
 
     def rows(self) -> Iterator[Row]:
         """All finished runs."""
