@@ -9,8 +9,8 @@ import numpy as np
 
 from bptt.engines import Anything, Chunk, Forward, Gradient, Learner
 from bptt.kernels.layout import MODELS, Shape, goes_side_by_side, regime_for
-from bptt.kernels.training import BACKWARD, FORWARD, TRAIN
-from bptt.kernels.vectors import lanes
+from bptt.kernels.processor import lanes
+from bptt.kernels.signature import BACKWARD, FORWARD, TRAIN
 from bptt.kernels.walker import Data, Walker, each
 from bptt.optimizers import COEFFICIENTS, Optimizer
 from bptt.parameters import Array

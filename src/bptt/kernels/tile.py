@@ -20,7 +20,9 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from bptt.kernels.compiler import COMPILER_OFF, address_of, inlined, part
+from bptt.kernels.compiler import Piece, address_of, inlined, part
+from bptt.kernels.library import COMPILER_OFF
+from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
 from bptt.kernels.vectors import (
     FLAGS,
@@ -33,17 +35,12 @@ from bptt.kernels.vectors import (
     load_vector,
     multiply_add,
     operation,
-    registers,
     repeat,
     shuffle,
     store_vector,
     sum_of_lanes,
 )
 
-# The rows of a tile, of up to four vectors each: as many as leave room for the operands in the
-# registers. Six rows of four vectors would fit too, but not with the next operands that the
-# compiler loads ahead: then sums go through memory, at a third of the speed.
-TILE_ROWS = 4 if registers() == 32 else 2
 # Sums that go on side by side, because each waits about this many additions for its last one.
 SUMS = 8
 KINDS = ("shared", "lanes", "summed")
@@ -305,8 +302,8 @@ STRIPS = tuple((C, single) for single in (False, True) for C in (4, 1, -1))
 STRIP_COUNT = len(KINDS) * len(STRIPS)
 
 
-def _compiled_strip(kind: int, C: int, single: bool, dtype: str) -> int:
-    """The address of one strip."""
+def _strip_piece(kind: int, C: int, single: bool, number: int, dtype: str) -> Piece:
+    """One strip of the table."""
 
     def code(
         m: Any, last: int, groups: int, out: int, out_row: int, out_col: int, rows: int, x: int,
@@ -316,18 +313,28 @@ def _compiled_strip(kind: int, C: int, single: bool, dtype: str) -> int:
         strip(C, single, kind, m, last, groups, out, out_row, out_col, rows, x, x_block, x_row,
               x_step, p, p_col, p_step, depth, accumulate)  # fmt: skip
 
-    integers = [types.intp] * 14
-    return address_of(code, (types.CPointer(getattr(types, dtype)), *integers, types.boolean))
+    numbers, integers = types.CPointer(getattr(types, dtype)), [types.intp] * 14
+    place = kind * len(STRIPS) + number
+    name = f"strip-{KINDS[kind]}-{number}-{dtype}"
+    return Piece(name, place, code, (numbers, *integers, types.boolean))
+
+
+def strip_pieces(kinds: tuple[int, ...], dtype: str) -> list[Piece]:
+    """The strips of these kinds."""
+    return [
+        _strip_piece(kind, C, single, number, dtype)
+        for kind in kinds
+        for number, (C, single) in enumerate(STRIPS)
+        if C > 0 or kind == 0
+    ]
 
 
 @cache
 def strip_addresses(kinds: tuple[int, ...], dtype: str) -> NDArray[np.int64]:
     """Where the strips of these kinds are; a kernel is given this."""
     table = np.zeros(STRIP_COUNT, np.int64)
-    for kind in kinds if not COMPILER_OFF else ():
-        for number, (C, single) in enumerate(STRIPS):
-            if C > 0 or kind == 0:
-                table[kind * len(STRIPS) + number] = _compiled_strip(kind, C, single, dtype)
+    for piece in strip_pieces(kinds, dtype) if not COMPILER_OFF else ():
+        table[piece.place] = address_of(piece)
     return table
 
 
