@@ -8,19 +8,17 @@ from functools import cache
 from bptt.kernels import compiler, library
 from bptt.kernels.compiler import Piece
 from bptt.kernels.library import Key
-from bptt.kernels.training import pieces
+from bptt.kernels.training import CODES, pieces
 
 
 @cache
 def _pieces(key: Key) -> dict[str, Piece]:
     """The functions of a kernel by name; the list of them is kept."""
     found = pieces(key)
-    table: list[str | None] = [None] * (1 + max(piece.place or 0 for piece in found))
+    names: list[str | None] = [None] * (CODES + 1)  # the one to be called, then those it calls
     for piece in found:
-        if piece.place is not None:
-            table[piece.place] = piece.name
-    (entry,) = (piece.name for piece in found if piece.place is None)
-    library.keep(f"{'-'.join(key)}.json", json.dumps([entry, table]).encode())
+        names[0 if piece.place is None else piece.place + 1] = piece.name
+    library.keep(f"{'-'.join(key)}.json", json.dumps(names).encode())
     return {piece.name: piece for piece in found}
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numba
-from numba import _dynfunc
+from numba._dynfunc import make_function
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
@@ -72,7 +72,8 @@ class _Linked(JITCodeLibrary):
                 each.name = name
             elif not each.is_declaration:
                 each.linkage = "internal"
-        super()._optimize_final_module()
+        whole: Any = super()
+        whole._optimize_final_module()
         code: bytes = self._codegen._tm.emit_object(module)
         return code
 
@@ -82,7 +83,7 @@ def _executable(library: Any, descriptor: Any, environment: Any) -> Any:
     library._ensure_finalized()
     name = descriptor.qualname.split(".")[-1]
     module = descriptor.lookup_module()
-    return _dynfunc.make_function(module, name, "", 0, environment, (library,))
+    return make_function(module, name, "", 0, environment, (library,))
 
 
 @contextmanager
@@ -101,7 +102,8 @@ def _linking() -> Iterator[None]:
 def compiled(piece: Piece) -> bytes:
     """The object code of a function. It raises nothing that a caller could catch: its status says
     that something was raised."""
-    dispatcher = numba.njit(piece.function, **OPTIONS, no_cpython_wrapper=True)
+    options = {**OPTIONS, "no_cpython_wrapper": True}
+    dispatcher: Any = numba.njit(piece.function, **options)
     with _linking():
         dispatcher.compile(piece.types)
         result = dispatcher.overloads[piece.types]

@@ -103,10 +103,10 @@ def keep(name: str, content: bytes) -> None:
 
 def kept(name: str) -> bytes | None:
     """The content of a file; None if there is none, or it is not what was written."""
-    try:
-        content = (folder() / name).read_bytes()
-    except OSError:
-        content = _unwritten.get(name, b"")
+    content = _unwritten.get(name, b"")
+    if not content:
+        with contextlib.suppress(OSError):
+            content = (folder() / name).read_bytes()
     start = hashlib.sha256().digest_size
     return content[start:] if hashlib.sha256(content[start:]).digest() == content[:start] else None
 
@@ -149,15 +149,13 @@ class Kernel:
         ("boolean", ctypes.c_uint8),
     )
 
-    def __init__(self, key: Key, table: list[str | None], entry: str) -> None:
-        self.codes: NDArray[np.int64] = np.array(
-            [0 if name is None else address(name) for name in table], np.int64
-        )
+    def __init__(self, key: Key, entry: int, codes: list[int]) -> None:
+        self.codes: NDArray[np.int64] = np.array(codes, np.int64)
         scalars = dict(self._SCALARS)
         kinds = [scalars.get(kind, ctypes.c_void_p) for kind in ARGUMENTS.values()]
         # Numba's functions have two places for results first and give a status.
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
-        self._function = prototype(address(entry))
+        self._function = prototype(entry)
         dtypes = {"int64*": np.dtype(np.int64), "number*": np.dtype(key.dtype), "record*": None}
         self._convert = [
             partial(_first, dtype=dtypes[kind]) if kind in dtypes else _itself
@@ -207,10 +205,9 @@ def _kept_kernel(key: Key) -> Kernel | None:
     content = kept(f"{'-'.join(key)}.json")
     if content is None:
         return None
-    entry, table = json.loads(content)
-    if any(address(each) is None for each in (entry, *table) if each is not None):
-        return None
-    return Kernel(key, table, entry)
+    places = [0 if name is None else address(name) for name in json.loads(content)]
+    entry, *codes = (place for place in places if place is not None)
+    return Kernel(key, entry, codes) if len(codes) + 1 == len(places) else None
 
 
 # Compiling, by other processes.
@@ -256,13 +253,13 @@ def _builders() -> list[Builder]:
     parent = sys.modules.get("multiprocessing.process")
     alone = parent is None or parent.parent_process() is None
     count = min(threads(), MOST_BUILDERS) if alone else 1
-    if not sys.executable or getattr(sys, "frozen", False):
-        return []
     builders: list[Builder] = []
     try:
-        while len(builders) < count:
-            builders.append(Builder())
-    except OSError:  # processes cannot be started here, or no more
+        folder().mkdir(parents=True, exist_ok=True)
+        if sys.executable and not getattr(sys, "frozen", False) and os.access(folder(), os.W_OK):
+            while len(builders) < count:
+                builders.append(Builder())
+    except OSError:  # nothing can be written, or processes cannot be started here, or no more
         pass
     return builders
 

@@ -45,7 +45,7 @@ def registers() -> int:
 
 def lanes(dtype: Any) -> int:
     """How many numbers of a float type one vector holds."""
-    return vector_bytes() // np.dtype(dtype).itemsize
+    return vector_bytes() // int(np.dtype(dtype).itemsize)
 
 
 @cache

@@ -16,6 +16,7 @@ from bptt.kernels.layout import DERIVED, plan_of_nothing
 from bptt.kernels.library import Key
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.regimes import PRODUCTS, Kind, coefficient, put_result, total, transfer
+from bptt.kernels.signature import ARGUMENTS, BACKWARD, FORWARD, PREPARE, UPDATE
 from bptt.kernels.simd import (
     any_true,
     constant,
@@ -27,7 +28,6 @@ from bptt.kernels.simd import (
     width,
     zero,
 )
-from bptt.kernels.signature import ARGUMENTS, BACKWARD, FORWARD, PREPARE, UPDATE
 from bptt.kernels.tile import STRIP_COUNT, strip_pieces, transpose
 from bptt.kernels.vectors import call_address, operation
 from bptt.kernels.walk import (

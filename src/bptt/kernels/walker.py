@@ -61,7 +61,7 @@ def shards(shape: Shape, vector: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, B)) for first in range(0, B, size)]
 
 
-def _kernel(key: Key) -> tuple[Any, tuple[Any, Any], Array]:
+def _kernel(key: Key) -> tuple[Any, tuple[Any, Any], Anything]:
     """What a walk calls, and the first arguments of it: kinds and addresses."""
     if not COMPILER_OFF:
         loaded = load(key)
