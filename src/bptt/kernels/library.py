@@ -217,6 +217,7 @@ MOST_BUILDERS = 3
 BUILDER = """
 import json, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked decides
+sys.modules["scipy"] = None  # Numba takes a while to import it, for linear algebra
 sys.path[:] = json.loads(sys.argv[1])
 from bptt.kernels.builder import serve
 serve()
