@@ -58,10 +58,9 @@ class _Linked(JITCodeLibrary):
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
 
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
+    def finalize(self) -> None:
+        for each in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(each._get_module_for_linking(), preserve=True)
         self._finalized = True
 
     def object_code(self, function: str, name: str) -> bytes:
@@ -72,8 +71,8 @@ class _Linked(JITCodeLibrary):
                 each.name = name
             elif not each.is_declaration:
                 each.linkage = "internal"
-        whole: Any = super()
-        whole._optimize_final_module()
+        numba_library: Any = self
+        numba_library._optimize_final_module()
         code: bytes = self._codegen._tm.emit_object(module)
         return code
 
