@@ -19,6 +19,6 @@
 
 No equation of a cell, an output or an optimizer is written here: kernels compile the functions of
 `bptt.cells`, `bptt.outputs` and `bptt.optimizers` as they stand. Only `engine.py` is imported from
-outside, and only when a network first computes something. It, `walker.py`, `layout.py`, and the first
-three above do without Numba, which is slow to import: what is kept is run without the compiler.
+outside, and only when a network first computes something. It, `walker.py`, `layout.py` and the
+first three above do without Numba, which is slow to import.
 """
