@@ -10,22 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
+from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import UNITS, Base, Builder
 from bptt.kernels.simd import load, pointer_to, width
-from bptt.kernels.tile import (
-    KINDS,
-    LANES,
-    SHARED,
-    STRIP,
-    SUMMED,
-    TILE_ROWS,
-    Strip,
-    add_product,
-    multiply,
-    stores,
-    strip,
-    transpose,
-)
+from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip
+from bptt.kernels.tile import add_product, multiply, stores, strip, transpose
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
 

@@ -41,9 +41,9 @@ class Progress:
                 "starting", total=self._settings.iterations, completed=self._done
             )
         if self._settings.engine == "compiled":
-            from bptt.kernels import compiler
+            from bptt.kernels import library
 
-            compiler.listeners.append(self._compiling)
+            library.listeners.append(self._compiling)
         return self
 
     def _compiling(self, name: str) -> None:
@@ -68,6 +68,6 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         if self._settings.engine == "compiled":
-            from bptt.kernels import compiler
+            from bptt.kernels import library
 
-            compiler.listeners.remove(self._compiling)
+            library.listeners.remove(self._compiling)

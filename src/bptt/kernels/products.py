@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.kernels.tile import LANES, SHARED, STRIP, SUMMED, Strip, strip_code
+from bptt.kernels.strips import LANES, SHARED, STRIP, SUMMED, Strip, strip_code
 from bptt.structure import Structure
 
 # The layouts; what they are is told in `bptt.kernels.layout`.
