@@ -8,6 +8,7 @@
     vectors.py      the type of a vector of numbers, as wide as the processor's registers
     simd.py         operations on vectors
     elementary.py   compiled versions of `bptt.functions`, on numbers and on vectors
+    strips.py       what is known of those products without the compiler
     tile.py         matrix products and transposes, by tiles held in registers
     layout.py       the three layouts: which serves which shapes, and where everything lies
     products.py     how each of them multiplies
