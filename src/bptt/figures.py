@@ -25,9 +25,11 @@ def learning_curve(history: Sequence[Record], title: str, unit: str, outputs: st
 
     unit: of the loss per step, for the axis; outputs: what an output is called ('bits').
     """
-    figure = ShownFigure(figsize=(7.2, 5.2), layout="constrained")
+    figure = ShownFigure(figsize=(7.2, 5.2))
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    # Fixed margins: to find the least ones everything would be drawn once more.
+    margins = {"left": 0.12, "right": 0.98, "bottom": 0.1, "top": 0.9, "hspace": 0.08}
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw=margins)
     iterations = [record.iteration for record in history]
     marker = "o" if len(history) < 40 else None
     upper.plot(

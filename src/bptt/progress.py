@@ -74,9 +74,9 @@ class Progress:
     def __enter__(self) -> "Progress":
         self._bar.__enter__()
         if self._settings.engine == "compiled":
-            from bptt.kernels import compiler
+            from bptt.kernels import library
 
-            compiler.listeners.append(self._compiling)
+            library.listeners.append(self._compiling)
         return self
 
     def _compiling(self, name: str) -> None:
@@ -98,6 +98,6 @@ class Progress:
     ) -> None:
         self._bar.__exit__(kind, error, traceback)
         if self._settings.engine == "compiled":
-            from bptt.kernels import compiler
+            from bptt.kernels import library
 
-            compiler.listeners.remove(self._compiling)
+            library.listeners.remove(self._compiling)

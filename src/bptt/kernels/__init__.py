@@ -1,10 +1,15 @@
 """The walk through time, compiled: the same numbers as `bptt.recurrence`, without its overhead.
 
-    compiler.py     how kernels are compiled and where compiled code is kept
+    processor.py    what the processor has: registers, vectors, threads
+    signature.py    what the kernel is given
+    library.py      where compiled kernels are kept, how they are had, loaded and called
+    builder.py      the compilation of a kernel, by a process of its own
+    compiler.py     how functions are compiled to object code
     vectors.py      the type of a vector of numbers, as wide as the processor's registers
     simd.py         operations on vectors
     elementary.py   compiled versions of `bptt.functions`, on numbers and on vectors
     tile.py         matrix products and transposes, by tiles held in registers
+    strips.py       what is known of those products without the compiler
     layout.py       the three layouts: which serves which shapes, and where everything lies
     products.py     how each of them multiplies
     program.py      what is multiplied in a walk: all products of a network, worked out once
@@ -17,5 +22,6 @@
 
 No equation of a cell, an output or an optimizer is written here: kernels compile the functions of
 `bptt.cells`, `bptt.outputs` and `bptt.optimizers` as they stand. Only `engine.py` is imported from
-outside, and only when a network first computes something, because the compiler is slow to import.
+outside, and only when a network first computes something. It, the first three above, `strips.py`,
+`layout.py`, `products.py`, `program.py` and `walker.py` do without Numba, which is slow to import.
 """

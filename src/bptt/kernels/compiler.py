@@ -1,51 +1,33 @@
-"""How kernels are compiled, and where the compiled code is kept.
+"""How kernels are compiled: to object code, which `bptt.kernels.library` keeps and loads.
 
-Compiled code is kept in a folder named after a digest of the whole package's source. Numba by
-itself looks only at the file of the outermost function, so an edit to `cells.py` would go on
-running the old equations.
+Numba optimises every function with all that it calls, and makes machine code of it, at every level
+of calls; then it does the same for wrappers by which Python could call it. Here functions are only
+linked to each other, and the outermost is optimised and made machine code of, once: that is half of
+the time.
 """
 
-import contextlib
-import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numba
-import platformdirs
-from numba.core import config
+from numba._dynfunc import make_function
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 from numba.extending import register_jitable
+
+from bptt.kernels import library
 
 # Products and sums may be fused and signed zeros are not kept; nothing is reordered, NaN and
 # infinity keep their meaning, which elementary functions and divergence detection need. The same
 # everywhere: what is used under two sets of options is compiled twice.
-OPTIONS: Any = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
-
-# Whether Numba runs as plain Python.
-COMPILER_OFF: bool = vars(config)["DISABLE_JIT"] != 0
-
-# Functions that are in use by their address alone.
-KEPT: list[Any] = []
-
-PACKAGE = Path(__file__).resolve().parent.parent
-
-
-def source_digest() -> str:
-    """A digest of every source file of the package."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def cache_folder() -> Path:
-    """Where compiled code is kept: under NUMBA_CACHE_DIR if set, else the user's cache folder."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    root = Path(chosen) if chosen else platformdirs.user_cache_path("bptt")
-    return root / f"kernels-{source_digest()}"
+OPTIONS: Any = {
+    "fastmath": {"contract", "nsz"},
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+}
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -59,55 +41,84 @@ def inlined(function: Callable[..., Any]) -> Any:
     return register_jitable(**OPTIONS, forceinline=True)(function)
 
 
-def address_of(function: Callable[..., Any], types: tuple[Any, ...]) -> int:
-    """Compile (or load) a function for these argument types, to be called by its address with
-    `vectors.call_address`."""
-    compiled = kernel(function)
-    compiled.compile(types)
-    result = compiled.overloads[types]
-    KEPT.append(compiled)
-    address: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+@dataclass(frozen=True)
+class Piece:
+    """A function that is compiled by itself for arguments of these types: the name it is kept
+    under, and its place in the table of addresses (None: it has none)."""
+
+    name: str
+    place: int | None
+    function: Callable[..., Any]
+    types: tuple[Any, ...]
+
+
+class _Linked(JITCodeLibrary):
+    """A function with all that it calls, as it is: neither optimised nor made machine code of."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def finalize(self) -> None:
+        for each in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(each._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+    def object_code(self, function: str, name: str) -> bytes:
+        """Object code of a function, which is given this name; all others are its own."""
+        module = self._final_module
+        for each in (*module.functions, *module.global_variables):
+            if each.name == function:
+                each.name = name
+            elif not each.is_declaration:
+                each.linkage = "internal"
+        numba_library: Any = self
+        numba_library._optimize_final_module()
+        code: bytes = self._codegen._tm.emit_object(module)
+        return code
+
+
+def _executable(library: Any, descriptor: Any, environment: Any) -> Any:
+    """What Numba takes for the function that Python calls; this one cannot be called."""
+    library._ensure_finalized()
+    name = descriptor.qualname.split(".")[-1]
+    module = descriptor.lookup_module()
+    return make_function(module, name, "", 0, environment, (library,))
+
+
+@contextmanager
+def _linking() -> Iterator[None]:
+    """Have Numba link functions and do no more."""
+    context = cpu_target.target_context
+    codegen = context.codegen()
+    with global_compiler_lock:
+        codegen._library_class, context.get_executable = _Linked, _executable
+        try:
+            yield
+        finally:
+            del codegen._library_class, context.get_executable
+
+
+def compiled(piece: Piece) -> bytes:
+    """The object code of a function. It raises nothing that a caller could catch: its status says
+    that something was raised."""
+    options = {**OPTIONS, "no_cpython_wrapper": True}
+    dispatcher: Any = numba.njit(piece.function, **options)
+    with _linking():
+        dispatcher.compile(piece.types)
+        result = dispatcher.overloads[piece.types]
+        code: bytes = result.library.object_code(result.fndesc.llvm_func_name, piece.name)
+    return code
+
+
+def build(piece: Piece) -> None:
+    """Compile and keep a function, unless that has been done."""
+    if library.kept(f"{piece.name}.o") is None:
+        library.keep(f"{piece.name}.o", compiled(piece))
+
+
+def address_of(piece: Piece) -> int:
+    """The address of a function, to be called with `vectors.call_address`."""
+    build(piece)
+    address = library.address(piece.name)
+    assert address is not None
     return address
-
-
-@contextmanager
-def _folder() -> Iterator[None]:
-    """Have Numba keep what is decorated here in our folder."""
-    before = vars(config)["CACHE_DIR"]
-    vars(config)["CACHE_DIR"] = str(FOLDER)
-    try:
-        yield
-    finally:
-        vars(config)["CACHE_DIR"] = before
-
-
-# Told when code is about to be compiled that is not kept from before.
-listeners: list[Callable[[str], None]] = []
-
-
-@contextmanager
-def first_use(name: str) -> Iterator[None]:
-    """Around every call of what is compiled under this name: tells the listeners if it will be."""
-    if name in _ready or COMPILER_OFF:
-        yield
-        return
-    mark = FOLDER / f"{name}.ready"
-    if not mark.exists():
-        for listener in listeners:
-            listener(name)
-    yield
-    _ready.add(name)
-    with contextlib.suppress(OSError):  # a cache that cannot be written is compiled again
-        mark.touch()
-
-
-_ready: set[str] = set()
-
-
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function when it is first called; keep the code; release the GIL while it runs."""
-    with _folder():
-        return numba.njit(function, cache=True, nogil=True, **OPTIONS)
-
-
-FOLDER = cache_folder()

@@ -9,9 +9,9 @@ import numpy as np
 
 from bptt.engines import Anything, Chunk, Forward, Gradient, Learner
 from bptt.kernels.layout import Shape, goes_side_by_side, regime_for
+from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS
-from bptt.kernels.training import BACKWARD, FORWARD, JUDGE, TRAIN
-from bptt.kernels.vectors import lanes
+from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, TRAIN
 from bptt.kernels.walker import Data, Walker, each
 from bptt.optimizers import COEFFICIENTS, Optimizer
 from bptt.parameters import Array

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.kernels.compiler import COMPILER_OFF
+from bptt.kernels.library import COMPILER_OFF
+from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
 from bptt.kernels.program import COPY, Program
-from bptt.kernels.vectors import lanes
 from bptt.outputs import REDUCTIONS
 from bptt.parameters import Array
 from bptt.structure import Structure
@@ -99,7 +99,7 @@ def _record(values: dict[str, Any]) -> Any:
     names = sorted(values)
     kinds = ["f8" if name == "threshold" else "i8" for name in names]
     row = tuple(values[name] for name in names)
-    return np.rec.array([row], dtype=list(zip(names, kinds, strict=True)))[0]
+    return np.array([row], dtype=list(zip(names, kinds, strict=True)))
 
 
 class Workspace:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.kernels.tile import LANES, SHARED, STRIP, SUMMED, Strip, strip_code
+from bptt.kernels.strips import LANES, SHARED, STRIP, SUMMED, Strip, strip_number
 from bptt.structure import Structure
 
 # The layouts; what they are is told in `bptt.kernels.layout`.
@@ -100,7 +100,7 @@ class Builder:
                 "p": numbers["p"] + first * numbers["p_col"],
             }
             strip = Strip(
-                code=strip_code(kind, C, single, self.structure.dtype), groups=groups, last=last,
+                code=strip_number(kind, C, single), groups=groups, last=last,
                 base=base.place + first * base.col, base_row=base.row, base_col=base.col,
                 moves=base.moves, **here,
             )  # fmt: skip

@@ -6,8 +6,9 @@ padded, split into gates, turned or packed, is here.
 
 from typing import Any, NamedTuple
 
+from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import Base, Builder, Values, Weights
-from bptt.kernels.tile import SUMMED, TILE_ROWS
+from bptt.kernels.strips import SUMMED
 from bptt.structure import Structure
 
 # The products of each layer, and, after all layers, of the outputs. With untied weights there is

@@ -15,16 +15,17 @@ the step t and sample b that places are shifted by. So a product costs little mo
 arithmetic, and what runs the products need not know of shapes.
 """
 
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from bptt.kernels.compiler import COMPILER_OFF, address_of, part
+from bptt.kernels.compiler import Piece, part
+from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
+from bptt.kernels.strips import SHARED, STRIP, STRIPS, SUMMED, Strip, strip_name, strip_number
 from bptt.kernels.vectors import (
     FLAGS,
     I64,
@@ -36,64 +37,16 @@ from bptt.kernels.vectors import (
     load_vector,
     multiply_add,
     operation,
-    registers,
     repeat,
     shuffle,
     store_vector,
     sum_of_lanes,
 )
 
-# The rows of a tile, of up to four vectors each: as many as leave room for the operands in the
-# registers. Six rows of four vectors would fit too, but not with the next operands that the
-# compiler loads ahead: then sums go through memory, at a third of the speed.
-TILE_ROWS = 4 if registers() == 32 else 2
 # Rows are done so many at a time, then so many.
 ROWS = tuple(R for R in (4, 2, 1) if R <= TILE_ROWS)
 # Sums that go on side by side, because each waits about this many additions for its last one.
 SUMS = 8
-KINDS = ("shared", "lanes", "summed")
-SHARED, LANES, SUMMED = range(3)
-
-
-class Strip(NamedTuple):
-    """What a strip is, in the order in which it lies in memory.
-
-    code: `strip_code`. groups: of C columns each. last: how many lanes, of a part of a vector.
-    Places and strides as above; `_t` and `_b` are what a step and a sample further is. The base
-    moves with `out` if `moves` is 1.
-    """
-
-    code: int
-    rows: int
-    groups: int
-    depth: int
-    out: int
-    out_row: int
-    out_col: int
-    base: int
-    base_row: int
-    base_col: int
-    x: int
-    x_block: int
-    x_row: int
-    x_step: int
-    p: int
-    p_col: int
-    p_step: int
-    out_t: int = 0
-    out_b: int = 0
-    moves: int = 0
-    x_t: int = 0
-    x_b: int = 0
-    p_t: int = 0
-    p_b: int = 0
-    times: int = 1
-    x_time: int = 0
-    p_time: int = 0
-    last: int = 0
-
-
-STRIP = len(Strip._fields)
 
 
 def _at(builder: Any, off: Any, count: int, stride: Any) -> list[Any]:
@@ -421,22 +374,15 @@ def add_product(
     )
 
 
-# The strips that there are, of each kind; C and single. Each is compiled by itself and called by
-# its address: as a part of the kernels that use it, it would be optimised again with each.
-STRIPS = tuple((C, single) for single in (False, True) for C in (4, 3, 2, 1, -1))
-
-
-@cache
-def strip_code(kind: int, C: int, single: bool, dtype: str) -> int:
-    """The address of the code of strips of a kind; with the compiler off, a number for it."""
-    if COMPILER_OFF:
-        return kind * len(STRIPS) + STRIPS.index((C, single))
+def strip_piece(kind: int, C: int, single: bool, dtype: str) -> Piece:
+    """The strips of a kind: each is compiled by itself and called by its address."""
 
     def code(m: Any, program: Any, t: int, b: int) -> None:
         strip(C, single, kind, m, program, 0, t, b)
 
     integers = [types.CPointer(types.int64), types.intp, types.intp]
-    return address_of(code, (types.CPointer(getattr(types, dtype)), *integers))
+    taken = (types.CPointer(getattr(types, dtype)), *integers)
+    return Piece(strip_name(strip_number(kind, C, single), dtype), None, code, taken)
 
 
 def _define_call(_: Any, m: Any, program: Any, at: Any, t: Any, b: Any) -> Any:

@@ -5,33 +5,34 @@ update alone (for a batch whose shards were walked by several threads), so that 
 serves all.
 """
 
-from functools import cache
 from typing import Any
 
-import numpy as np
-from numba import typeof, types
-from numpy.typing import NDArray
+from numba import from_dtype, typeof, types
 
 from bptt.functions import sqrt
-from bptt.kernels.compiler import COMPILER_OFF, address_of, kernel, part
+from bptt.kernels.compiler import Piece, part
 from bptt.kernels.judge import judge, predict, turn_back, turn_outputs, weigh_cases
 from bptt.kernels.layout import plan_of_nothing
+from bptt.kernels.library import Key
+from bptt.kernels.processor import TILE_ROWS
+from bptt.kernels.products import MODELS
 from bptt.kernels.program import COPY, SPREAD
 from bptt.kernels.regimes import Kind, coefficient, put_result, total, transfer
+from bptt.kernels.signature import ARGUMENTS, BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE
 from bptt.kernels.simd import (
     any_true,
     broadcast,
     constant,
     get,
     load,
-    pointer_to,
     put,
     select,
     store,
     width,
     zero,
 )
-from bptt.kernels.tile import TILE_ROWS, transpose
+from bptt.kernels.strips import LANES, SHARED, STRIPS, SUMMED
+from bptt.kernels.tile import strip_piece, transpose
 from bptt.kernels.vectors import call_address, operation
 from bptt.kernels.walk import (
     carry_over,
@@ -56,10 +57,6 @@ from bptt.optimizers import (
     rmsprop_update,
     sgd_update,
 )
-
-# What a call does.
-PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
-TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
 
 
 @part
@@ -236,6 +233,7 @@ def finish(kind, plan, rule, clip_value, clip_norm, m, k, n, results):
 ROUTINES = (begin, assess, finish)
 # Their places in the table of addresses.
 BEGIN, ASSESS, FINISH = range(3)
+CODES = len(ROUTINES)
 
 
 def _define_call(_: Any, address: Any, which: Any, arguments: Any) -> Any:
@@ -253,47 +251,13 @@ def call_routine(address: int, which: int, arguments: tuple[Any, ...]) -> None:
     ROUTINES[which](*arguments)
 
 
-@cache
-def addresses(regime: str, dtype: str) -> NDArray[np.int64]:
-    """Where the routines of a layout are; a kernel is given this."""
-    table = np.zeros(len(ROUTINES), np.int64)
-    if COMPILER_OFF:
-        return table
-    kind, plan = typeof(Kind(regime, None)), typeof(plan_of_nothing(regime, dtype))
-    number, whole = types.CPointer(getattr(types, dtype)), types.CPointer(types.int64)
-    i, yes = types.int64, types.boolean
-    table[BEGIN] = address_of(
-        begin,
-        (kind, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i, i, i),
-    )
-    table[ASSESS] = address_of(assess, (kind, plan, i, number, whole, i, i, number, i))
-    table[FINISH] = address_of(
-        finish, (kind, plan, i, types.float64, types.float64, number, number, i, number)
-    )
-    return table
-
-
-@kernel
 def train(
-    kind, layout, codes_, plan, work, m_, program_, parts_, copies_, rule, clips, k_, x_, ids_, y_,
-    classes_, lengths_, full, counted, apart, reset_, carry, results_,
+    kind, layout, codes, plan, work, m, program, parts, copies, rule, clip_value, clip_norm, k,
+    count, x, ids, y, given, classes, lengths, full, counted, apart, reset, carry, results,
 ):  # fmt: skip
-    """N iterations. results (N, 4): loss, wrong, exact, norm of each; of models a vector each.
-
-    layout: the kind without its cell. work: what is done, of PREPARE, FORWARD, JUDGE, BACKWARD
-    and UPDATE. x, y: values (N, B, T, ...); ids, classes: whole numbers, likewise; lengths (N, B).
-    Of models (M, N, ...): `apart` is how many samples further the next lane's data lie (1 or N).
-    full: every sequence has all T steps. counted: how many cases count in the whole batch that this
-    one is a shard of; 0: it is no shard. carry: an iteration starts from the state that the one
-    before ended in, except where `reset` sets it back.
-    """
-    codes, m, program = pointer_to(codes_), pointer_to(m_), pointer_to(program_)
-    parts, copies, k = pointer_to(parts_), pointer_to(copies_), pointer_to(k_)
-    x, ids, y, classes = pointer_to(x_), pointer_to(ids_), pointer_to(y_), pointer_to(classes_)
-    lengths, reset, results = pointer_to(lengths_), pointer_to(reset_), pointer_to(results_)
-    N, given = reset_.size, y_.size > 0
+    """`count` iterations; see `bptt.kernels.signature`."""
     layers = plan.layers
-    for n in range(N):
+    for n in range(count):
         sample = n if plan.lane else n * plan.B
         call_routine(
             get(codes, BEGIN), BEGIN,
@@ -325,7 +289,44 @@ def train(
         if work & UPDATE:
             call_routine(
                 get(codes, FINISH), FINISH,
-                (layout, plan, rule, clips[0], clips[1], m, k, n, results),
+                (layout, plan, rule, clip_value, clip_norm, m, k, n, results),
             )  # fmt: skip
         if carry:
             carry_over(plan, m, parts)
+
+
+def pieces(key: Key) -> list[Piece]:
+    """The functions of a kernel, strips excepted; those that take longest to compile first."""
+    regime, dtype = key.regime, key.dtype
+    plan = from_dtype(plan_of_nothing(regime, dtype).dtype)
+    layout = typeof(Kind(regime, None))
+    number, whole = types.CPointer(getattr(types, dtype)), types.CPointer(types.int64)
+    i, real, yes = types.int64, types.float64, types.boolean
+    kinds = {"number*": number, "int64*": whole, "int64": i, "float64": real, "boolean": yes}
+    given = {name: kinds.get(kind) for name, kind in ARGUMENTS.items()}
+    given |= {
+        "kind": typeof(Kind(regime, (key.cell, key.activation))), "layout": layout, "plan": plan
+    }  # fmt: skip
+    routines = (
+        (ASSESS, (layout, plan, i, number, whole, i, i, number, i)),
+        (BEGIN, (layout, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i,
+                 i, i)),
+        (FINISH, (layout, plan, i, real, real, number, number, i, number)),
+    )  # fmt: skip
+    found = [Piece(f"train-{'-'.join(key)}", None, train, tuple(given.values()))]
+    for place, taken in routines:
+        function = ROUTINES[place]
+        name = f"{function.__name__}-{regime}-{dtype}"
+        found.append(Piece(name, place, function, taken))
+    return found
+
+
+def strip_pieces(regime: str, dtype: str) -> list[Piece]:
+    """All strips that products of a layout may consist of."""
+    kinds = (LANES,) if regime == MODELS else (SHARED, SUMMED)
+    return [
+        strip_piece(kind, C, single, dtype)
+        for kind in kinds
+        for C, single in STRIPS
+        if C > 0 or kind == SHARED
+    ]

@@ -12,52 +12,28 @@ and sums may be fused (contract), signed zeros are not kept (nsz), nothing is re
 infinity keep their meaning.
 """
 
-import functools
 import operator
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 from numba.np.numpy_support import as_dtype
 
-from bptt.kernels.compiler import COMPILER_OFF
+from bptt.kernels import processor
+from bptt.kernels.library import COMPILER_OFF
 
 FLAGS = ("contract", "nsz")
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
 
 
-@functools.cache
-def _features() -> frozenset[str]:
-    """The features of the processor that Numba compiles for."""
-    text = cpu_target.target_context.codegen().magic_tuple()[2]
-    return frozenset(each[1:] for each in text.split(",") if each.startswith("+"))
-
-
-@functools.cache
-def vector_bytes() -> int:
-    """The size of one vector register."""
-    return 64 if "avx512f" in _features() else 32 if "avx" in _features() else 16
-
-
-@functools.cache
-def registers() -> int:
-    """How many vector registers there are."""
-    arm = platform.machine().lower() in ("aarch64", "arm64")
-    return 32 if arm or "avx512f" in _features() else 16
-
-
 def lanes(dtype: Any) -> int:
     """How many numbers of a float type (NumPy's or Numba's) one vector holds."""
-    kind = as_dtype(dtype) if isinstance(dtype, types.Type) else np.dtype(dtype)
-    return vector_bytes() // int(kind.itemsize)
+    return processor.lanes(as_dtype(dtype) if isinstance(dtype, types.Type) else dtype)
 
 
 class Vec(types.Type):

@@ -1,6 +1,5 @@
 """A batch's walk through the kernels: arrays of the public shapes in and out, shards, threads."""
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from bptt.engines import Anything, Learner
-from bptt.kernels import training
-from bptt.kernels.compiler import first_use
 from bptt.kernels.layout import Shape, Workspace
+from bptt.kernels.library import COMPILER_OFF, Key, load
+from bptt.kernels.processor import lanes, threads
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
-from bptt.kernels.regimes import Kind
-from bptt.kernels.vectors import lanes
+from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE
+from bptt.kernels.strips import codes_of, strip_name
 from bptt.optimizers import Optimizer, no_preparation
 from bptt.parameters import Array
 from bptt.structure import Structure
@@ -27,18 +26,6 @@ PARAMETERS = ("theta", "s0", "s1")
 # many shards. How it is split depends on shapes alone: sums are the same on any number of threads.
 SHARD_WORK = 250_000
 MOST_SHARDS = 16
-
-
-@cache
-def threads() -> int:
-    """How many threads work at once: BPTT_THREADS (or NUMBA_NUM_THREADS), or else as many as there
-    are processors that this process may use."""
-    for name in ("BPTT_THREADS", "NUMBA_NUM_THREADS"):
-        chosen = os.environ.get(name, "")
-        if chosen.isdigit() and int(chosen) > 0:
-            return int(chosen)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 # Whether this thread is one of the pool's.
@@ -76,6 +63,24 @@ def shards(shape: Shape, vector: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, B)) for first in range(0, B, size)]
 
 
+def _kernel(key: Key, spaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, Any], Anything]:
+    """What a walk calls, and the first arguments of it: kinds and addresses. In the programs of
+    the workspaces addresses of strips are put in place of their numbers."""
+    if not COMPILER_OFF:
+        codes = [codes_of(space.program) for space in spaces]
+        numbers = np.unique(np.concatenate(codes))
+        kernel, places = load(key, [strip_name(int(number), key.dtype) for number in numbers])
+        for each_codes in codes:
+            each_codes[:] = np.array(places, np.int64)[np.searchsorted(numbers, each_codes)]
+        return kernel, (None, None), kernel.codes
+    from bptt.kernels.regimes import Kind
+    from bptt.kernels.training import CODES, train
+
+    kinds = Kind(key.regime, (key.cell, key.activation)), Kind(key.regime, None)
+    quiet = np.errstate(all="ignore")  # overflow and NaN are results
+    return quiet(train), kinds, np.zeros(CODES, np.int64)
+
+
 class Walker:
     """Workspaces for one shape of batch, and what goes in and out of them.
 
@@ -85,16 +90,13 @@ class Walker:
     def __init__(self, shape: Shape) -> None:
         self.shape, structure = shape, shape.structure
         self.dtype = np.dtype(structure.dtype)
-        self.kind = Kind(shape.regime, (structure.cell, structure.activation))
-        cell = "-".join((structure.cell, structure.activation, structure.dtype))
-        self.name = f"{shape.regime}-{cell}"
-        with first_use(f"{shape.regime}-products-{structure.dtype}"):
-            self.codes = training.addresses(shape.regime, structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
         self.spaces = [
             Workspace(replace(shape, B=end - start, optimizer=shape.optimizer and start == 0))
             for start, end in self.ranges
         ]
+        key = Key(shape.regime, structure.cell, structure.activation, structure.dtype)
+        self.kernel, self.kinds, self.codes = _kernel(key, self.spaces)
 
     # Parameters and states.
 
@@ -230,22 +232,14 @@ class Walker:
         """Call the kernel for n iterations; gives results (n, 4), or (n, 4, lanes) of models."""
         shape = (n, 4, space.L) if self.shape.regime == MODELS else (n, 4)
         results = np.zeros(shape, self.dtype)
-        with first_use(self.name):
-            self._train(space, work, data, carry, optimizer, k, apart, counted, results)
-        return results
-
-    @np.errstate(all="ignore")  # with the compiler off; overflow and NaN are results
-    def _train(
-        self, space: Workspace, work: int, data: "Data", carry: bool, optimizer: Optimizer,
-        k: Array, apart: int, counted: int, results: Array,
-    ) -> None:  # fmt: skip
-        training.train(
-            self.kind, Kind(self.kind.regime, None), self.codes, space.plan, work, space.m,
-            space.program, space.parts.reshape(-1), space.copies.reshape(-1),
-            optimizer.rule.code, optimizer.clips, k.reshape(-1), data.x, data.ids, data.y,
-            data.classes, data.lengths, data.full, counted, apart, data.reset, carry,
-            results.reshape(-1),
+        self.kernel(
+            *self.kinds, self.codes, space.plan, work, space.m, space.program,
+            space.parts.reshape(-1), space.copies.reshape(-1), optimizer.rule.code,
+            *optimizer.clips, k.reshape(-1), data.reset.size, data.x, data.ids, data.y,
+            data.y.size > 0, data.classes, data.lengths, data.full, counted, apart, data.reset,
+            carry, results.reshape(-1),
         )  # fmt: skip
+        return results
 
     def walk(self, work: int, data: "Data", carry: bool, optimizer: Optimizer, k: Array) -> Array:
         """Go through the iterations of `data` (x of N batches, B samples each); results (N, 4)."""
@@ -264,8 +258,8 @@ class Walker:
         first, structure = self.spaces[0], self.shape.structure
         rows = data.lengths[n].sum() if structure.readout == "steps" else self.shape.B
         nothing = data.part(n, 0, 0)
-        if work & training.PREPARE and optimizer.rule.prepare is not no_preparation:
-            self.call(first, training.PREPARE, nothing, 1, False, optimizer, k)
+        if work & PREPARE and optimizer.rule.prepare is not no_preparation:
+            self.call(first, PREPARE, nothing, 1, False, optimizer, k)
         theta = first.values["theta"]
         for space in self.spaces[1:]:
             at = space.values["theta"]
@@ -273,19 +267,19 @@ class Walker:
 
         def one(index: int) -> Array:
             part = data.part(n, *self.ranges[index])
-            passes = work & (training.FORWARD | training.JUDGE | training.BACKWARD)
+            passes = work & (FORWARD | JUDGE | BACKWARD)
             space = self.spaces[index]
             return self.call(space, passes, part, 1, carry, optimizer, k, counted=int(rows))
 
         found = each(one, list(range(len(self.spaces))))
         results: Array = np.sum([row[0].astype(np.float64) for row in found], axis=0)
-        if work & training.BACKWARD:
+        if work & BACKWARD:
             g = first.m[first.values["g"] : first.values["g"] + first.size]
             for space in self.spaces[1:]:
                 at = space.values["g"]
                 g += space.m[at : at + space.size]
-        if work & training.UPDATE:
-            last = self.call(first, training.UPDATE, nothing, 1, False, optimizer, k)
+        if work & UPDATE:
+            last = self.call(first, UPDATE, nothing, 1, False, optimizer, k)
             results[3] = last[0, 3]
         return results
 

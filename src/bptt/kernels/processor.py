@@ -1,0 +1,66 @@
+"""What the processor has, as far as the kernels and the layout of their data depend on it.
+
+Known without Numba, which takes longer to import than most trainings take. What Numba is told about
+the processor by NUMBA_CPU_NAME and NUMBA_CPU_FEATURES holds here too.
+"""
+
+import os
+import platform
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+
+@cache
+def description() -> tuple[str, str]:
+    """The processor's name and features, as LLVM is told them."""
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = "" if name == "generic" else os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        try:
+            features = llvm.get_host_cpu_features().flatten()
+        except RuntimeError:  # LLVM does not know for this kind of processor
+            features = ""
+    return name, features
+
+
+def _has(feature: str) -> bool:
+    return f"+{feature}" in description()[1].split(",")
+
+
+@cache
+def vector_bytes() -> int:
+    """The size of one vector register."""
+    return 64 if _has("avx512f") else 32 if _has("avx") else 16
+
+
+@cache
+def registers() -> int:
+    """How many vector registers there are."""
+    arm = platform.machine().lower() in ("aarch64", "arm64")
+    return 32 if arm or _has("avx512f") else 16
+
+
+def lanes(dtype: Any) -> int:
+    """How many numbers of a float type one vector holds."""
+    return vector_bytes() // int(np.dtype(dtype).itemsize)
+
+
+@cache
+def threads() -> int:
+    """How many threads work at once: BPTT_THREADS (or NUMBA_NUM_THREADS), or else as many as there
+    are processors that this process may use."""
+    for name in ("BPTT_THREADS", "NUMBA_NUM_THREADS"):
+        chosen = os.environ.get(name, "")
+        if chosen.isdigit() and int(chosen) > 0:
+            return int(chosen)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+# The rows of a tile of a product, of up to four vectors each: as many as leave room for the
+# operands in the registers. Six rows of four vectors would fit too, but not with the next operands
+# that the compiler loads ahead: then sums go through memory, at a third of the speed.
+TILE_ROWS = 4 if registers() == 32 else 2

@@ -1,0 +1,54 @@
+"""What the kernel is given, known to those who compile it and to those who call it.
+
+A call works through N iterations of one layout, cell and float type. It takes:
+
+    kind, layout   the layout with and without its cell; types to the compiler, nothing at run time
+    codes          addresses of the strips and routines that it calls
+    plan           a record of sizes, places and strides (`layout.Workspace`)
+    work           what is done, of PREPARE, FORWARD, JUDGE, BACKWARD and UPDATE
+    m, program, parts, copies        see `layout.Workspace`
+    rule, clip_value, clip_norm, k   the optimizer and its numbers for each iteration
+    count          N
+    x, ids, y, classes, lengths      data: values or whole numbers (N, B, T, ...), lengths (N, B);
+                   of models (M, N, ...): `apart` is how many samples further the next lane's
+                   data lie (1 or N)
+    given          whether y is there
+    full           every sequence has all T steps
+    counted        how many cases count in the whole batch that this one is a shard of; 0: no shard
+    reset, carry   an iteration starts from the state that the one before ended in, except where
+                   `reset` (N,) sets it back
+    results        (N, 4): loss, wrong, exact, norm of each; of models a vector each
+"""
+
+PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
+TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
+
+# In order; "number" is the network's float type, a star an array's first element.
+ARGUMENTS = {
+    "kind": "type",
+    "layout": "type",
+    "codes": "int64*",
+    "plan": "record*",
+    "work": "int64",
+    "m": "number*",
+    "program": "int64*",
+    "parts": "int64*",
+    "copies": "int64*",
+    "rule": "int64",
+    "clip_value": "float64",
+    "clip_norm": "float64",
+    "k": "number*",
+    "count": "int64",
+    "x": "number*",
+    "ids": "int64*",
+    "y": "number*",
+    "given": "boolean",
+    "classes": "int64*",
+    "lengths": "int64*",
+    "full": "boolean",
+    "counted": "int64",
+    "apart": "int64",
+    "reset": "int64*",
+    "carry": "boolean",
+    "results": "number*",
+}
