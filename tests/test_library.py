@@ -69,6 +69,15 @@ def test_a_file_cut_short_is_as_none(folder):
     assert kept("code.o") is None
 
 
+@pytest.mark.parametrize("there", [[], ["begin"]])
+def test_a_list_without_all_its_functions_is_as_none(there, folder, monkeypatch):
+    """As while another process compiles them."""
+    key = library.Key("units", "elman", "tanh", "float32")
+    keep("units-elman-tanh-float32.json", json.dumps(["train", "begin"]).encode())
+    monkeypatch.setattr(library, "address", lambda name: 1 if name in there else None)
+    assert library._kept_kernel(key) is None
+
+
 def test_what_cannot_be_written_is_kept_for_this_process(folder, monkeypatch):
     monkeypatch.setattr(library, "_unwritten", {})
     folder.write_text("a file where the folder should be")

@@ -230,24 +230,22 @@ def test_strips_of_any_constants(dtype, add):
 
 
 @njit
-def add_row(m, out, x, way, p, columns, depth):
+def add_row(m, out, x, p, columns, depth):
     n = width(m)
     first = load(m, out), load(m, out + n), load(m, out + 2 * n)
-    stores(m, out, n, add_product(first, m, x, way, p, n, way * columns * n, depth))
+    stores(m, out, n, add_product(first, m, x, p, n, columns * n, depth))
 
 
 @FLOATS
 @pytest.mark.parametrize("depth", [0, 1, 2, 3, 7, 8, 16, 21])
-@pytest.mark.parametrize("way", [1, -1])
-def test_a_product_in_registers(dtype, depth, way):
+def test_a_product_in_registers(dtype, depth):
     n, columns = lanes(dtype), 4
     x, p = 5 * n, 5 * n + depth
     m = numbers(4, p + depth * columns * n, dtype)
     expected = m.astype(np.longdouble)
     right = expected[p:].reshape(depth, columns, n)[:, :3]
     expected[n : 4 * n] += np.einsum("k,kcn->cn", expected[x:p], right).ravel()
-    far = depth - 1 if way < 0 else 0
-    add_row(m, n, x + far, way, p + far * columns * n, columns, depth)
+    add_row(m, n, x, p, columns, depth)
     np.testing.assert_allclose(m, expected, rtol=0, atol=tolerance(dtype, depth))
 
 

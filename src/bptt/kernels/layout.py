@@ -36,6 +36,8 @@ from bptt.structure import Structure
 FEW_SAMPLES = 6
 # The numbers of hidden units that a forward pass of many samples has in the lanes.
 FORWARD_UNITS = (8, 65)
+# The vectors of units that one row is worked out by itself for.
+ROW_VECTORS = 2
 # The layers' widest that several models are walked side by side for.
 SIDE_BY_SIDE = 16
 
@@ -160,7 +162,12 @@ class Workspace:
             Bp=Bp, Hw=Hw, plane=plane, outer=outer,
             VV=(Hw if units else Bp) // self.L,
             gate_t=K * plane, gate_b=T * K * plane, state_t=S * plane, state_b=(T + 1) * S * plane,
-            weight=self._lane(), alone=units and B == 1,
+            weight=self._lane(),
+            # Whether one row of units adds its products to what the equations read: forward and
+            # back. A number of h that is read for one vector of weights at a time is worth it for
+            # few vectors; the gates of a unit share it.
+            row_forward=units and B == 1 and (cell.gates > 1 or Hw <= ROW_VECTORS * self.L),
+            row_backward=units and B == 1 and Hw <= ROW_VECTORS * self.L,
             lane=1 if shape.regime == MODELS else 0,
             mask_t=self.L if units else Bp, mask_b=T * self.L if units else 0,
             mask_v=0 if units else self.L,

@@ -215,8 +215,9 @@ def _kept_kernel(key: Key) -> Kernel | None:
     if content is None:
         return None
     places = [0 if name is None else address(name) for name in json.loads(content)]
-    entry, *codes = (place for place in places if place is not None)
-    return Kernel(key, entry, codes) if len(codes) + 1 == len(places) else None
+    found = [place for place in places if place is not None]
+    # Another process may just be compiling what the list names.
+    return Kernel(key, found[0], found[1:]) if len(found) == len(places) else None
 
 
 # Compiling, by other processes.

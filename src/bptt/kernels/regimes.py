@@ -207,21 +207,17 @@ def _scatter_row_in_lanes(kind, plan, m, table, ids, first, stride, d):
 scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_in_lanes)
 
 
-# One row of units: to what of the preactivations `a` the hidden state feeds, h W is added, from the
-# first weights to the last or, with a `way` of -1, from the last to the first. `h` and `W` are
-# where that begins.
+# One row of units: to what of the preactivations `a` the hidden state feeds, h W is added. W: where
+# the weights of these units are.
 
 
 def _feed_of(kind: Kind) -> Any:
     G = kind.cell.gates
     if len(kind.cell.preactivations) == G:
-        return lambda kind, plan, m, a, h, W, way: add_product(
-            a, m, h, way, W, plan.Hw, way * G * plan.Hw, plan.H
-        )
+        return lambda kind, plan, m, a, h, W: add_product(a, m, h, W, plan.Hw, G * plan.Hw, plan.H)
 
-    def feed(kind, plan, m, a, h, W, way):  # the GRU, whose last gate has one of its own
-        fed = (a[0], a[1], a[3])
-        fed = add_product(fed, m, h, way, W, plan.Hw, way * G * plan.Hw, plan.H)
+    def feed(kind, plan, m, a, h, W):  # the GRU, whose last gate has a preactivation of its own
+        fed = add_product((a[0], a[1], a[3]), m, h, W, plan.Hw, G * plan.Hw, plan.H)
         return fed[0], fed[1], a[2], fed[2]
 
     return feed

@@ -344,7 +344,7 @@ def strip(C: int, single: bool, kind: int, m: Any, program: Any, at: int, t: int
 
 
 def _define_row(
-    _: Any, first: Any, m: Any, x: Any, x_step: Any, p: Any, p_col: Any, p_step: Any, depth: Any
+    _: Any, first: Any, m: Any, x: Any, p: Any, p_col: Any, p_step: Any, depth: Any
 ) -> Any:
     if not isinstance(first, types.UniTuple):
         return None
@@ -352,24 +352,22 @@ def _define_row(
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = context.get_value_type(first.dtype)
-        of = dict(zip(("x_step", "p", "p_col", "p_step", "depth"), args[3:], strict=True))
-        of["x_row"] = ir.Constant(I64, 0)
+        of = dict(zip(("p_col", "p_step", "depth"), args[4:], strict=True))
+        of |= {"x_row": ir.Constant(I64, 0), "x_step": ir.Constant(I64, 1)}
         tile = _Tile(builder, vector, 1, C, SHARED, _chains(C))
         tile.start(cgutils.unpack_tuple(builder, args[0], C))
-        tile.accumulate(data_pointer(context, builder, m, args[1]), of, args[2], of["p"])
+        tile.accumulate(data_pointer(context, builder, m, args[1]), of, args[2], args[3])
         return context.make_tuple(builder, sig.return_type, tile.total())
 
-    return first(first, m, *[types.intp] * 6), generate
+    return first(first, m, *[types.intp] * 5), generate
 
 
 @operation(_define_row)
-def add_product(
-    first: Any, m: Any, x: int, x_step: int, p: int, p_col: int, p_step: int, depth: int
-) -> Any:
-    """A tuple of vectors, first[c] + the sum over k < depth of m[x + k x_step] times the vector at
+def add_product(first: Any, m: Any, x: int, p: int, p_col: int, p_step: int, depth: int) -> Any:
+    """A tuple of vectors, first[c] + the sum over k < depth of m[x + k] times the vector at
     p + c p_col + k p_step: a product of one row whose sums stay in registers."""
     return tuple(
-        sum((m[x + k * x_step] * load(m, p + c * p_col + k * p_step) for k in range(depth)), value)
+        sum((m[x + k] * load(m, p + c * p_col + k * p_step) for k in range(depth)), value)
         for c, value in enumerate(first)
     )
 

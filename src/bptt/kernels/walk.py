@@ -138,24 +138,15 @@ def goes_on(plan, m, t, full):
     return full or get(m, plan.mask + t * plan.mask_t) > 0.5
 
 
-@part
-def there_and_back(plan, t):
-    """The way to go through W at step t, and where to begin. Every other step goes back, so that
-    of a W too large for the nearest cache half is still there."""
-    return (1, 0) if t % 2 == 0 else (-1, plan.H - 1)
-
-
 def _row_forward(kind, plan, m, parts, layer, full):
     gates, before = get(parts, 5 * layer), get(parts, 5 * layer + 1)
     W, per_set = get(parts, 5 * layer + 3), plan.H * plan.G * plan.Hw
     plane, lanes = plan.plane, width(m)
     for t in range(plan.T):
         alive = goes_on(plan, m, t, full)
-        way, far = there_and_back(plan, t)
-        h, rows = before + far, W + far * plan.G * plan.Hw
         for i in range(0, plane, lanes):
             a, s = read_gates(kind, m, gates + i, plane), read_states(kind, m, before + i, plane)
-            a, after = step_forward(kind, feed(kind, plan, m, a, h, rows + i, way), s)
+            a, after = step_forward(kind, feed(kind, plan, m, a, before, W + i), s)
             stores(m, gates + i, plane, a)
             stores(m, before + plan.state_t + i, plane, after if alive else s)
         gates, before = gates + plan.gate_t, before + plan.state_t
@@ -172,14 +163,12 @@ def _row_backward(kind, plan, m, parts, layer, full):
     W = get(parts, 5 * layer + 4) + T * per_set
     for t in range(T - 1, -1, -1):
         alive = goes_on(plan, m, t, full)
-        way, far = there_and_back(plan, t)
         for i in range(0, plane, lanes):
             d = (load(m, dh + i),)
-            for k in range(plan.G if t < T - 1 else 0):
-                g = k if way > 0 else plan.G - 1 - k
+            for g in range(plan.G if t < T - 1 else 0):
                 fed = g if g < plan.G - 1 else plan.K - 1
-                x = gates + plan.gate_t + fed * plane + far
-                d = add_product(d, m, x, way, W + (g * H + far) * row + i, 0, way * row, H)
+                x = gates + plan.gate_t + fed * plane
+                d = add_product(d, m, x, W + g * H * row + i, 0, row, H)
             d = receive(kind, read_states(kind, m, ds + i, plane), d[0])
             if alive:
                 a, s = (
@@ -210,7 +199,7 @@ row_backward = by_regime(_row_backward, _no_row, _no_row)
 @part
 def recurrent_forward(kind, plan, m, program, parts, layer, full):
     """The walk through time of one layer: a_t += h_(t-1) W, then the cell's equations."""
-    if plan.alone:
+    if plan.row_forward:
         row_forward(kind, plan, m, parts, layer, full)
         return
     gates, states = get(parts, 5 * layer), get(parts, 5 * layer + 1)
@@ -228,7 +217,7 @@ def recurrent_forward(kind, plan, m, program, parts, layer, full):
 @part
 def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
     """The walk back: ds is carried from step t + 1 to t, gates become derivatives in place."""
-    if plan.alone:
+    if plan.row_backward:
         clear(m, get(parts, 5 * layer + 2), plan.state_t)
         row_backward(kind, plan, m, parts, layer, full)
         if to_start:
