@@ -36,11 +36,6 @@ def part(function: Callable[..., Any]) -> Any:
     return register_jitable(**OPTIONS)(function)
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """A part that is put into its callers: one that only hands on many arguments."""
-    return register_jitable(**OPTIONS, forceinline=True)(function)
-
-
 @dataclass(frozen=True)
 class Piece:
     """A function that is compiled by itself for arguments of these types: the name it is kept

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -177,7 +178,7 @@ class CompiledEngine:
             learner.state[:] = walker.read_states(0)
         learner.iteration += len(x)
         self._give_back(walker)
-        return _chunk(results)
+        return _chunks(results.T[None])[0]
 
     def train_many(
         self,
@@ -208,9 +209,12 @@ class CompiledEngine:
         ]
 
         def train_block(block: list[int]) -> list[Chunk]:
+            # Neighbours' data are taken as they lie, without a copy.
+            together = block[-1] - block[0] == len(block) - 1
+            some: Any = slice(block[0], block[-1] + 1) if together else block
             return self._train_block(
                 structure, [optimizers[m] for m in block], [learners[m] for m in block],
-                x[block], y[block], lengths[block],
+                x[some], y[some], lengths[some],
             )  # fmt: skip
 
         chunks: dict[int, Chunk] = {}
@@ -237,7 +241,8 @@ class CompiledEngine:
         for lane, (optimizer, learner) in enumerate(zip(optimizers, learners, strict=True)):
             alike.setdefault((optimizer, learner.iteration), []).append(lane)
         for (optimizer, iteration), some in alike.items():
-            k[:, :, some] = optimizer.coefficients(iteration, N)[:, :, None]
+            lanes_of: Any = some if len(alike) > 1 else slice(None)
+            k[:, :, lanes_of] = optimizer.coefficients(iteration, N)[:, :, None]
         data = Data(structure, x[:, :, 0], y[:, :, 0], lengths[:, :, 0]).flat()
         data.reset = np.ones(N, np.int64)
         results = walker.call(space, TRAIN, data, N, False, optimizers[0], k, apart=N)
@@ -245,10 +250,14 @@ class CompiledEngine:
         for learner in learners:
             learner.iteration += N
         self._give_back(walker)
-        return [_chunk(results[:, :, lane]) for lane in range(M)]
+        return _chunks(results.transpose(2, 1, 0)[:M])
 
 
-def _chunk(results: Anything) -> Chunk:
-    """The kernel's results (N, 4) of one model."""
-    loss, wrong, exact, norm = results.T.astype(np.float64)
-    return Chunk(loss, wrong.astype(np.int64), exact.astype(np.int64), norm)
+def _chunks(results: Anything) -> list[Chunk]:
+    """The kernel's results (models, 4, N)."""
+    loss, wrong, exact, norm = np.ascontiguousarray(results.swapaxes(0, 1), np.float64)
+    counts = zip(wrong.astype(np.int64), exact.astype(np.int64), strict=True)
+    return [
+        Chunk(loss[m], each_wrong, each_exact, norm[m])
+        for m, (each_wrong, each_exact) in enumerate(counts)
+    ]
