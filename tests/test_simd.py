@@ -27,7 +27,6 @@ from bptt.kernels.simd import (
     largest,
     load,
     load_part,
-    pointer_to,
     polynomial,
     power_of_2,
     put,
@@ -301,14 +300,13 @@ def test_tuples_of_vectors(dtype):
 @njit
 def move(m, source, target):
     put(m, target, get(m, source))
-    here = pointer_to(m)
-    put(here, target + 1, 2 * get(here, source))
-    store(here, target + 2, load(here, source) + broadcast(here, source))
+    put(m, target + 1, 2 * get(m, source))
+    store(m, target + 2, load(m, source) + broadcast(m, source))
     return width(here)
 
 
 @FLOATS
-def test_single_numbers_and_pointers(dtype):
+def test_single_numbers(dtype):
     """Places near the beginning, and none wraps: 0 - 1 is not the last."""
     n = lanes(dtype)
     m = numbers(8, 4 * n + 2, dtype)

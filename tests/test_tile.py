@@ -15,7 +15,7 @@ from bptt.kernels.compiler import address_of
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import UNITS, Base, Builder
-from bptt.kernels.simd import load, pointer_to, width
+from bptt.kernels.simd import load, width
 from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, STRIPS, SUMMED, Strip, codes_of
 from bptt.kernels.tile import add_product, multiply, stores, strip, strip_piece, transpose
 from bptt.kernels.vectors import lanes
@@ -24,7 +24,7 @@ from bptt.structure import Structure
 
 @njit
 def run(m, program, number, t, b):
-    multiply(pointer_to(m), pointer_to(program), number, t, b)
+    multiply(m, program, number, t, b)
 
 
 def finished(builder):
@@ -251,9 +251,7 @@ def test_a_product_in_registers(dtype, depth):
 
 @njit
 def turn(src, src_off, src_stride, rows, columns, dst, dst_off, dst_stride):
-    transpose(
-        pointer_to(src), src_off, src_stride, rows, columns, pointer_to(dst), dst_off, dst_stride
-    )
+    transpose(src, src_off, src_stride, rows, columns, dst, dst_off, dst_stride)
 
 
 @FLOATS

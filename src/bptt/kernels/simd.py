@@ -1,6 +1,6 @@
 """Operations on vectors of numbers (type `bptt.kernels.vectors.Vec`), for use inside kernels.
 
-    pointer_to width get put load store load_part store_part        memory
+    width get put load store load_part store_part        memory
     broadcast splat zero                                            registers
     constant fma select absolute root largest smallest with_sign_of lane by lane
     polynomial power_of_2 exponent significand                      for elementary functions
@@ -41,18 +41,6 @@ def _span(arr: Any, off: int, n: int) -> Any:
     if arr.ndim != 1 or not 0 <= off <= off + n <= arr.size:
         raise IndexError(f"elements {off}..{off + n} of an array of shape {arr.shape}")
     return arr[off : off + n]
-
-
-def _define_pointer_to(_: Any, arr: Any) -> Any:
-    return types.CPointer(arr.dtype)(arr), lambda context, builder, sig, args: data_pointer(
-        context, builder, arr, args[0]
-    )
-
-
-@operation(_define_pointer_to)
-def pointer_to(arr: Any) -> Any:
-    """The array without its owner, whose references compiled code would count at every call."""
-    return arr
 
 
 def _define_width(_: Any, arr: Any) -> Any:
