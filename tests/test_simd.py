@@ -302,7 +302,7 @@ def move(m, source, target):
     put(m, target, get(m, source))
     put(m, target + 1, 2 * get(m, source))
     store(m, target + 2, load(m, source) + broadcast(m, source))
-    return width(here)
+    return width(m)
 
 
 @FLOATS
