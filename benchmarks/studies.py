@@ -5,8 +5,9 @@ python -m benchmarks.studies many [RUNS]      a 3-unit adder on so many seeds
 python -m benchmarks.studies report [N]       the report of 100,000 made-up runs of N settings
 
 The first two print one JSON object: runs, iterations, seconds of wall time and of the processors,
-runs and iterations a second, size of the database, the largest memory of this process and of its
-workers, in megabytes, and what `bptt study report` then takes; the last prints that alone.
+runs and iterations a second, size of the database, the largest memory, in megabytes, of this
+process while it ran them, of its workers, and of this process with the table of all runs, and what
+`bptt study report` then takes; the last prints that alone.
 """
 
 import json
@@ -74,13 +75,12 @@ def measured(study: Study) -> dict[str, Any]:
         results = study.run(Path(name) / "study")
         seconds, worked = time.perf_counter() - started, processor_seconds() - before
         size = sum(path.stat().st_size for path in (Path(name) / "study").iterdir())
-        frame = results.frame
         peak = {
-            who: round(resource.getrusage(number).ru_maxrss / 1024, 1)
-            for who, number in (
-                ("self", resource.RUSAGE_SELF), ("worker", resource.RUSAGE_CHILDREN)
-            )
-        }  # fmt: skip
+            "self": peak_megabytes(resource.RUSAGE_SELF),
+            "worker": peak_megabytes(resource.RUSAGE_CHILDREN),
+        }
+        frame = results.frame
+        peak["self with the table"] = peak_megabytes(resource.RUSAGE_SELF)
         report = reported(Path(name) / "study")
     # Two panels may share a setting, which is trained once.
     trained = frame.drop_duplicates("run")
@@ -101,6 +101,11 @@ def reported(folder: Path) -> dict[str, float]:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds, worked = time.perf_counter() - started, processor_seconds() - before
     return {"seconds": round(seconds, 2), "processor_seconds": round(worked, 2)}
+
+
+def peak_megabytes(who: int) -> float:
+    """The most memory that this process, or one that it has waited for, has had."""
+    return round(resource.getrusage(who).ru_maxrss / 1024, 1)
 
 
 def processor_seconds() -> float:
