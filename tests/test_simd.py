@@ -357,14 +357,14 @@ MAIN = """
 import numpy as np
 import cached
 from bptt.kernels.compiler import address_of
-from bptt.kernels.products import UNITS, Builder
+from bptt.kernels.products import UNITS, Products
 from bptt.kernels.strips import codes_of
 from bptt.kernels.tile import strip_piece
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
 m, n = np.linspace(-1, 1, 96, dtype=np.float32), lanes("float32")
 m[80:] = 0
-builder = Builder(Structure(inputs=1, outputs=1), UNITS, {"zeros": 80}, n)
+builder = Products(Structure(inputs=1, outputs=1), UNITS, {"zeros": 80, "weight": 1}, n)
 builder.begin()
 builder.strips(0, 1, 0, builder.nothing, rows=2, depth=5, out=0, out_row=n, out_col=n, x=n,
                x_block=1, x_row=1, x_step=1, p=2 * n, p_col=n, p_step=1)

@@ -14,7 +14,7 @@ from vectors import FLOATS, MARK, numbers, tolerance
 from bptt.kernels.compiler import address_of
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import TILE_ROWS
-from bptt.kernels.products import UNITS, Base, Builder
+from bptt.kernels.products import UNITS, Base, Products
 from bptt.kernels.simd import load, width
 from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, STRIPS, SUMMED, Strip, codes_of
 from bptt.kernels.tile import add_product, multiply, stores, strip, strip_piece, transpose
@@ -39,9 +39,19 @@ def finished(builder):
 
 def builder_of(dtype, zeros):
     structure = Structure(inputs=1, outputs=1, dtype=np.dtype(dtype).name)
-    builder = Builder(structure, UNITS, {"zeros": zeros}, lanes(dtype))
+    builder = Products(structure, UNITS, {"zeros": zeros, "weight": 1}, lanes(dtype))
     builder.begin()
     return builder
+
+
+def written_alone(m, before, places, sums, atol):
+    """These places hold these sums, and everything else is as before."""
+    written = np.zeros(m.size, np.bool_)
+    written[places] = True
+    expected = before.copy()
+    expected[places] = sums
+    np.testing.assert_array_equal(m[~written], before[~written].astype(m.dtype))
+    np.testing.assert_allclose(m[written], expected[written], rtol=0, atol=atol)
 
 
 def product_of(
@@ -98,15 +108,11 @@ def product_of(
         sums = sums + before[places]
     elif start == "bias":
         sums = sums + before[bias + r + c * n + lane]
-    expected, keep = before.copy(), np.ones(places.shape, np.bool_)
+    keep = np.ones(places.shape, np.bool_)
     keep[:, vectors:, last:] = False
-    expected[places[keep]] = sums[keep]
     run(m, finished(builder), 0, t, b)
-    written = np.zeros(m.size, np.bool_)
-    written[places[keep]] = True
-    np.testing.assert_array_equal(m[~written], before[~written].astype(dtype))
     terms = times * depth * (n if kind == SUMMED else 1)
-    np.testing.assert_allclose(m[written], expected[written], 0, tolerance(dtype, terms))
+    written_alone(m, before, places[keep], sums[keep], tolerance(dtype, terms))
 
 
 STARTS = ("nothing", "out", "bias")

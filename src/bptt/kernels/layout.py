@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
-from bptt.kernels.program import COPY, Program
+from bptt.kernels.program import COPY, DS, GATES, PARTS, STATES, Program
 from bptt.outputs import REDUCTIONS
 from bptt.parameters import Array
 from bptt.structure import Structure
@@ -108,8 +108,8 @@ class Workspace:
     """The array of a walk, and the numbers that say what is where.
 
     Attributes: plan (a record of sizes, places and strides), program (the products: see
-    `bptt.kernels.program`), copies (rows of `program.Copy`), parts (layers, 5: places of gates,
-    states and ds, and of W, forward and backward), m (the array).
+    `bptt.kernels.program`), copies (rows of `program.Copy`), parts (layers, `program.PARTS`),
+    m (the array).
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -153,7 +153,7 @@ class Workspace:
             bias=structure.bias, last=structure.readout == "last",
             sets=1 if structure.tied else T, want_dx=shape.dx, to_start=shape.to_start,
         )  # fmt: skip
-        # Hw: what a plane of H units spans in a row of weights.
+        # Hw: what a plane of H units spans in a row of weights. weight: how far apart these are.
         Bp = 1 if units else self.room.padded(B)
         Hw = self.room.padded(H) if units else H
         plane = Hw * Bp
@@ -162,7 +162,8 @@ class Workspace:
             Bp=Bp, Hw=Hw, plane=plane, outer=outer,
             VV=(Hw if units else Bp) // self.L,
             gate_t=K * plane, gate_b=T * K * plane, state_t=S * plane, state_b=(T + 1) * S * plane,
-            weight=self._lane(),
+            weight=self.L if shape.regime == MODELS else 1,
+            trainable=structure.initial_state == "trainable",
             # Whether one row of units adds its products to what the equations read: forward and
             # back. A number of h that is read for one vector of weights at a time is worth it for
             # few vectors; the gates of a unit share it.
@@ -173,21 +174,16 @@ class Workspace:
             mask_v=0 if units else self.L,
         )  # fmt: skip
 
-    def _lane(self) -> int:
-        """How far apart successive weights lie."""
-        return self.L if self.shape.regime == MODELS else 1
-
     def _parameters(self) -> None:
         """Theta, gradient and optimizer state, and the order of theta's numbers."""
-        structure, regime = self.shape.structure, self.shape.regime
-        layout = structure.layout()
+        regime, layout, v = self.shape.regime, self.shape.structure.layout(), self.values
         self.offsets: dict[str, int] = {}
         if regime == UNITS:
             self._padded_parameters()
         else:
             for name in layout.shapes:
-                self.offsets[name] = layout.offset(name) * self._lane()
-            self.size = layout.size * self._lane()
+                self.offsets[name] = layout.offset(name) * v["weight"]
+            self.size = layout.size * v["weight"]
         self.size += -self.size % (2 * self.L)
         states = self.size if self.shape.optimizer else 0
         self.values.update(
@@ -241,7 +237,6 @@ class Workspace:
         table = self.offsets[shape.structure.name("U", 0)]
         v["table"], v["table_gradient"] = v["theta"] + table, v["g"] + table
         v["table_row"] = v["G"] * v["Hw"] * v["weight"]
-        v["trainable"] = shape.structure.initial_state == "trainable"
 
     def _values_of_steps(self) -> None:
         """The values of all steps, and the inputs of each layer: where, and how many."""
@@ -255,13 +250,13 @@ class Workspace:
         wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if rows else 0)
-        self.parts = np.zeros((structure.layers, 5), np.int64)
+        self.parts = np.zeros((structure.layers, PARTS), np.int64)
         self.inputs: list[tuple[Values, int]] = []
         source = Values(v["x"], D * Bp, b=T * D if units else 0)
         for layer in range(structure.layers):
             gates, states = take(outer * v["gate_b"]), take(outer * v["state_b"])
             ds = take(outer * v["state_t"] if rows else 0)
-            self.parts[layer, :3] = gates, states, ds
+            self.parts[layer, [GATES, STATES, DS]] = gates, states, ds
             self.inputs.append((source, structure.layer_inputs(layer)))
             source = Values(states + v["state_t"], v["state_t"], b=v["state_b"])
 

@@ -65,14 +65,13 @@ class Base(NamedTuple):
     moves: int = 0
 
 
-class Builder:
+class Products:
     """Collects strips. `v` are the numbers of the plan, L the width of a vector."""
 
     def __init__(self, structure: Structure, regime: str, v: dict[str, Any], vector: int) -> None:
         self.structure, self.v, self.L = structure, v, vector
         self.units, self.models = regime == UNITS, regime == MODELS
-        # How far apart successive weights lie.
-        self.weight = vector if self.models else 1
+        self.weight = int(v["weight"])  # how far apart successive weights lie
         self.products: list[list[Strip]] = []
         self.nothing = Base(int(v["zeros"]))
 

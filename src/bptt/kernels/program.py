@@ -7,7 +7,7 @@ padded, split into gates, turned or packed, is here.
 from typing import Any, NamedTuple
 
 from bptt.kernels.processor import TILE_ROWS
-from bptt.kernels.products import Base, Builder, Values, Weights
+from bptt.kernels.products import Base, Products, Values, Weights
 from bptt.kernels.strips import SUMMED
 from bptt.structure import Structure
 
@@ -31,6 +31,11 @@ HEAD_PRODUCTS = 3
     OUTPUT_BACK,  # the derivative by the top layer's states
 ) = range(HEAD_PRODUCTS)
 
+# Where each layer has its gates, states and derivatives of states, and W (for rows of units, which
+# are multiplied by it in the walk itself), forward and back.
+PARTS = 5
+GATES, STATES, DS, W_FORWARD, W_BACK = range(PARTS)
+
 # A weight matrix of more numbers than this is packed in panels (layout "samples").
 PACKED = 4096
 
@@ -51,9 +56,9 @@ COPY = len(Copy._fields)
 PANELS, SPREAD = 0, -1
 
 
-class Program(Builder):
-    """The products of a network. `parts`: rows as of `Workspace.parts`; offsets: of the
-    parameters in theta and in its gradient; room: hands out places."""
+class Program(Products):
+    """The products of a network. `parts` (layers, PARTS), of which places of W are filled in here;
+    offsets: of the parameters in theta and in its gradient; room: hands out places."""
 
     def __init__(
         self, structure: Structure, regime: str, v: dict[str, Any], room: Any,
@@ -62,7 +67,7 @@ class Program(Builder):
     ) -> None:  # fmt: skip
         super().__init__(structure, regime, v, room.vector)
         self.room, self.offsets, self.parts, self.inputs = room, offsets, parts, inputs
-        self.one_hot, self.sets = one_hot, int(v["sets"])
+        self.one_hot, self.sets, self.dx = one_hot, int(v["sets"]), dx
         self.G, self.K, self.H, self.Hw, self.plane = (
             int(v[each]) for each in ("G", "K", "H", "Hw", "plane")
         )
@@ -74,7 +79,7 @@ class Program(Builder):
         if self.K > self.G:
             self.runs = [(0, self.G - 1, 0), (self.G - 1, 1, self.K - 1)]
         for layer in range(structure.layers):
-            self._layer(layer, dx)
+            self._layer(layer)
         self._head()
 
     # Where parameters lie.
@@ -146,68 +151,70 @@ class Program(Builder):
                 add=add or piece > 0,
             )  # fmt: skip
 
-    def _layer(self, layer: int, dx: bool) -> None:
+    def _layer(self, layer: int) -> None:
         """The products of one layer, in the order of their numbers."""
-        structure, v = self.structure, self.v
-        gates, states, ds = (int(each) for each in self.parts[layer, :3])
-        x, inputs = self.inputs[layer]
-        T, outer = int(v["T"]), int(v["outer"])
-        n = T // self.sets
-        look_up = self.one_hot and layer == 0
-        names = {each: structure.name(each, layer) for each in ("U", "W", "b")}
-        U = self._forward(names["U"], inputs, not look_up)
-        W = self._forward(names["W"], self.H, True)
-        U_back = self._backward(names["U"], inputs) if layer > 0 or dx else None
-        W_back = self._backward(names["W"], self.H)
+        v, parts, n = self.v, self.parts[layer], int(self.v["T"]) // self.sets
+        gates, states, ds = (int(parts[each]) for each in (GATES, STATES, DS))
         gate_t, gate_b = int(v["gate_t"]), int(v["gate_b"])
         state_t, state_b = int(v["state_t"]), int(v["state_b"])
-        a = Values(gates, gate_t, b=gate_b)
-        # For the walk of rows of units, which multiplies by W itself.
-        self.parts[layer, 3:] = W.place, W_back.place
+        name = self.structure.name("W", layer)
+        W, W_back = self._forward(name, self.H, True), self._backward(name, self.H)
+        parts[W_FORWARD], parts[W_BACK] = W.place, W_back.place
+        a, at_step = Values(gates, gate_t, b=gate_b), Values(gates, gate_b, t=gate_t)
         self._start(layer, Values(states, b=state_b))
-        more = self.G * self.Hw
-        for s, bias in enumerate(self._biases(names["b"], self.K * self.Hw, self.sets)):
-            self.begin()
-            self.apply(
-                a.at(s * gate_t), more, U.of(0, s), x.at(s * x.case), 0 if look_up else inputs, n,
-                bias,
-            )  # fmt: skip
-            if self.K > self.G:  # preactivations that the inputs do not feed
-                self.apply(
-                    a.at(s * gate_t + self.G * self.plane), self.Hw, U, x, 0, n,
-                    self.further(bias, more),
-                )  # fmt: skip
-        at_step = Values(gates, gate_b, t=gate_t)
+        self._input(layer, a, n)
         for s in range(self.sets):
             self.begin()
             for gate, count, plane in self.runs:
                 self.apply(
                     at_step.at(plane * self.plane), count * self.Hw, W.of(gate, s),
-                    Values(states, state_b, t=state_t), self.H, outer, add=True,
+                    Values(states, state_b, t=state_t), self.H, int(v["outer"]), add=True,
                 )  # fmt: skip
         for s in range(self.sets):
             self.begin()
             for gate, count, plane in self.runs:
                 self._back_through(
                     W_back, s, gate, Values(ds, state_t), self.Hw, at_step.at(plane * self.plane),
-                    count, outer, True,
+                    count, int(v["outer"]), True,
                 )  # fmt: skip
         for s in range(self.sets):
             self.begin()
             self._gradients(layer, s, a, Values(states, state_t, b=state_b), n)
         self._start_gradients(layer, Values(ds, state_t))
+        self._input_back(layer, a, n)
+
+    def _input(self, layer: int, a: Values, n: int) -> None:
+        """The preactivations of n steps: the bias, and what the inputs add."""
+        x, inputs = self.inputs[layer]
+        look_up = self.one_hot and layer == 0
+        U = self._forward(self.structure.name("U", layer), inputs, not look_up)
+        biases = self._biases(self.structure.name("b", layer), self.K * self.Hw, self.sets)
+        for s, bias in enumerate(biases):
+            self.begin()
+            self.apply(
+                a.at(s * a.case), self.wide, U.of(0, s), x.at(s * x.case),
+                0 if look_up else inputs, n, bias,
+            )  # fmt: skip
+            if self.K > self.G:  # preactivations that the inputs do not feed
+                self.apply(
+                    a.at(s * a.case + self.G * self.plane), self.Hw, U, x, 0, n,
+                    self.further(bias, self.wide),
+                )  # fmt: skip
+
+    def _input_back(self, layer: int, a: Values, n: int) -> None:
+        """The derivative by the inputs of n steps, where somebody wants it."""
+        v, inputs = self.v, self.inputs[layer][1]
         out, wide = Values(int(v["dh"]), self.plane, b=int(v["dh_b"])), self.Hw
         if layer == 0:
-            out = Values(int(v["dx"]), int(v["dx_t"]), b=int(v["dx_t"]) * T)
+            out = Values(int(v["dx"]), int(v["dx_t"]), b=int(v["dx_t"]) * int(v["T"]))
             wide = self.room.padded(inputs) if self.units else inputs
-        elif not self.units:
-            wide = inputs
+        wanted = layer > 0 or self.dx
+        U = self._backward(self.structure.name("U", layer), inputs) if wanted else None
         for s in range(self.sets):
             self.begin()
-            if U_back:
-                self._back_through(
-                    U_back, s, 0, out.at(s * out.case), wide, a.at(s * gate_t), self.G, n, False
-                )
+            if U:
+                d = a.at(s * a.case)
+                self._back_through(U, s, 0, out.at(s * out.case), wide, d, self.G, n, False)
 
     def _gradients(self, layer: int, s: int, a: Values, h: Values, n: int) -> None:
         """Of W, b and U, each over the steps of a set."""
@@ -227,7 +234,7 @@ class Program(Builder):
             self.outer(b.of(0, s), 1, Values(int(self.v["ones"])), d, width, n)
         if not (self.one_hot and layer == 0):
             U = self._gradient(structure.name("U", layer), wide, weight, gate, inputs * wide)
-            self.outer(U.of(0, s), inputs, x.at(s * x.case), d, self.G * self.Hw, n)
+            self.outer(U.of(0, s), inputs, x.at(s * x.case), d, self.wide, n)
 
     def _start(self, layer: int, state: Values) -> None:
         """h0 (and c0), or zero; for other sets nothing."""
@@ -235,7 +242,7 @@ class Program(Builder):
             self.begin()
             for k, letter in enumerate(self.structure.equations.states if s == 0 else ()):
                 first = self.nothing
-                if self.structure.initial_state == "trainable":
+                if self.v["trainable"]:
                     name = self.structure.name(f"{letter}0", layer)
                     (first,) = self._bias_of(name, self.Hw, 1)
                 nowhere = Weights(0, 0, 0, 0)
@@ -243,12 +250,11 @@ class Program(Builder):
 
     def _start_gradients(self, layer: int, ds: Values) -> None:
         """Of h0: the sum over samples of ds before the first step, or zero if it was not used."""
-        trainable = self.structure.initial_state == "trainable"
         for used in (True, False):
             for s in range(self.sets):
                 self.begin()
                 for k, letter in enumerate(self.structure.equations.states):
-                    if s > 0 or not trainable:
+                    if s > 0 or not self.v["trainable"]:
                         continue
                     out = self._gradient(self.structure.name(f"{letter}0", layer), 0, self.weight)
                     d = Values(ds.place + k * self.plane, b=ds.case)
@@ -263,7 +269,7 @@ class Program(Builder):
         n, first = R // sets, T - R
         state_t = int(v["state_t"])
         o_t, o_b = int(v["o_t"]), int(v["o_b"])
-        top = int(self.parts[-1][1]) + (first + 1) * state_t
+        top = int(self.parts[-1][STATES]) + (first + 1) * state_t
         h = Values(top, state_t, b=int(v["state_b"]))
         V, V_back, V_gradient = self._output_matrices(O, sets)
         wide_O = self.room.padded(O) if self.units else O

@@ -85,10 +85,12 @@ def coefficients(kind, k, m, row):
 _look_ahead = part(look_ahead)
 
 
-def _updater(equation: Any, *, s0_changes: bool, s1_changes: bool) -> Any:
+def _updater(equation: Any) -> Any:
     """The update of every parameter by an equation, a loop of its own for each: the states that a
-    rule leaves as they were are not written again."""
-    rule = part(equation)
+    rule hands back as they were given are not written again."""
+    rule, s0, s1 = part(equation), 0.25, 0.5
+    _, after0, after1 = equation(1.0, 1.0, s0, s1, (1.0,) * COEFFICIENTS)
+    s0_changes, s1_changes = after0 is not s0, after1 is not s1
 
     @part
     def update_all(plan, m, ks):
@@ -105,13 +107,9 @@ def _updater(equation: Any, *, s0_changes: bool, s1_changes: bool) -> Any:
     return update_all
 
 
-_sgd = _updater(sgd_update, s0_changes=False, s1_changes=False)
-_momentum = _updater(momentum_update, s0_changes=True, s1_changes=False)
-_nesterov = _updater(nesterov_update, s0_changes=True, s1_changes=False)
-_rmsprop = _updater(rmsprop_update, s0_changes=False, s1_changes=True)
-_rmsprop_nesterov = _updater(rmsprop_nesterov_update, s0_changes=True, s1_changes=True)
-_adagrad = _updater(adagrad_update, s0_changes=True, s1_changes=False)
-_adam = _updater(adam_update, s0_changes=True, s1_changes=True)
+_sgd, _momentum, _nesterov = map(_updater, (sgd_update, momentum_update, nesterov_update))
+_rmsprop, _rmsprop_nesterov = map(_updater, (rmsprop_update, rmsprop_nesterov_update))
+_adagrad, _adam = map(_updater, (adagrad_update, adam_update))
 
 
 @part

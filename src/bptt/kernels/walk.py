@@ -9,6 +9,8 @@ Untied weights, a set for each step, are the same with as many sets of one step.
 
 from bptt.kernels.compiler import part
 from bptt.kernels.program import (
+    DS,
+    GATES,
     GRADIENT,
     INPUT,
     INPUT_BACK,
@@ -17,10 +19,14 @@ from bptt.kernels.program import (
     OUTPUT,
     OUTPUT_BACK,
     OUTPUT_GRADIENT,
+    PARTS,
     RECURRENT,
     RECURRENT_BACK,
     START,
     START_GRADIENT,
+    STATES,
+    W_BACK,
+    W_FORWARD,
 )
 from bptt.kernels.regimes import (
     add,
@@ -40,26 +46,41 @@ from bptt.kernels.tile import add_product, multiply, stores
 
 
 @part
-def cells_forward(kind, plan, m, gates, states):
-    """The cell's equations at one step: preactivations become gates, the next state is written."""
-    lanes, plane, after = width(m), plan.plane, states + plan.state_t
-    for i in range(0, plan.plane, lanes):
-        a, s = read_gates(kind, m, gates + i, plane), read_states(kind, m, states + i, plane)
-        a, s = step_forward(kind, a, s)
-        stores(m, gates + i, plane, a)
-        stores(m, after + i, plane, s)
+def part_of(parts, layer, which):
+    """A place of a layer (`bptt.kernels.program.PARTS`)."""
+    return get(parts, PARTS * layer + which)
 
 
 @part
-def cells_backward(kind, plan, m, gates, states, ds, dh):
-    """The same back: gates become their derivatives da, ds moves from after the step to before."""
-    lanes, plane, after = width(m), plan.plane, states + plan.state_t
-    for i in range(0, plan.plane, lanes):
-        d = receive(kind, read_states(kind, m, ds + i, plane), load(m, dh + i))
-        a, s = read_gates(kind, m, gates + i, plane), read_states(kind, m, states + i, plane)
-        a, d = step_backward(kind, a, s, read_states(kind, m, after + i, plane), d)
-        stores(m, gates + i, plane, a)
-        stores(m, ds + i, plane, d)
+def cell_forward(kind, plan, m, gates, states, a, alive):
+    """The equations of a vector of cells at one step, from the preactivations a: gates and the next
+    state are written. A cell that is not alive keeps its state."""
+    s = read_states(kind, m, states, plan.plane)
+    a, after = step_forward(kind, a, s)
+    stores(m, gates, plan.plane, a)
+    stores(m, states + plan.state_t, plan.plane, after if alive else s)
+
+
+@part
+def cell_backward(kind, plan, m, gates, states, ds, dh):
+    """The same back, dh being all that reaches h besides ds: gates become their derivatives da, ds
+    moves from after the step to before."""
+    plane = plan.plane
+    d = receive(kind, read_states(kind, m, ds, plane), dh)
+    a, s = read_gates(kind, m, gates, plane), read_states(kind, m, states, plane)
+    a, d = step_backward(kind, a, s, read_states(kind, m, states + plan.state_t, plane), d)
+    stores(m, gates, plane, a)
+    stores(m, ds, plane, d)
+
+
+@part
+def cell_passed_over(kind, plan, m, gates, ds, dh):
+    """Back through a step that a sequence does not have: its state was handed on, and so is the
+    derivative."""
+    d = receive(kind, read_states(kind, m, ds, plan.plane), dh)
+    for k in range(plan.K):
+        store(m, gates + k * plan.plane, zero(m))
+    stores(m, ds, plan.plane, d)
 
 
 @part
@@ -121,7 +142,7 @@ def input_forward(kind, plan, m, program, parts, layer, ids, sample, apart):
             multiply(m, program, of_layer(plan, layer, INPUT) + s, 0, b)
         if plan.one_hot and layer == 0:
             for t in range(plan.T):
-                to = get(parts, 0) + b * plan.gate_b + t * plan.gate_t
+                to = part_of(parts, 0, GATES) + b * plan.gate_b + t * plan.gate_t
                 first = (sample + b) * plan.T + t
                 add_row(kind, plan, m, table(plan, plan.table, t), ids, first, apart * plan.T, to)
 
@@ -139,49 +160,37 @@ def goes_on(plan, m, t, full):
 
 
 def _row_forward(kind, plan, m, parts, layer, full):
-    gates, before = get(parts, 5 * layer), get(parts, 5 * layer + 1)
-    W, per_set = get(parts, 5 * layer + 3), plan.H * plan.G * plan.Hw
-    plane, lanes = plan.plane, width(m)
+    gates, before = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
+    W, per_set = part_of(parts, layer, W_FORWARD), plan.H * plan.G * plan.Hw
     for t in range(plan.T):
         alive = goes_on(plan, m, t, full)
-        for i in range(0, plane, lanes):
-            a, s = read_gates(kind, m, gates + i, plane), read_states(kind, m, before + i, plane)
-            a, after = step_forward(kind, feed(kind, plan, m, a, before, W + i), s)
-            stores(m, gates + i, plane, a)
-            stores(m, before + plan.state_t + i, plane, after if alive else s)
+        for i in range(0, plan.plane, width(m)):
+            a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, W + i)
+            cell_forward(kind, plan, m, gates + i, before + i, a, alive)
         gates, before = gates + plan.gate_t, before + plan.state_t
         if plan.sets > 1:
             W += per_set
 
 
 def _row_backward(kind, plan, m, parts, layer, full):
-    T, H, row, plane, lanes = plan.T, plan.H, plan.Hw, plan.plane, width(m)
-    gates = get(parts, 5 * layer) + (T - 1) * plan.gate_t
-    states = get(parts, 5 * layer + 1) + (T - 1) * plan.state_t
-    ds, dh = get(parts, 5 * layer + 2), plan.dh + (T - 1) * plane
+    T, H, row, plane = plan.T, plan.H, plan.Hw, plan.plane
+    gates = part_of(parts, layer, GATES) + (T - 1) * plan.gate_t
+    states = part_of(parts, layer, STATES) + (T - 1) * plan.state_t
+    ds, dh = part_of(parts, layer, DS), plan.dh + (T - 1) * plane
     per_set = H * plan.G * row if plan.sets > 1 else 0
-    W = get(parts, 5 * layer + 4) + T * per_set
+    W = part_of(parts, layer, W_BACK) + T * per_set
     for t in range(T - 1, -1, -1):
         alive = goes_on(plan, m, t, full)
-        for i in range(0, plane, lanes):
+        for i in range(0, plane, width(m)):
             d = (load(m, dh + i),)
             for g in range(plan.G if t < T - 1 else 0):
                 fed = g if g < plan.G - 1 else plan.K - 1
                 x = gates + plan.gate_t + fed * plane
                 d = add_product(d, m, x, W + g * H * row + i, 0, row, H)
-            d = receive(kind, read_states(kind, m, ds + i, plane), d[0])
             if alive:
-                a, s = (
-                    read_gates(kind, m, gates + i, plane),
-                    read_states(kind, m, states + i, plane),
-                )
-                after = read_states(kind, m, states + plan.state_t + i, plane)
-                a, d = step_backward(kind, a, s, after, d)
-                stores(m, gates + i, plane, a)
-            else:  # the state was handed on, and so is its derivative
-                for k in range(plan.K):
-                    store(m, gates + i + k * plane, zero(m))
-            stores(m, ds + i, plane, d)
+                cell_backward(kind, plan, m, gates + i, states + i, ds + i, d[0])
+            else:
+                cell_passed_over(kind, plan, m, gates + i, ds + i, d[0])
         gates, states, dh = gates - plan.gate_t, states - plan.state_t, dh - plane
         W -= per_set
 
@@ -202,13 +211,16 @@ def recurrent_forward(kind, plan, m, program, parts, layer, full):
     if plan.row_forward:
         row_forward(kind, plan, m, parts, layer, full)
         return
-    gates, states = get(parts, 5 * layer), get(parts, 5 * layer + 1)
+    gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
     number, each = of_layer(plan, layer, RECURRENT), 0 if plan.sets == 1 else 1
     for t in range(plan.T):
         multiply(m, program, number + t * each, t, 0)
         for b in range(plan.outer):
             before = states + b * plan.state_b + t * plan.state_t
-            cells_forward(kind, plan, m, gates + b * plan.gate_b + t * plan.gate_t, before)
+            here = gates + b * plan.gate_b + t * plan.gate_t
+            for i in range(0, plan.plane, width(m)):
+                a = read_gates(kind, m, here + i, plan.plane)
+                cell_forward(kind, plan, m, here + i, before + i, a, True)
             if not full:
                 mask = plan.mask + b * plan.mask_b + t * plan.mask_t
                 freeze(plan, m, mask, before, before + plan.state_t)
@@ -218,13 +230,13 @@ def recurrent_forward(kind, plan, m, program, parts, layer, full):
 def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
     """The walk back: ds is carried from step t + 1 to t, gates become derivatives in place."""
     if plan.row_backward:
-        clear(m, get(parts, 5 * layer + 2), plan.state_t)
+        clear(m, part_of(parts, layer, DS), plan.state_t)
         row_backward(kind, plan, m, parts, layer, full)
         if to_start:
             multiply(m, program, of_layer(plan, layer, RECURRENT_BACK), 0, 0)
         return
-    gates, states = get(parts, 5 * layer), get(parts, 5 * layer + 1)
-    ds = get(parts, 5 * layer + 2)
+    gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
+    ds = part_of(parts, layer, DS)
     number, each = of_layer(plan, layer, RECURRENT_BACK), 0 if plan.sets == 1 else 1
     clear(m, ds, plan.outer * plan.state_t)
     for t in range(plan.T - 1, -1, -1):
@@ -236,10 +248,10 @@ def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
                 add(m, ds_b, dh, plan.plane)
                 clear(m, dh, plan.plane)
                 keep_where(plan, m, mask, ds_b, held, plan.state_t)
-            cells_backward(
-                kind, plan, m, gates + b * plan.gate_b + t * plan.gate_t,
-                states + b * plan.state_b + t * plan.state_t, ds_b, dh,
-            )  # fmt: skip
+            here = gates + b * plan.gate_b + t * plan.gate_t
+            before = states + b * plan.state_b + t * plan.state_t
+            for i in range(0, plan.plane, width(m)):
+                cell_backward(kind, plan, m, here + i, before + i, ds_b + i, load(m, dh + i))
         if t > 0 or to_start:
             multiply(m, program, number + t * each, t, 0)
         if not full:
@@ -256,7 +268,7 @@ def layer_gradients(kind, plan, m, program, parts, layer, ids, sample, apart, ow
     if plan.one_hot and layer == 0:
         for b in range(plan.outer):
             for t in range(plan.T):
-                d = get(parts, 0) + b * plan.gate_b + t * plan.gate_t
+                d = part_of(parts, 0, GATES) + b * plan.gate_b + t * plan.gate_t
                 rows = table(plan, plan.table_gradient, t)
                 first = (sample + b) * plan.T + t
                 scatter_row(kind, plan, m, rows, ids, first, apart * plan.T, d)
@@ -294,5 +306,5 @@ def carry_over(plan, m, parts):
     """The states after the last step become those before the first."""
     for layer in range(plan.layers):
         for b in range(plan.outer):
-            state = get(parts, 5 * layer + 1) + b * plan.state_b
+            state = part_of(parts, layer, STATES) + b * plan.state_b
             copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)

@@ -14,6 +14,7 @@ from bptt.kernels.layout import Shape, Workspace
 from bptt.kernels.library import COMPILER_OFF, Key, load
 from bptt.kernels.processor import lanes, threads
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
+from bptt.kernels.program import DS, STATES
 from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE
 from bptt.kernels.strips import codes_of, strip_name
 from bptt.optimizers import Optimizer, no_preparation
@@ -149,7 +150,7 @@ class Walker:
         """The states before step t: first and last sample, layer, and a view (S, B, H) of m."""
         for space, (start, end) in zip(self.spaces, self.ranges, strict=True):
             for layer in range(self.shape.structure.layers):
-                yield start, end, layer, self._rows(space, int(space.parts[layer, 1]), t, True)
+                yield start, end, layer, self._rows(space, int(space.parts[layer, STATES]), t, True)
 
     def _rows(self, space: Workspace, place: int, t: int, of_states: bool) -> Array:
         """A view (S, B, H) of states at `place`, or, with T + 1 of them, of those before step t."""
@@ -165,14 +166,14 @@ class Walker:
         """Put the states (layers, S, B, H) that a batch starts from into the workspaces."""
         for space in self.spaces:  # between rows too, where a run that diverged may have left NaN
             outer, per_step = space.values["outer"], space.values["state_t"]
-            for place in space.parts[:, 1]:
+            for place in space.parts[:, STATES]:
                 rows = space.m[place : place + outer * space.values["state_b"]]
                 rows.reshape(outer, -1, per_step)[:, 0] = 0
         for start, end, layer, view in self._states(0):
             view[:] = state[layer, :, start:end]
         if self.shape.regime == SAMPLES:  # lanes without a sample repeat the last one
             for space in self.spaces:
-                for place in space.parts[:, 1]:
+                for place in space.parts[:, STATES]:
                     rows = space.m[place : place + space.values["state_t"]]
                     rows = rows.reshape(-1, space.values["Bp"])
                     rows[:, space.shape.B :] = rows[:, space.shape.B - 1, None]
@@ -192,7 +193,7 @@ class Walker:
         ds = self.read_states(0)
         for space, (start, end) in zip(self.spaces, self.ranges, strict=True):
             for layer in range(structure.layers):
-                ds[layer, :, start:end] = self._rows(space, int(space.parts[layer, 2]), 0, False)
+                ds[layer, :, start:end] = self._rows(space, int(space.parts[layer, DS]), 0, False)
         return ds
 
     # Values.
