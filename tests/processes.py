@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -23,6 +23,24 @@ def wait_for(process: subprocess.Popen[str], path: Path) -> None:
     """Wait until a file is there, or the process has ended."""
     while process.poll() is None and not path.exists():
         time.sleep(0.002)
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait until something is true, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def terminated(process: subprocess.Popen[str], true: Callable[[], object]) -> tuple[str, str]:
+    """Send SIGTERM once something is true; what is printed, and on standard error."""
+    try:
+        wait_until(lambda: true() or process.poll() is not None)
+        process.send_signal(signal.SIGTERM)
+        return process.communicate(timeout=60)
+    finally:
+        process.kill()
 
 
 def finish(process: subprocess.Popen[str]) -> None:

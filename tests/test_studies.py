@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from bptt.cli import run
 from bptt.errors import BpttError
 from bptt.studies import Panel, Study
-from bptt.studies.expansion import groups_of, settings_of, varied_fields
+from bptt.studies.expansion import groups_of, varied_fields
 from bptt.tasks import Addition, Text
 
 SMALL = {"bits": 3, "hidden": 4, "engine": "reference", "iterations": 60, "record_every": 20}
 
 
 def labels(study):
-    return [each.label for each in settings_of(study)]
+    return [each.label for each in study.expanded]
 
 
 def test_a_study_without_variation_is_one_setting():
-    (only,) = settings_of(Study(base=SMALL, seeds=3))
+    (only,) = Study(base=SMALL, seeds=3).expanded
     assert (only.number, only.label, only.panel) == (0, "", "")
     assert only.settings.iterations == 60
     assert only.settings.task["bits"] == 3
@@ -39,7 +39,7 @@ def test_a_grid_is_every_combination_in_the_order_declared():
         "hidden=3, optimizer=sgd", "hidden=3, optimizer=adam",
     ]  # fmt: skip
     assert varied_fields(study) == ["hidden", "optimizer"]
-    assert [each.settings.structure.hidden for each in settings_of(study)] == [2, 2, 3, 3]
+    assert [each.settings.structure.hidden for each in study.expanded] == [2, 2, 3, 3]
 
 
 def test_explicit_settings_have_names_and_may_differ_in_anything():
@@ -51,7 +51,7 @@ def test_explicit_settings_have_names_and_may_differ_in_anything():
         ],
         grid={"hidden": [2, 5]},
     )
-    found = settings_of(study)
+    found = study.expanded
     assert labels(study) == ["slow, hidden=2", "slow, hidden=5", "fast, hidden=2", "fast, hidden=5"]
     assert [each.settings.iterations for each in found] == [500, 500, 60, 60]
     assert [each.settings.stop.loss for each in found] == [None, None, 0.5, 0.5]
@@ -68,7 +68,7 @@ def test_panels_have_bases_grids_and_criteria_of_their_own():
                   solved={"accuracy": 0.9}),
         ],
     )  # fmt: skip
-    found = settings_of(study)
+    found = study.expanded
     assert [(each.panel, each.label) for each in found] == [
         ("size", "hidden=2"), ("size", "hidden=8"),
         ("rate", "learning_rate=0.01"), ("rate", "learning_rate=1"),
@@ -81,9 +81,9 @@ def test_panels_have_bases_grids_and_criteria_of_their_own():
 
 def test_equal_settings_are_the_same_runs():
     study = Study(base=SMALL, settings=[{"name": "once"}, {"name": "again"}, {"hidden": 5}])
-    once, again, other = settings_of(study)
+    once, again, other = study.expanded
     assert once.digest == again.digest != other.digest
-    assert [len(group) for group in groups_of(settings_of(study))] == [1, 1]
+    assert [len(group) for group in groups_of(study.expanded)] == [1, 1]
 
 
 def test_a_field_may_name_one_entry_of_a_table():
@@ -91,7 +91,7 @@ def test_a_field_may_name_one_entry_of_a_table():
         base={**SMALL, "initializers": {"U": "normal"}, "schedule": {"kind": "step"}},
         grid={"initializers.W": ["orthogonal", "normal(2)"], "schedule.every": [10, 20]},
     )
-    last = settings_of(study)[-1]
+    last = study.expanded[-1]
     assert last.label == "initializers.W=normal(2), schedule.every=20"
     assert last.settings.initializers == {"U": "normal", "W": "normal(2)"}
     assert last.settings.optimizer.schedule.kind == "step"
@@ -101,12 +101,12 @@ def test_a_field_may_name_one_entry_of_a_table():
 
 def test_shapes_that_differ_are_different_groups():
     same = {"learning_rate": [0.1, 0.2], "iterations": [50, 60], "initializers.U": ["normal"]}
-    assert len(groups_of(settings_of(Study(base=SMALL, grid=same)))) == 1
+    assert len(groups_of(Study(base=SMALL, grid=same).expanded)) == 1
     for name, values in {
         "hidden": [2, 3], "bits": [3, 4], "batch": [1, 2], "optimizer": ["sgd", "adam"],
         "clip_norm": [1.0, 2.0], "dtype": ["float32", "float64"],
     }.items():  # fmt: skip
-        assert len(groups_of(settings_of(Study(base=SMALL, grid={name: values})))) == 2, name
+        assert len(groups_of(Study(base=SMALL, grid={name: values}).expanded)) == 2, name
 
 
 @given(st.integers(0, 1000), st.integers(1, 8), st.integers(1, 5))
@@ -125,9 +125,9 @@ def test_random_points_are_in_their_ranges_and_stay_where_more_are_drawn(seed, f
             draws_seed=seed,
         )
 
-    found = settings_of(study(few))
+    found = study(few).expanded
     assert [each.options for each in found] == [
-        each.options for each in settings_of(study(few + more))[:few]
+        each.options for each in study(few + more).expanded[:few]
     ]
     for each in found:
         assert 1e-3 <= each.options["learning_rate"] <= 1
@@ -141,7 +141,7 @@ def test_random_ranges_are_used_evenly():
         base=SMALL, random={"learning_rate": {"log_uniform": [1e-4, 1.0]}, "bits": {"integer":
         [1, 4]}}, draws=400,
     )  # fmt: skip
-    found = settings_of(study)
+    found = study.expanded
     logs = np.log10([each.options["learning_rate"] for each in found])
     # Uniform in (-4, 0): mean -2, standard deviation of the mean 4 / sqrt(12 * 400) = 0.058.
     assert abs(logs.mean() + 2) < 4 * 0.058
@@ -160,7 +160,7 @@ def test_numbers_labels_and_digests_are_each_a_settings_own(hidden, rates, draws
     study = Study(
         base=SMALL, grid={"hidden": hidden, "learning_rate": rates}, random=random, draws=draws
     )
-    found = settings_of(study)
+    found = study.expanded
     assert len(found) == len(hidden) * len(rates) * max(draws, 1)
     assert [each.number for each in found] == list(range(len(found)))
     assert len({each.digest for each in found}) == len(found)
@@ -177,10 +177,10 @@ def test_a_task_and_numpys_numbers_may_be_given():
     assert study.task == "addition"
     assert (study.base["bits"], study.base["hidden"]) == (5, 3)
     assert study.seed_list() == [3, 4, 5]
-    assert settings_of(study)[1].settings.task["signed"] is True
+    assert study.expanded[1].settings.task["signed"] is True
     json.dumps(study.as_dict())
     text = Study(task=Text(text="to be or not", window=4))
-    assert settings_of(text)[0].settings.structure.outputs == len(set("to be or not"))
+    assert text.expanded[0].settings.structure.outputs == len(set("to be or not"))
 
 
 REFUSED = [
@@ -277,7 +277,7 @@ def test_the_documents_example_runs_and_is_the_python_one(tmp_path):
     path = tmp_path / "adders.toml"
     path.write_text(EXAMPLES[0])
     study = Study.from_toml(path)
-    assert len(settings_of(study)) == 6
+    assert len(study.expanded) == 6
     call = re.search(r"study = bptt\.(Study\(.*?^\))", DOCUMENT, re.DOTALL | re.MULTILINE)[1]
     assert eval(call, {"Study": Study}) == study
     quick = {**study.base, "engine": "reference", "iterations": 60, "record_every": 30}
@@ -299,7 +299,7 @@ def section(title):
 
 @pytest.mark.parametrize("example", EXAMPLES[1:])
 def test_the_documents_other_declarations_are_valid(example):
-    assert len(settings_of(Study.from_dict(tomllib.loads(example)))) > 1
+    assert len(Study.from_dict(tomllib.loads(example)).expanded) > 1
 
 
 def test_the_document_has_every_field():

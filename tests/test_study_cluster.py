@@ -10,6 +10,7 @@ import time
 
 import pandas
 import pytest
+from processes import wait_until
 
 from bptt.cli import run
 from bptt.studies import Study, load
@@ -38,13 +39,6 @@ def toml(tmp_path):
 
 def table(results):
     return results.frame.drop(columns=["seconds", "version"])
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # Dask's own threads and sockets may still be closing when a test ends.

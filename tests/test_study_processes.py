@@ -4,15 +4,13 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import pandas
 import pytest
 from command_line import refused
-from processes import finish, kill, start
+from processes import finish, kill, start, terminated
 
 from bptt.errors import BpttError
 from bptt.studies import Study, load
@@ -59,13 +57,6 @@ def toml(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(STUDY)
     return path
-
-
-def wait_until(true):
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def timeless(folder):
@@ -116,12 +107,7 @@ def test_sigterm_ends_a_study_so_that_it_can_go_on(toml, tmp_path):
     folder = tmp_path / "out"
     words = ["study", toml, "--out", folder, "--workers", "1"]
     process = start(words, folder / "study.sqlite")
-    try:
-        wait_until(lambda: load(folder).store.done() or process.poll() is not None)
-        process.send_signal(signal.SIGTERM)
-        printed, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    printed, errors = terminated(process, lambda: load(folder).store.done())
     assert process.returncode == 143
     assert errors == f"go on with: bptt study {toml} --resume --out {folder}\n"
     assert " runs are missing\n" in printed
@@ -140,12 +126,7 @@ def test_sigterm_ends_an_experiment_so_that_it_can_go_on(tmp_path):
     words = ["experiment", file, "--out", folder, "--workers", "1"]
     first = folder / "runs" / "study-1"
     process = start(words, first / "study.sqlite")
-    try:
-        wait_until(lambda: load(first).store.done() or process.poll() is not None)
-        process.send_signal(signal.SIGTERM)
-        printed, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    printed, errors = terminated(process, lambda: load(first).store.done())
     assert process.returncode == 143
     assert errors == f"go on with: bptt experiment {file} --resume --out {folder}\n"
     assert "interrupted: " in printed

@@ -19,7 +19,6 @@ from bptt.studies import execution as execution_module
 from bptt.studies import expansion as expansion_module
 from bptt.studies.cohort import Cohort, Member
 from bptt.studies.execution import merge
-from bptt.studies.expansion import settings_of
 from bptt.studies.work import Unit, run_unit
 from bptt.tasks.paragraph import PARAGRAPH
 from bptt.training import Training
@@ -75,7 +74,7 @@ def mixed():
 def members(study, runs, engine="reference"):
     """The runs (setting, seed) of a study, to be put into a cohort."""
     trainer, tester = engine_of(engine), engine_of(engine)
-    settings = settings_of(study)
+    settings = study.expanded
     for setting, seed in runs:
         each = settings[setting]
         yield Member(
@@ -113,7 +112,7 @@ def test_a_run_is_the_same_in_any_company(study, monkeypatch):
                 ]
             }
         )
-    runs = [(n, seed) for n in range(len(settings_of(study))) for seed in range(4)]
+    runs = [(n, seed) for n in range(len(study.expanded)) for seed in range(4)]
     expected = together(study, runs, 3)
     assert len(expected) == len(runs)
     shuffled = [runs[i] for i in np.random.default_rng(1).permutation(len(runs))]
@@ -144,7 +143,7 @@ def test_a_run_is_the_same_in_any_company_compiled():
 @pytest.mark.parametrize("study", [MIXED, TEXT], ids=["adder", "text"])
 def test_a_run_of_a_study_is_a_training(study):
     # The reference engine trains one model after another, so that even the bits agree.
-    for setting in settings_of(study):
+    for setting in study.expanded:
         for seed in range(3):
             training = Training(setting.settings.with_seed(seed))
             list(training.records())
@@ -215,7 +214,7 @@ def test_units_of_any_size_give_the_same_table(mixed, monkeypatch):
 
 
 def test_a_unit_gives_what_is_finished_when_interrupted():
-    setting = settings_of(MIXED)[0]
+    setting = MIXED.expanded[0]
     unit = Unit([(setting.digest, setting.settings, list(range(5)))], True, True, [], False)
     assert len(run_unit(unit)) == 5
     assert run_unit(unit, lambda: True) == []
@@ -349,6 +348,6 @@ def test_a_budget_of_time_ends_the_work(tmp_path, monkeypatch):
 
 
 def test_killed_and_resumed_is_the_same_table():
-    assert len(settings_of(Study.from_dict(DECLARATION))) > 1
+    assert len(Study.from_dict(DECLARATION).expanded) > 1
     summary = trials(1)
     assert summary.same == 1

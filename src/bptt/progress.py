@@ -1,7 +1,6 @@
 """Progress on a terminal. Where standard error is none, only that kernels are being compiled."""
 
 import sys
-from types import TracebackType
 from typing import Any, Self
 
 from bptt.records import Record
@@ -53,12 +52,7 @@ class Bar:
         else:
             print(words, file=sys.stderr, flush=True)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -90,13 +84,8 @@ class Progress:
         words = f"loss {record.loss_per_step:.4f}  wrong {100 * record.wrong:5.2f} %"
         self._bar.show(record.iteration, words)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.__exit__(kind, error, traceback)
+    def __exit__(self, *raised: object) -> None:
+        self._bar.__exit__(*raised)
         if self._settings.engine == "compiled":
             from bptt.kernels import library
 

@@ -21,7 +21,6 @@ from bptt.errors import BpttError, one_line, quoted_list
 from bptt.settings import Settings
 from bptt.studies.declaration import Panel as StudyPanel
 from bptt.studies.declaration import Study
-from bptt.studies.expansion import settings_of
 from bptt.tasks.paragraph import PARAGRAPH
 
 MEASURES = (
@@ -298,7 +297,7 @@ class Experiment(Declared, frozen=True):
 
 
 def _by_panel(study: Study) -> Iterator[tuple[StudyPanel, list[Any]]]:
-    settings = settings_of(study)
+    settings = study.expanded
     for panel in study.panels:
         yield panel, [each for each in settings if each.panel == panel.name]
 

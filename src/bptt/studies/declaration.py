@@ -150,7 +150,7 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
 
     @cached_property
     def expanded(self) -> "list[Setting]":
-        """The settings, made and checked once: see `bptt.studies.expansion.settings_of`."""
+        """The settings, made and checked once: see `bptt.studies.expansion.expand`."""
         from bptt.studies.expansion import expand
 
         return expand(self)

@@ -123,11 +123,6 @@ def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def settings_of(study: Study) -> list[Setting]:
-    """All settings of a study, in the order of their numbers."""
-    return study.expanded
-
-
 def expand(study: Study) -> list[Setting]:
     """Make and check all settings. Raises BpttError naming the one that is not possible."""
     found: list[Setting] = []

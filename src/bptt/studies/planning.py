@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bptt.evaluation import sample_steps
 from bptt.settings import Settings
-from bptt.studies.expansion import Setting, groups_of, settings_of
+from bptt.studies.expansion import Setting, groups_of
 
 if TYPE_CHECKING:
     from bptt.studies.declaration import Study
@@ -122,7 +122,7 @@ def duration(seconds: float) -> str:
 
 def plan(study: "Study", workers: int | None = None, measure: bool = True) -> Plan:
     """The plan of a study; `measure`: whether the groups are timed for a moment."""
-    settings, seeds = settings_of(study), study.seed_list()
+    settings, seeds = study.expanded, study.seed_list()
     groups = sorted(groups_of(settings), key=lambda group: -_modelled(group))
     plans, factors = [], []
     for number, group in enumerate(groups):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bptt.errors import BpttError
 from bptt.runs import read_json, write_file
 from bptt.studies.declaration import Study
-from bptt.studies.expansion import Setting, run_name, settings_of, varied_fields
+from bptt.studies.expansion import Setting, run_name, varied_fields
 
 if TYPE_CHECKING:
     import pandas
@@ -97,7 +97,7 @@ class Store:
 
     def __init__(self, study: Study, folder: Path | None = None, resume: bool = True) -> None:
         self.study, self.folder = study, folder
-        self.settings = settings_of(study)
+        self.settings = study.expanded
         if folder is not None:
             self._declare(folder, resume)
         self.columns = columns_of(study)
@@ -124,7 +124,7 @@ class Store:
 
     def _grow(self, before: Study, path: Path) -> None:
         """Accept a declaration that has all runs of the one before, and perhaps more."""
-        settings = {each.digest for each in settings_of(before)}
+        settings = {each.digest for each in before.expanded}
         missing = settings - {each.digest for each in self.settings}
         fewer = set(before.seed_list()) - set(self.study.seed_list())
         if missing or fewer or before.curves != self.study.curves:
