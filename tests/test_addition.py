@@ -12,7 +12,7 @@ from bptt.errors import BpttError
 from bptt.evaluation import evaluate, exact_pairs, exact_sums, sample_steps
 from bptt.network import Network
 from bptt.tasks import Addition, Batch, task_from_config
-from bptt.tasks.addition import AdditionStream, exact, first_wrong_bit, wrong_bits
+from bptt.tasks.addition import AdditionStream, exact, first_wrong_bit
 
 KINDS = {
     "room": {"carry": "room"},
@@ -231,14 +231,12 @@ def test_the_bits_needed_are_enough_and_no_more(kind, a, b):
         assert min(numbers) < smallest or max(numbers) > largest
 
 
-def test_shares_of_wrong_bits_and_of_exact_sums():
+def test_shares_of_exact_sums_and_the_first_wrong_bit():
     y = np.zeros((4, 5, 1), np.uint8)
     predicted = y.copy()
-    assert wrong_bits(predicted, y) == 0
     assert exact(predicted, y) == 1
     assert first_wrong_bit(predicted, y) is None
     predicted[2, 3:] = predicted[1, 4] = 1
-    assert wrong_bits(predicted, y) == 3 / 20
     assert exact(predicted, y) == 2 / 4
     assert first_wrong_bit(predicted, y) == 3
 

@@ -19,6 +19,7 @@ from regimes import (
 from bptt import Network, Optimizer, Schedule, Structure
 from bptt.cells import CELLS
 from bptt.engines import Chunk, Learner, initial_states
+from bptt.kernels import engine as kernel_engine
 from bptt.kernels.vectors import COMPILER_OFF
 from bptt.optimizers import RULES
 from bptt.outputs import OUTPUTS, REDUCTIONS
@@ -270,6 +271,21 @@ def test_engine_shared_between_batches_of_other_sizes() -> None:
                 network.engine.train(structure, optimizer, other, x, y, lengths, data[3])
         found.append(learner.theta)
     np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize(("limits", "kept"), [((2, 2**28), [3, 4]), ((16, 1), [4])])
+def test_arrays_are_kept_for_the_last_shapes_alone(
+    limits: tuple[int, int], kept: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most so many shapes, and so many bytes, but always the last one's."""
+    monkeypatch.setattr(kernel_engine, "KEPT", limits[0])
+    monkeypatch.setattr(kernel_engine, "KEPT_BYTES", limits[1])
+    network = Network(structure_for_training("elman"), seed=0, engine="compiled")
+    structure, engine = network.structure, kernel_engine.CompiledEngine()
+    for steps in (1, 2, 3, 4):
+        x = inputs_of(structure, (1, B, steps), False, np.random.default_rng(0))[0]
+        engine.forward(structure, network.theta, x, np.full(B, steps), None)
+    assert [shape.T for shape in engine._kept] == kept
 
 
 def assert_close_in_float32(single: NDArray[Any], double: NDArray[Any], sums: int) -> None:

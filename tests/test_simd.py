@@ -356,10 +356,9 @@ def kernel(m, program):
 MAIN = """
 import numpy as np
 import cached
-from bptt.kernels.compiler import address_of
+from vectors import strip_address
 from bptt.kernels.products import UNITS, Products
 from bptt.kernels.strips import codes_of
-from bptt.kernels.tile import strip_piece
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
 m, n = np.linspace(-1, 1, 96, dtype=np.float32), lanes("float32")
@@ -369,7 +368,7 @@ builder.begin()
 builder.strips(0, 1, 0, builder.nothing, rows=2, depth=5, out=0, out_row=n, out_col=n, x=n,
                x_block=1, x_row=1, x_step=1, p=2 * n, p_col=n, p_step=1)
 program = builder.table()
-codes_of(program)[:] = address_of(strip_piece(0, 1, False, "float32"))
+codes_of(program)[:] = [strip_address(number, "float32") for number in codes_of(program)]
 cached.kernel(m, program)
 print(sum(cached.kernel.stats.cache_hits.values()), m.tobytes().hex())
 """

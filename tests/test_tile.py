@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
-from vectors import FLOATS, MARK, numbers, tolerance
+from vectors import FLOATS, MARK, numbers, strip_address, tolerance
 
-from bptt.kernels.compiler import address_of
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import UNITS, Base, Products
 from bptt.kernels.simd import load, width
-from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, STRIPS, SUMMED, Strip, codes_of
-from bptt.kernels.tile import add_product, multiply, stores, strip, strip_piece, transpose
+from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip, codes_of
+from bptt.kernels.tile import add_product, multiply, stores, strip, transpose
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
 
@@ -31,9 +30,8 @@ def finished(builder):
     """The program, with addresses in place of strips' numbers."""
     program = builder.table()
     codes = codes_of(program)
-    for k, number in enumerate(codes if not COMPILER_OFF else ()):
-        kind, (C, single) = number // len(STRIPS), STRIPS[number % len(STRIPS)]
-        codes[k] = address_of(strip_piece(int(kind), C, single, builder.structure.dtype))
+    if not COMPILER_OFF:
+        codes[:] = [strip_address(number, builder.structure.dtype) for number in codes]
     return program
 
 

@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 
+from bptt.kernels import library
+from bptt.kernels.compiler import build
+from bptt.kernels.strips import STRIPS, strip_name
+from bptt.kernels.tile import strip_piece
+
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 # What untouched memory holds.
 MARK = -77.0
@@ -15,3 +20,10 @@ def numbers(seed, size, dtype):
 def tolerance(dtype, depth):
     """Each of depth + 1 roundings, and those of partial sums, of a sum of numbers about 1 to 10."""
     return 8 * (depth + 10) * float(np.finfo(dtype).eps)
+
+
+def strip_address(number, dtype):
+    """Where the code of the strips of this number is; compiled if it is not kept."""
+    kind, (C, single) = number // len(STRIPS), STRIPS[number % len(STRIPS)]
+    build(strip_piece(int(kind), C, single, dtype))
+    return library.address(strip_name(number, dtype))

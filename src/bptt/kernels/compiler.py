@@ -109,11 +109,3 @@ def build(piece: Piece) -> None:
     """Compile and keep a function, unless that has been done."""
     if library.kept(f"{piece.name}.o") is None:
         library.keep(f"{piece.name}.o", compiled(piece))
-
-
-def address_of(piece: Piece) -> int:
-    """The address of a function, to be called with `vectors.call_address`."""
-    build(piece)
-    address = library.address(piece.name)
-    assert address is not None
-    return address

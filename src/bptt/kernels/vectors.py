@@ -170,7 +170,7 @@ def repeat(builder: Any, count: Any) -> Iterator[None]:
 
 
 def call_address(builder: Any, address: Any, values: list[Any]) -> None:
-    """Call a function that `compiler.address_of` compiled. Numba's functions have two places for
+    """Call a function that `compiler.build` compiled. Numba's functions have two places for
     results first and give a status; these have no result and cannot fail."""
     place = cgutils.alloca_once(builder, ir.IntType(8).as_pointer())
     results = [builder.bitcast(place, ir.IntType(8).as_pointer()), place]

@@ -268,11 +268,6 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.sequences(self.draw_pairs(np.random.default_rng(seed), count, bits), bits)
 
 
-def wrong_bits(predicted: Bits, y: Bits) -> float:
-    """The share of wrong bits."""
-    return float(np.mean(predicted != y))
-
-
 def exact(predicted: Bits, y: Bits) -> float:
     """The share of sums with every bit right; arrays (B, T, 1)."""
     return float(np.mean((predicted == y).all(axis=(1, 2))))
