@@ -195,9 +195,9 @@ class Workspace:
     def _padded_parameters(self) -> None:
         """Rows padded to vectors, V transposed (layout "units")."""
         structure, v, order = self.shape.structure, self.values, Places(self.L)
+        # Of each parameter: the planes of a row, how many numbers each has, and what a row spans.
         self.rows: dict[str, tuple[int, int, int]] = {}
         for name, shape in structure.layout().shapes.items():
-            # The planes of a row, how many numbers each has, and from a row to the next.
             groups, width, row = 1, structure.hidden, int(v["Hw"])
             if name == "c":
                 width, row = structure.outputs, order.padded(structure.outputs)
@@ -219,10 +219,19 @@ class Workspace:
         for name, values in self.shape.structure.layout().views(flat).items():
             values = np.swapaxes(values, -1, -2) if name == "V" else values
             (groups, width, row), lead = self.rows[name], values.shape[:-1]
-            at, plane = start + self.offsets[name], self.room.padded(width)
-            mine = self.m[at : at + math.prod(lead) * row].reshape(*lead, row)
-            mine = mine[..., : groups * plane].reshape(*lead, groups, plane)[..., :width]
-            yield mine, values.reshape(*lead, groups, width)
+            values = values.reshape(*lead, groups, width)
+            at, size = start + self.offsets[name], math.prod(lead) * row
+            if name[0] != "W":
+                rows = self.m[at : at + size].reshape(*lead, row)
+                rows = rows[..., : groups * self.room.padded(width)]
+                yield rows.reshape(*lead, groups, -1)[..., :width], values
+                continue
+            # By vectors of units: [vector][input][gate][lane].
+            L, sets, vectors = self.L, lead[:-1], self.room.padded(width) // self.L
+            rows = self.m[at : at + size].reshape(*sets, vectors, lead[-1], groups, L)
+            for n in range(vectors):
+                part = values[..., n * L : (n + 1) * L]
+                yield rows[..., n, :, :, : part.shape[-1]], part
 
     def _program(self) -> None:
         """The products, and the matrices that they want in another order."""

@@ -87,8 +87,14 @@ class Products:
         """Go on with the next product."""
         self.products.append([])
 
-    def strips(self, kind: int, vectors: int, last: int, base: Base, **numbers: int) -> None:
+    def strips(
+        self, kind: int, vectors: int, last: int, base: Base, reverse: bool = False, **numbers: int
+    ) -> None:  # fmt: skip
         """Add a product of `vectors` columns and, if `last` > 0, `last` lanes of one more."""
+        if reverse:
+            for name in ("x", "p"):
+                numbers[name] += (numbers["depth"] - 1) * numbers[f"{name}_step"]
+                numbers[f"{name}_step"] *= -1
         single = numbers["rows"] == 1 and "times" not in numbers
         fours, rest = divmod(vectors, 4)
         for C, first, groups in ((4, 0, fours), (rest, 4 * fours, 1), (-1, vectors, 1)):
@@ -109,16 +115,17 @@ class Products:
 
     def apply(
         self, out: Values, features: int, w: Weights, x: Values, depth: int, n: int,
-        base: Base | None = None, add: bool = False,
+        base: Base | None = None, add: bool = False, reverse: bool = False,
     ) -> None:  # fmt: skip
-        """out = (or, with `add`, +=) base + x M for `features` outputs, `depth` inputs."""
+        """out = (or, with `add`, +=) base + x M for `features` outputs, `depth` inputs; with
+        `reverse` from the last input to the first."""
         if self.units:
             base = base or (Base(out.place, out.case, self.L, 1) if add else self.nothing)
             self.strips(
                 SHARED, features // self.L, features % self.L, base, rows=n, depth=depth,
                 out=out.place, out_row=out.case, out_col=self.L, out_t=out.t, out_b=out.b,
                 x=x.place, x_block=x.case, x_row=x.case, x_step=1, x_t=x.t, x_b=x.b,
-                p=w.place, p_col=self.L, p_step=w.step,
+                p=w.place, p_col=w.block, p_step=w.step, reverse=reverse,
             )  # fmt: skip
             return
         # One case: its vectors are the columns. Several: the cases are, vector by vector.
@@ -131,7 +138,7 @@ class Products:
                 base or (Base(place, Bp, out_col, 1) if add else self.nothing), rows=features,
                 depth=depth, out=place, out_row=Bp, out_col=out_col, out_t=out.t, out_b=out.b,
                 x=w.place, x_block=w.block, x_row=w.row, x_step=w.step,
-                p=x.place + i * self.L, p_col=x_col, p_step=Bp, p_t=x.t, p_b=x.b,
+                p=x.place + i * self.L, p_col=x_col, p_step=Bp, p_t=x.t, p_b=x.b, reverse=reverse,
             )  # fmt: skip
 
     def further(self, base: Base, features: int) -> Base:
@@ -147,11 +154,13 @@ class Products:
         """out = the sum over steps, and samples, of x (n inputs) times d (`features` outputs);
         `case` of x and d is from one step to the next."""
         if self.units:
+            B = int(self.v["outer"])
+            samples = {"times": B, "x_time": x.b, "p_time": d.b} if B > 1 else {}
             self.strips(
                 SHARED, features // self.L, features % self.L, self.nothing, rows=n, depth=steps,
-                out=out.place, out_row=out.row, out_col=self.L,
-                x=x.place, x_block=1, x_row=1, x_step=x.case, x_time=x.b,
-                p=d.place, p_col=self.L, p_step=d.case, p_time=d.b, times=int(self.v["outer"]),
+                out=out.place, out_row=out.row, out_col=out.block,
+                x=x.place, x_block=1, x_row=1, x_step=x.case,
+                p=d.place, p_col=self.L, p_step=d.case, **samples,
             )  # fmt: skip
             return
         Bp, VV = int(self.v["Bp"]), int(self.v["VV"])

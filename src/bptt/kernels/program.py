@@ -13,12 +13,14 @@ from bptt.structure import Structure
 
 # The products of each layer, and, after all layers, of the outputs. With untied weights there is
 # one for each set.
-LAYER_PRODUCTS = 8
+LAYER_PRODUCTS = 10
 (
     START,  # the states before the first step
     INPUT,  # the preactivations of all steps from the bias and the inputs
-    RECURRENT,  # at one step, what h adds to them
-    RECURRENT_BACK,  # at one step, what the derivatives of its preactivations add to ds
+    RECURRENT,  # at an even step, what h adds to them
+    RECURRENT_ODD,  # at an odd step: the same, going through W the other way round
+    RECURRENT_BACK,  # at an even step, what the derivatives of its preactivations add to ds
+    RECURRENT_BACK_ODD,  # at an odd step, likewise
     GRADIENT,  # of W, b and U
     START_GRADIENT,  # of the initial states
     NO_START_GRADIENT,  # of initial states that were not used
@@ -78,6 +80,12 @@ class Program(Products):
         self.runs = [(0, self.G, 0)]
         if self.K > self.G:
             self.runs = [(0, self.G - 1, 0), (self.G - 1, 1, self.K - 1)]
+        # The same as they lie in W: where vectors of units are apart, each gate by itself.
+        self.runs_of_W = self.runs
+        if self.units and self.Hw > self.L:
+            self.runs_of_W = [
+                (first + k, 1, plane + k) for first, n, plane in self.runs for k in range(n)
+            ]
         for layer in range(structure.layers):
             self._layer(layer)
         self._head()
@@ -89,14 +97,15 @@ class Program(Products):
 
     def _gradient(self, name: str, row: int, col: int, gate: int = 0, per_set: int = 0) -> Weights:
         """A matrix of gradients: from one input's to the next, and from one output's."""
-        return Weights(self._place(name, "g"), row, row, col, gate, per_set)
+        block = self.L if self.units else row
+        return Weights(self._place(name, "g"), block, row, col, gate, per_set)
 
     def _forward(self, name: str, inputs: int, packed: bool) -> Weights:
         """U or W as it is applied forward."""
         wide, gate = self.wide * self.weight, self.Hw * self.weight
         place, per_set = self._place(name), inputs * wide
         if self.units:
-            return Weights(place, 0, 0, wide, gate, per_set)
+            return Weights(place, self.L, 0, wide, gate, per_set)
         packed = packed and not self.models and self.H % TILE_ROWS == 0
         if not packed or inputs * self.G * self.H <= PACKED:
             return Weights(place, self.weight, self.weight, wide, gate, per_set)
@@ -115,11 +124,30 @@ class Program(Products):
         Iw = self.room.padded(inputs)
         each = self.H * Iw
         target = self.room.take(self.sets * self.G * each)
+        recurrent = name[0] == "W"
+        w = self._recurrent(name, "theta") if recurrent else self._forward(name, inputs, False)
         for s in range(self.sets):
             for g in range(self.G):
-                source, turned = place + s * per_set + g * gate, target + (s * self.G + g) * each
-                self.copies.append(Copy(source, wide, inputs, self.H, turned, Iw))
-        return Weights(target, 0, 0, Iw, each, self.G * each)
+                source, turned = w.of(g, s).place, target + (s * self.G + g) * each
+                # Columns that follow each other are turned at once.
+                most = self.H if w.block == self.L else self.L
+                for first in range(0, self.H, most):
+                    columns = min(most, self.H - first)
+                    there = source + first // self.L * w.block, turned + first * Iw
+                    self.copies.append(Copy(there[0], w.step, inputs, columns, there[1], Iw))
+        return Weights(target, self.L, 0, Iw, each, self.G * each)
+
+    def _recurrent(self, name: str, area: str) -> Weights:
+        """W as it is applied forward, or its gradient. Of rows of units what a vector of them needs
+        lies together: [vector of units][input][gate][lane]."""
+        wide, gate = self.wide * self.weight, self.Hw * self.weight
+        if self.units:
+            step = self.G * self.L
+            block = self.H * step if self.Hw > self.L else self.L
+            return Weights(self._place(name, area), block, step, step, self.L, self.H * wide)
+        if area == "theta":
+            return self._forward(name, self.H, True)
+        return self._gradient(name, wide, self.weight, gate, self.H * wide)
 
     def _bias_of(self, name: str, size: int, sets: int) -> list[Base]:
         """b, c or h0, of each set: what sums begin with."""
@@ -139,16 +167,16 @@ class Program(Products):
 
     def _back_through(
         self, w: Weights, s: int, gate: int, out: Values, features: int, d: Values, count: int,
-        n: int, add: bool,
+        n: int, add: bool, reverse: bool = False,
     ) -> None:  # fmt: skip
         """out = (or +=) d M^T, from `count` gates' planes at d: in one product, or, where their
         rows are padded, in one for each."""
-        pieces = count if self.Hw > self.H else 1
-        depth = count * self.H // pieces
-        for piece in range(pieces):
+        pieces = range(count if self.Hw > self.H else 1)
+        depth = count * self.H // len(pieces)
+        for done, piece in enumerate(pieces[::-1] if reverse else pieces):
             self.apply(
                 out, features, w.of(gate + piece, s), d.at(piece * self.plane), depth, n,
-                add=add or piece > 0,
+                add=add or done > 0, reverse=reverse,
             )  # fmt: skip
 
     def _layer(self, layer: int) -> None:
@@ -158,25 +186,28 @@ class Program(Products):
         gate_t, gate_b = int(v["gate_t"]), int(v["gate_b"])
         state_t, state_b = int(v["state_t"]), int(v["state_b"])
         name = self.structure.name("W", layer)
-        W, W_back = self._forward(name, self.H, True), self._backward(name, self.H)
+        W, W_back = self._recurrent(name, "theta"), self._backward(name, self.H)
         parts[W_FORWARD], parts[W_BACK] = W.place, W_back.place
         a, at_step = Values(gates, gate_t, b=gate_b), Values(gates, gate_b, t=gate_t)
         self._start(layer, Values(states, b=state_b))
         self._input(layer, a, n)
-        for s in range(self.sets):
-            self.begin()
-            for gate, count, plane in self.runs:
-                self.apply(
-                    at_step.at(plane * self.plane), count * self.Hw, W.of(gate, s),
-                    Values(states, state_b, t=state_t), self.H, int(v["outer"]), add=True,
-                )  # fmt: skip
-        for s in range(self.sets):
-            self.begin()
-            for gate, count, plane in self.runs:
-                self._back_through(
-                    W_back, s, gate, Values(ds, state_t), self.Hw, at_step.at(plane * self.plane),
-                    count, int(v["outer"]), True,
-                )  # fmt: skip
+        for reverse in (False, True):
+            for s in range(self.sets):
+                self.begin()
+                for gate, count, plane in self.runs_of_W:
+                    self.apply(
+                        at_step.at(plane * self.plane), count * self.Hw, W.of(gate, s),
+                        Values(states, state_b, t=state_t), self.H, int(v["outer"]), add=True,
+                        reverse=reverse,
+                    )  # fmt: skip
+        for reverse in (False, True):
+            for s in range(self.sets):
+                self.begin()
+                for gate, count, plane in self.runs[::-1] if reverse else self.runs:
+                    self._back_through(
+                        W_back, s, gate, Values(ds, state_t), self.Hw,
+                        at_step.at(plane * self.plane), count, int(v["outer"]), True, reverse,
+                    )  # fmt: skip
         for s in range(self.sets):
             self.begin()
             self._gradients(layer, s, a, Values(states, state_t, b=state_b), n)
@@ -221,9 +252,8 @@ class Program(Products):
         structure, weight = self.structure, self.weight
         x, inputs = self.inputs[layer]
         wide, gate = self.wide * weight, self.Hw * weight
-        d = a.at(s * a.case)
-        W = self._gradient(structure.name("W", layer), wide, weight, gate, self.H * wide)
-        for first, count, plane in self.runs:
+        d, W = a.at(s * a.case), self._recurrent(structure.name("W", layer), "g")
+        for first, count, plane in self.runs_of_W:
             self.outer(
                 W.of(first, s), self.H, h.at(s * h.case), d.at(plane * self.plane),
                 count * self.Hw, n,
@@ -321,18 +351,18 @@ class Program(Products):
             )
         Hw, per_set = self.Hw, O * self.Hw
         back, gradient = (
-            Weights(place, 0, 0, Hw, 0, per_set),
+            Weights(place, self.L, 0, Hw, 0, per_set),
             self._gradient("V", Hw, 0, 0, per_set),
         )
         if O == 1:  # a single row is its own transpose
-            return Weights(place, 0, 0, 1, 0, per_set), back, gradient
+            return Weights(place, self.L, 0, 1, 0, per_set), back, gradient
         Op = self.room.padded(O)
         target = self.room.take(sets * self.H * Op)
         for s in range(sets):
             self.copies.append(
                 Copy(place + s * per_set, Hw, O, self.H, target + s * self.H * Op, Op)
             )
-        return Weights(target, 0, 0, Op, 0, self.H * Op), back, gradient
+        return Weights(target, self.L, 0, Op, 0, self.H * Op), back, gradient
 
     def _one_output(self, o: Values, base: Base, V: Weights, h: Values, n: int) -> None:
         """A single output of rows of units: products lane by lane, added up."""

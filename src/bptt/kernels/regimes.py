@@ -214,10 +214,10 @@ scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_
 def _feed_of(kind: Kind) -> Any:
     G = kind.cell.gates
     if len(kind.cell.preactivations) == G:
-        return lambda kind, plan, m, a, h, W: add_product(a, m, h, W, plan.Hw, G * plan.Hw, plan.H)
+        return lambda kind, plan, m, a, h, W: add_product(a, m, h, W, width(m), G * width(m), plan.H)
 
     def feed(kind, plan, m, a, h, W):  # the GRU, whose last gate has a preactivation of its own
-        fed = add_product((a[0], a[1], a[3]), m, h, W, plan.Hw, G * plan.Hw, plan.H)
+        fed = add_product((a[0], a[1], a[3]), m, h, W, width(m), G * width(m), plan.H)
         return fed[0], fed[1], a[2], fed[2]
 
     return feed

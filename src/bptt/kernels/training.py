@@ -275,8 +275,8 @@ def train(
                 (layout, plan, work, m, classes, sample, apart, results, n),
             )  # fmt: skip
         if work & BACKWARD:
-            if plan.one_hot:
-                clear(m, plan.g, plan.size)
+            if plan.one_hot:  # of the rows that no step looks up the gradient is zero
+                clear(m, plan.table_gradient, plan.sets * plan.D * plan.table_row)
             output_backward(plan, m, program)
             for layer in range(layers - 1, -1, -1):
                 to_start = plan.trainable or plan.to_start

@@ -128,6 +128,14 @@ def of_head(plan, product):
 
 
 @part
+def recur(plan, m, program, layer, product, t):
+    """A recurrent product at step t. Every other step goes through W the other way round, so that
+    it begins with what the step before has left in the nearest cache."""
+    number = of_layer(plan, layer, product + t % 2)
+    multiply(m, program, number if plan.sets == 1 else number + t, t, 0)
+
+
+@part
 def start_layer(plan, m, program, layer):
     """The states before the first step: h0, or zero."""
     for b in range(plan.outer):
@@ -164,8 +172,10 @@ def _row_forward(kind, plan, m, parts, layer, full):
     W, per_set = part_of(parts, layer, W_FORWARD), plan.H * plan.G * plan.Hw
     for t in range(plan.T):
         alive = goes_on(plan, m, t, full)
-        for i in range(0, plan.plane, width(m)):
-            a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, W + i)
+        for j in range(0, plan.plane, width(m)):
+            i = j if t % 2 == 0 else plan.plane - width(m) - j
+            at = W + i * plan.G * plan.H
+            a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, at)
             cell_forward(kind, plan, m, gates + i, before + i, a, alive)
         gates, before = gates + plan.gate_t, before + plan.state_t
         if plan.sets > 1:
@@ -212,9 +222,8 @@ def recurrent_forward(kind, plan, m, program, parts, layer, full):
         row_forward(kind, plan, m, parts, layer, full)
         return
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    number, each = of_layer(plan, layer, RECURRENT), 0 if plan.sets == 1 else 1
     for t in range(plan.T):
-        multiply(m, program, number + t * each, t, 0)
+        recur(plan, m, program, layer, RECURRENT, t)
         for b in range(plan.outer):
             before = states + b * plan.state_b + t * plan.state_t
             here = gates + b * plan.gate_b + t * plan.gate_t
@@ -237,7 +246,6 @@ def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
         return
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
     ds = part_of(parts, layer, DS)
-    number, each = of_layer(plan, layer, RECURRENT_BACK), 0 if plan.sets == 1 else 1
     clear(m, ds, plan.outer * plan.state_t)
     for t in range(plan.T - 1, -1, -1):
         for b in range(plan.outer):
@@ -253,7 +261,7 @@ def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
             for i in range(0, plan.plane, width(m)):
                 cell_backward(kind, plan, m, here + i, before + i, ds_b + i, load(m, dh + i))
         if t > 0 or to_start:
-            multiply(m, program, number + t * each, t, 0)
+            recur(plan, m, program, layer, RECURRENT_BACK, t)
         if not full:
             add(m, ds, plan.held, plan.outer * plan.state_t)
 
