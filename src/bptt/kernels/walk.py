@@ -4,7 +4,11 @@ One pass over a batch. What can be done for all steps at once is one product ove
 (inputs, outputs, and every gradient: the deltas of all steps are kept, and each weight gradient is
 formed after the walk); inside the walk are only the recurrent product and the cell's equations.
 Products are known by their numbers (`bptt.kernels.program`): nothing here depends on shapes.
-Untied weights, a set for each step, are the same with as many sets of one step.
+
+A walk through many steps is divided into segments, each small enough for the cache: forward from
+the first to the last, all layers of each, and back the same way. Untied weights, a set for each
+step, are as many segments of one step. A `span` is the first step of a segment, the first after it,
+and which version of the products it has.
 """
 
 from bptt.kernels.compiler import part
@@ -116,41 +120,42 @@ def freeze(plan, m, mask, before, after):
 
 
 @part
-def of_layer(plan, layer, product):
-    """The number of a layer's product (for the first set of weights)."""
-    return (layer * LAYER_PRODUCTS + product) * plan.sets
+def span_of(plan, segment):
+    """The span of a segment; see above."""
+    end = plan.T - (plan.segments - 1 - segment) * plan.steps
+    return max(end - plan.steps, 0), end, min(segment, plan.versions - 1)
 
 
 @part
-def of_head(plan, product):
+def of_layer(plan, layer, product, version):
+    """The number of a layer's product."""
+    return (layer * LAYER_PRODUCTS + product) * plan.versions + version
+
+
+@part
+def of_head(plan, product, version):
     """The number of a product of the outputs."""
-    return (plan.layers * LAYER_PRODUCTS + product) * plan.sets
+    return (plan.layers * LAYER_PRODUCTS + product) * plan.versions + version
 
 
 @part
 def start_layer(plan, m, program, layer):
     """The states before the first step: h0, or zero."""
     for b in range(plan.outer):
-        multiply(m, program, of_layer(plan, layer, START), 0, b)
+        multiply(m, program, of_layer(plan, layer, START, 0), 0, b)
 
 
 @part
-def input_forward(kind, plan, m, program, parts, layer, ids, sample, apart):
-    """The preactivations of all steps from the bias and the layer's inputs: b + x U."""
+def input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart):
+    """The preactivations of a segment from the bias and the layer's inputs: b + x U."""
+    first, end, version = span
     for b in range(plan.outer):
-        for s in range(plan.sets):
-            multiply(m, program, of_layer(plan, layer, INPUT) + s, 0, b)
+        multiply(m, program, of_layer(plan, layer, INPUT, version), first, b)
         if plan.one_hot and layer == 0:
-            for t in range(plan.T):
+            for t in range(first, end):
                 to = part_of(parts, 0, GATES) + b * plan.gate_b + t * plan.gate_t
-                first = (sample + b) * plan.T + t
-                add_row(kind, plan, m, table(plan, plan.table, t), ids, first, apart * plan.T, to)
-
-
-@part
-def table(plan, place, t):
-    """Where the rows of U (or of its gradient) of a step begin."""
-    return place if plan.sets == 1 else place + t * plan.D * plan.table_row
+                rows, id_ = plan.table + t * plan.table_t, (sample + b) * plan.T + t
+                add_row(kind, plan, m, rows, ids, id_, apart * plan.T, to)
 
 
 @part
@@ -159,31 +164,31 @@ def goes_on(plan, m, t, full):
     return full or get(m, plan.mask + t * plan.mask_t) > 0.5
 
 
-def _row_forward(kind, plan, m, parts, layer, full):
-    gates, before = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    W, per_set = part_of(parts, layer, W_FORWARD), plan.H * plan.G * plan.Hw
-    for t in range(plan.T):
+def _row_forward(kind, plan, m, parts, layer, span, full):
+    first, end, _ = span
+    gates = part_of(parts, layer, GATES) + first * plan.gate_t
+    before = part_of(parts, layer, STATES) + first * plan.state_t
+    W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
+    for t in range(first, end):
         alive = goes_on(plan, m, t, full)
         for i in range(0, plan.plane, width(m)):
             a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, W + i)
             cell_forward(kind, plan, m, gates + i, before + i, a, alive)
         gates, before = gates + plan.gate_t, before + plan.state_t
-        if plan.sets > 1:
-            W += per_set
 
 
-def _row_backward(kind, plan, m, parts, layer, full):
-    T, H, row, plane = plan.T, plan.H, plan.Hw, plan.plane
-    gates = part_of(parts, layer, GATES) + (T - 1) * plan.gate_t
-    states = part_of(parts, layer, STATES) + (T - 1) * plan.state_t
-    ds, dh = part_of(parts, layer, DS), plan.dh + (T - 1) * plane
-    per_set = H * plan.G * row if plan.sets > 1 else 0
-    W = part_of(parts, layer, W_BACK) + T * per_set
-    for t in range(T - 1, -1, -1):
+def _row_backward(kind, plan, m, parts, layer, span, full):
+    H, row, plane = plan.H, plan.Hw, plan.plane
+    first, end, _ = span
+    gates = part_of(parts, layer, GATES) + (end - 1) * plan.gate_t
+    states = part_of(parts, layer, STATES) + (end - 1) * plan.state_t
+    ds, dh = part_of(parts, layer, DS), plan.dh + (end - 1 - first) * plane
+    W = part_of(parts, layer, W_BACK)
+    for t in range(end - 1, first - 1, -1):
         alive = goes_on(plan, m, t, full)
         for i in range(0, plane, width(m)):
             d = (load(m, dh + i),)
-            for g in range(plan.G if t < T - 1 else 0):
+            for g in range(plan.G if t < end - 1 else 0):
                 fed = g if g < plan.G - 1 else plan.K - 1
                 x = gates + plan.gate_t + fed * plane
                 d = add_product(d, m, x, W + g * H * row + i, 0, row, H)
@@ -192,10 +197,9 @@ def _row_backward(kind, plan, m, parts, layer, full):
             else:
                 cell_passed_over(kind, plan, m, gates + i, ds + i, d[0])
         gates, states, dh = gates - plan.gate_t, states - plan.state_t, dh - plane
-        W -= per_set
 
 
-def _no_row(kind, plan, m, parts, layer, full):
+def _no_row(kind, plan, m, parts, layer, span, full):
     pass
 
 
@@ -206,15 +210,15 @@ row_backward = by_regime(_row_backward, _no_row, _no_row)
 
 
 @part
-def recurrent_forward(kind, plan, m, program, parts, layer, full):
-    """The walk through time of one layer: a_t += h_(t-1) W, then the cell's equations."""
+def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
+    """One layer's walk through a segment: a_t += h_(t-1) W, then the cell's equations."""
     if plan.row_forward:
-        row_forward(kind, plan, m, parts, layer, full)
+        row_forward(kind, plan, m, parts, layer, span, full)
         return
+    first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    number, each = of_layer(plan, layer, RECURRENT), 0 if plan.sets == 1 else 1
-    for t in range(plan.T):
-        multiply(m, program, number + t * each, t, 0)
+    for t in range(first, end):
+        multiply(m, program, of_layer(plan, layer, RECURRENT, version), t, 0)
         for b in range(plan.outer):
             before = states + b * plan.state_b + t * plan.state_t
             here = gates + b * plan.gate_b + t * plan.gate_t
@@ -227,21 +231,21 @@ def recurrent_forward(kind, plan, m, program, parts, layer, full):
 
 
 @part
-def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
+def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start):
     """The walk back: ds is carried from step t + 1 to t, gates become derivatives in place."""
-    if plan.row_backward:
-        clear(m, part_of(parts, layer, DS), plan.state_t)
-        row_backward(kind, plan, m, parts, layer, full)
-        if to_start:
-            multiply(m, program, of_layer(plan, layer, RECURRENT_BACK), 0, 0)
-        return
+    first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    ds = part_of(parts, layer, DS)
-    number, each = of_layer(plan, layer, RECURRENT_BACK), 0 if plan.sets == 1 else 1
-    clear(m, ds, plan.outer * plan.state_t)
-    for t in range(plan.T - 1, -1, -1):
+    ds, number = part_of(parts, layer, DS), of_layer(plan, layer, RECURRENT_BACK, version)
+    if end == plan.T:
+        clear(m, ds, plan.outer * plan.state_t)
+    if plan.row_backward:
+        row_backward(kind, plan, m, parts, layer, span, full)
+        if first > 0 or to_start:
+            multiply(m, program, number, first, 0)
+        return
+    for t in range(end - 1, first - 1, -1):
         for b in range(plan.outer):
-            ds_b, dh = ds + b * plan.state_t, plan.dh + b * plan.dh_b + t * plan.plane
+            ds_b, dh = ds + b * plan.state_t, plan.dh + b * plan.dh_b + (t - first) * plan.plane
             if not full:
                 mask = plan.mask + b * plan.mask_b + t * plan.mask_t
                 held = plan.held + b * plan.state_t
@@ -253,52 +257,56 @@ def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
             for i in range(0, plan.plane, width(m)):
                 cell_backward(kind, plan, m, here + i, before + i, ds_b + i, load(m, dh + i))
         if t > 0 or to_start:
-            multiply(m, program, number + t * each, t, 0)
+            multiply(m, program, number, t, 0)
         if not full:
             add(m, ds, plan.held, plan.outer * plan.state_t)
 
 
 @part
-def layer_gradients(kind, plan, m, program, parts, layer, ids, sample, apart, own_state):
-    """The gradients of U, W, b and the initial state, each one product over steps and samples."""
-    for s in range(plan.sets):
-        multiply(m, program, of_layer(plan, layer, GRADIENT) + s, 0, 0)
-    start = START_GRADIENT if own_state else NO_START_GRADIENT
-    multiply(m, program, of_layer(plan, layer, start), 0, 0)
+def layer_gradients(kind, plan, m, program, parts, layer, span, ids, sample, apart, own_state):
+    """What a segment adds to the gradients of U, W, b and the initial state, each one product over
+    steps and samples."""
+    first, end, version = span
+    multiply(m, program, of_layer(plan, layer, GRADIENT, version), first, 0)
+    if first == 0:
+        start = START_GRADIENT if own_state else NO_START_GRADIENT
+        multiply(m, program, of_layer(plan, layer, start, version), 0, 0)
     if plan.one_hot and layer == 0:
         for b in range(plan.outer):
-            for t in range(plan.T):
+            for t in range(first, end):
                 d = part_of(parts, 0, GATES) + b * plan.gate_b + t * plan.gate_t
-                rows = table(plan, plan.table_gradient, t)
-                first = (sample + b) * plan.T + t
-                scatter_row(kind, plan, m, rows, ids, first, apart * plan.T, d)
+                rows, id_ = plan.table_gradient + t * plan.table_t, (sample + b) * plan.T + t
+                scatter_row(kind, plan, m, rows, ids, id_, apart * plan.T, d)
 
 
 @part
-def input_backward(plan, m, program, layer):
+def input_backward(plan, m, program, layer, span):
     """The derivative by the layer's inputs, da U^T: dh of the layer below, or dx."""
+    first, _, version = span
     for b in range(plan.outer):
-        for s in range(plan.sets):
-            multiply(m, program, of_layer(plan, layer, INPUT_BACK) + s, 0, b)
+        multiply(m, program, of_layer(plan, layer, INPUT_BACK, version), first, b)
 
 
 @part
-def output_forward(plan, m, program):
+def output_forward(plan, m, program, span):
     """The output preactivations: c + h V, from the top layer's states."""
-    for b in range(plan.outer):
-        for s in range(plan.sets):
-            multiply(m, program, of_head(plan, OUTPUT) + s, 0, b)
+    first, end, version = span
+    if end == plan.T or not plan.last:
+        for b in range(plan.outer):
+            multiply(m, program, of_head(plan, OUTPUT, version), first, b)
 
 
 @part
-def output_backward(plan, m, program):
+def output_backward(plan, m, program, span):
     """The gradients of V and c, and dh of the top layer."""
-    for s in range(plan.sets):
-        multiply(m, program, of_head(plan, OUTPUT_GRADIENT) + s, 0, 0)
+    first, end, version = span
+    if plan.last:
+        clear(m, plan.dh, plan.outer * plan.dh_b)
+        if end < plan.T:
+            return
+    multiply(m, program, of_head(plan, OUTPUT_GRADIENT, version), first, 0)
     for b in range(plan.outer):
-        clear(m, plan.dh + b * plan.dh_b, (plan.T - plan.R) * plan.plane)
-        for s in range(plan.sets):
-            multiply(m, program, of_head(plan, OUTPUT_BACK) + s, 0, b)
+        multiply(m, program, of_head(plan, OUTPUT_BACK, version), first, b)
 
 
 @part
