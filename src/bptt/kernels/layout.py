@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
-from bptt.kernels.program import COPY, DS, GATES, PARTS, STATES, Program
+from bptt.kernels.program import COPY, DELTAS, DS, GATES, PARTS, STATES, Program
 from bptt.outputs import REDUCTIONS
 from bptt.parameters import Array
 from bptt.structure import Structure
@@ -179,6 +179,13 @@ class Workspace:
             mask_v=0 if units else self.L,
         )  # fmt: skip
         self._segments()
+        # Derivatives take the place of the gates; where these are states, which others still need
+        # on the way back, they lie apart, of one segment.
+        in_place = not cell.gates_are_states
+        delta_b = v["gate_b"] if in_place else v["steps"] * v["gate_t"]
+        v.update(in_place=in_place, delta_b=delta_b)
+        if not in_place:
+            v["gate_b"] = v["state_b"]
 
     def _segments(self) -> None:
         """Into how many segments of how many steps the walk is divided: of equal steps but for the
@@ -280,15 +287,17 @@ class Workspace:
         wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if rows else 0)
+        apart = take(0 if v["in_place"] else min(rows, 1) * outer * v["delta_b"])
         self.parts = np.zeros((structure.layers, PARTS), np.int64)
         self.inputs: list[tuple[Values, int]] = []
         source = Values(v["x"], D * Bp, D * Bp, T * D if units else 0)
         for layer in range(structure.layers):
-            gates, states = take(outer * v["gate_b"]), take(outer * v["state_b"])
-            ds = take(outer * v["state_t"] if rows else 0)
-            self.parts[layer, [GATES, STATES, DS]] = gates, states, ds
+            states, state_t = take(outer * v["state_b"]), v["state_t"]
+            gates = take(outer * v["gate_b"]) if v["in_place"] else states + state_t
+            deltas = gates if v["in_place"] else apart
+            ds = take(outer * state_t if rows else 0)
+            self.parts[layer, [GATES, DELTAS, STATES, DS]] = gates, deltas, states, ds
             self.inputs.append((source, structure.layer_inputs(layer)))
-            state_t = v["state_t"]
             source = Values(states + state_t, state_t, state_t, v["state_b"])
 
     def _cases(self) -> None:

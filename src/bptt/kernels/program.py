@@ -31,10 +31,11 @@ HEAD_PRODUCTS = 3
     OUTPUT_BACK,  # the derivative by the top layer's states
 ) = range(HEAD_PRODUCTS)
 
-# Where each layer has its gates, states and derivatives of states, and W (for rows of units, which
-# are multiplied by it in the walk itself), forward and back.
-PARTS = 5
-GATES, STATES, DS, W_FORWARD, W_BACK = range(PARTS)
+# Where each layer has its gates, the derivatives of its preactivations, its states and their
+# derivatives, and W (for rows of units, which are multiplied by it in the walk itself), forward and
+# back.
+PARTS = 6
+GATES, DELTAS, STATES, DS, W_FORWARD, W_BACK = range(PARTS)
 
 # A weight matrix of more numbers than this is packed in panels (layout "samples").
 PACKED = 4096
@@ -161,34 +162,36 @@ class Program(Products):
     def _layer(self, layer: int) -> None:
         """The products of one layer, in the order of their numbers."""
         v, parts = self.v, self.parts[layer]
-        gates, states, ds = (int(parts[each]) for each in (GATES, STATES, DS))
-        gate_t, gate_b = int(v["gate_t"]), int(v["gate_b"])
-        state_t, state_b = int(v["state_t"]), int(v["state_b"])
+        gates, deltas, states, ds = (int(parts[each]) for each in (GATES, DELTAS, STATES, DS))
+        gate_t, gate_b, delta_b, state_t, state_b = (
+            int(v[each]) for each in ("gate_t", "gate_b", "delta_b", "state_t", "state_b")
+        )
         name = self.structure.name("W", layer)
         W, W_back = self._forward(name, self.H, True), self._backward(name, self.H)
         parts[W_FORWARD], parts[W_BACK] = W.place, W_back.place
-        a, at_step = Values(gates, gate_t, gate_t, gate_b), Values(gates, gate_b, gate_t)
+        a, d_step = Values(gates, gate_b, gate_t), Values(deltas, delta_b, gate_t)
+        d = Values(deltas, gate_t, gate_t if v["in_place"] else 0, delta_b)
         self._start(layer, Values(states, b=state_b))
-        self._input(layer, a)
+        self._input(layer, Values(gates, gate_t, gate_t, gate_b))
         for s, _ in self.versions:
             self.begin()
             for gate, count, plane in self.runs:
                 self.apply(
-                    at_step.at(plane * self.plane), count * self.Hw, W.of(gate, s),
+                    a.at(plane * self.plane), count * self.Hw, W.of(gate, s),
                     Values(states, state_b, state_t), self.H, int(v["outer"]), add=True,
                 )  # fmt: skip
         for s, _ in self.versions:
             self.begin()
             for gate, count, plane in self.runs:
                 self._back_through(
-                    W_back, s, gate, Values(ds, state_t), self.Hw, at_step.at(plane * self.plane),
+                    W_back, s, gate, Values(ds, state_t), self.Hw, d_step.at(plane * self.plane),
                     count, int(v["outer"]), True,
                 )  # fmt: skip
         for s, n in self.versions:
             self.begin()
-            self._gradients(layer, s, a, Values(states, state_t, state_t, state_b), n)
+            self._gradients(layer, s, d, Values(states, state_t, state_t, state_b), n)
         self._start_gradients(layer, Values(ds, state_t))
-        self._input_back(layer, a)
+        self._input_back(layer, d)
 
     def _input(self, layer: int, a: Values) -> None:
         """The preactivations of a segment: the bias, and what the inputs add."""
@@ -204,7 +207,7 @@ class Program(Products):
                 first = self.further(biases[s], self.wide)
                 self.apply(a.at(self.G * self.plane), self.Hw, U, x, 0, n, first)
 
-    def _input_back(self, layer: int, a: Values) -> None:
+    def _input_back(self, layer: int, d: Values) -> None:
         """The derivative by the inputs of a segment, where somebody wants it."""
         v, inputs = self.v, self.inputs[layer][1]
         out, wide = Values(int(v["dh"]), self.plane, b=int(v["dh_b"])), self.Hw
@@ -217,24 +220,24 @@ class Program(Products):
         for s, n in self.versions:
             self.begin()
             if U:
-                self._back_through(U, s, 0, out, wide, a, self.G, n, False)
+                self._back_through(U, s, 0, out, wide, d, self.G, n, False)
 
-    def _gradients(self, layer: int, s: int, a: Values, h: Values, n: int) -> None:
+    def _gradients(self, layer: int, s: int, d: Values, h: Values, n: int) -> None:
         """Of W, b and U, each over n steps."""
         structure, weight = self.structure, self.weight
         x, inputs = self.inputs[layer]
         wide, gate = self.wide * weight, self.Hw * weight
         W = self._gradient(structure.name("W", layer), wide, weight, gate, self.H * wide)
         for first, count, plane in self.runs:
-            d, wide_d = a.at(plane * self.plane), count * self.Hw
-            self.outer(W.of(first, s), self.H, h, d, wide_d, n, self.add_up)
+            fed, width = d.at(plane * self.plane), count * self.Hw
+            self.outer(W.of(first, s), self.H, h, fed, width, n, self.add_up)
         if structure.bias:
             width = self.K * self.Hw
             b = self._gradient(structure.name("b", layer), 0, weight, 0, width * weight)
-            self.outer(b.of(0, s), 1, Values(int(self.v["ones"])), a, width, n, self.add_up)
+            self.outer(b.of(0, s), 1, Values(int(self.v["ones"])), d, width, n, self.add_up)
         if not (self.one_hot and layer == 0):
             U = self._gradient(structure.name("U", layer), wide, weight, gate, inputs * wide)
-            self.outer(U.of(0, s), inputs, x, a, self.wide, n, self.add_up)
+            self.outer(U.of(0, s), inputs, x, d, self.wide, n, self.add_up)
 
     def _start(self, layer: int, state: Values) -> None:
         """h0 (and c0), or zero; for other versions than the first segment's nothing."""

@@ -13,6 +13,7 @@ and which version of the products it has.
 
 from bptt.kernels.compiler import part
 from bptt.kernels.program import (
+    DELTAS,
     DS,
     GATES,
     GRADIENT,
@@ -38,6 +39,7 @@ from bptt.kernels.regimes import (
     by_regime,
     copy,
     feed,
+    keep_gates,
     read_gates,
     read_states,
     receive,
@@ -61,29 +63,29 @@ def cell_forward(kind, plan, m, gates, states, a, alive):
     state are written. A cell that is not alive keeps its state."""
     s = read_states(kind, m, states, plan.plane)
     a, after = step_forward(kind, a, s)
-    stores(m, gates, plan.plane, a)
+    keep_gates(kind, m, gates, plan.plane, a)
     stores(m, states + plan.state_t, plan.plane, after if alive else s)
 
 
 @part
-def cell_backward(kind, plan, m, gates, states, ds, dh):
-    """The same back, dh being all that reaches h besides ds: gates become their derivatives da, ds
+def cell_backward(kind, plan, m, gates, deltas, states, ds, dh):
+    """The same back, dh being all that reaches h besides ds: the derivatives da are written, ds
     moves from after the step to before."""
     plane = plan.plane
     d = receive(kind, read_states(kind, m, ds, plane), dh)
     a, s = read_gates(kind, m, gates, plane), read_states(kind, m, states, plane)
     a, d = step_backward(kind, a, s, read_states(kind, m, states + plan.state_t, plane), d)
-    stores(m, gates, plane, a)
+    stores(m, deltas, plane, a)
     stores(m, ds, plane, d)
 
 
 @part
-def cell_passed_over(kind, plan, m, gates, ds, dh):
+def cell_passed_over(kind, plan, m, deltas, ds, dh):
     """Back through a step that a sequence does not have: its state was handed on, and so is the
     derivative."""
     d = receive(kind, read_states(kind, m, ds, plan.plane), dh)
     for k in range(plan.K):
-        store(m, gates + k * plan.plane, zero(m))
+        store(m, deltas + k * plan.plane, zero(m))
     stores(m, ds, plan.plane, d)
 
 
@@ -139,6 +141,12 @@ def of_head(plan, product, version):
 
 
 @part
+def deltas_from(plan, first):
+    """The step whose derivatives da lie first: of all that are kept, or of a segment."""
+    return 0 if plan.in_place else first
+
+
+@part
 def start_layer(plan, m, program, layer):
     """The states before the first step: h0, or zero."""
     for b in range(plan.outer):
@@ -181,6 +189,7 @@ def _row_backward(kind, plan, m, parts, layer, span, full):
     H, row, plane = plan.H, plan.Hw, plan.plane
     first, end, _ = span
     gates = part_of(parts, layer, GATES) + (end - 1) * plan.gate_t
+    deltas = part_of(parts, layer, DELTAS) + (end - 1 - deltas_from(plan, first)) * plan.gate_t
     states = part_of(parts, layer, STATES) + (end - 1) * plan.state_t
     ds, dh = part_of(parts, layer, DS), plan.dh + (end - 1 - first) * plane
     W = part_of(parts, layer, W_BACK)
@@ -190,13 +199,14 @@ def _row_backward(kind, plan, m, parts, layer, span, full):
             d = (load(m, dh + i),)
             for g in range(plan.G if t < end - 1 else 0):
                 fed = g if g < plan.G - 1 else plan.K - 1
-                x = gates + plan.gate_t + fed * plane
+                x = deltas + plan.gate_t + fed * plane
                 d = add_product(d, m, x, W + g * H * row + i, 0, row, H)
             if alive:
-                cell_backward(kind, plan, m, gates + i, states + i, ds + i, d[0])
+                cell_backward(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d[0])
             else:
-                cell_passed_over(kind, plan, m, gates + i, ds + i, d[0])
-        gates, states, dh = gates - plan.gate_t, states - plan.state_t, dh - plane
+                cell_passed_over(kind, plan, m, deltas + i, ds + i, d[0])
+        gates, deltas = gates - plan.gate_t, deltas - plan.gate_t
+        states, dh = states - plan.state_t, dh - plane
 
 
 def _no_row(kind, plan, m, parts, layer, span, full):
@@ -232,16 +242,17 @@ def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
 
 @part
 def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start):
-    """The walk back: ds is carried from step t + 1 to t, gates become derivatives in place."""
+    """The walk back: ds is carried from step t + 1 to t, and the derivatives da are written."""
     first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
+    deltas, origin = part_of(parts, layer, DELTAS), deltas_from(plan, first)
     ds, number = part_of(parts, layer, DS), of_layer(plan, layer, RECURRENT_BACK, version)
     if end == plan.T:
         clear(m, ds, plan.outer * plan.state_t)
     if plan.row_backward:
         row_backward(kind, plan, m, parts, layer, span, full)
         if first > 0 or to_start:
-            multiply(m, program, number, first, 0)
+            multiply(m, program, number, first - origin, 0)
         return
     for t in range(end - 1, first - 1, -1):
         for b in range(plan.outer):
@@ -253,11 +264,13 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
                 clear(m, dh, plan.plane)
                 keep_where(plan, m, mask, ds_b, held, plan.state_t)
             here = gates + b * plan.gate_b + t * plan.gate_t
+            to = deltas + b * plan.delta_b + (t - origin) * plan.gate_t
             before = states + b * plan.state_b + t * plan.state_t
             for i in range(0, plan.plane, width(m)):
-                cell_backward(kind, plan, m, here + i, before + i, ds_b + i, load(m, dh + i))
+                dh_i = load(m, dh + i)
+                cell_backward(kind, plan, m, here + i, to + i, before + i, ds_b + i, dh_i)
         if t > 0 or to_start:
-            multiply(m, program, number, t, 0)
+            multiply(m, program, number, t - origin, 0)
         if not full:
             add(m, ds, plan.held, plan.outer * plan.state_t)
 
@@ -274,7 +287,8 @@ def layer_gradients(kind, plan, m, program, parts, layer, span, ids, sample, apa
     if plan.one_hot and layer == 0:
         for b in range(plan.outer):
             for t in range(first, end):
-                d = part_of(parts, 0, GATES) + b * plan.gate_b + t * plan.gate_t
+                d = part_of(parts, 0, DELTAS) + b * plan.delta_b
+                d += (t - deltas_from(plan, first)) * plan.gate_t
                 rows, id_ = plan.table_gradient + t * plan.table_t, (sample + b) * plan.T + t
                 scatter_row(kind, plan, m, rows, ids, id_, apart * plan.T, d)
 
