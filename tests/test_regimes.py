@@ -124,6 +124,22 @@ def test_sizes_that_are_split_and_packed_by_themselves(
     assert_same_training(train(REFERENCE, case), train(CompiledEngine(), case), **CLOSE_IN_TRAINING)
 
 
+@REGIMES
+@pytest.mark.parametrize("key", COMPILED, ids="-".join)
+@pytest.mark.parametrize("steps", [2, 4])
+def test_segments(
+    key: tuple[str, str], regime: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same in segments of so many steps, of which the first is shorter in a walk of seven."""
+    monkeypatch.setattr(layout, "CACHE", 1)
+    monkeypatch.setattr(layout, "FEWEST_STEPS", steps)
+    engine = CompiledEngine()
+    for number, row in enumerate(some(table(regime, 3 + steps), 2, 5)):
+        case = case_of(key, PLAIN | row | {"T": 7 + number % 2}, number)
+        assert_same_pass(REFERENCE, engine, case)
+        assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
+
+
 def test_a_long_batch_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """In parts of 64 samples, the fewest, with the three that are left in another layout."""
     monkeypatch.setattr(kernel_engine, "AT_ONCE", 7)

@@ -31,6 +31,7 @@ added by the walk through time:
 The equations are derived in docs/derivation.md, under the same numbers.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,6 +67,12 @@ class Cell:
     def recurrent(self) -> tuple[int, ...]:
         """The preactivations that the hidden state feeds, gate by gate (the input feeds 0..G-1)."""
         return (*range(self.gates - 1), len(self.preactivations) - 1)
+
+    @property
+    def gates_are_states(self) -> bool:
+        """Whether what the backward pass needs of a step besides the states is the next state."""
+        gates, after = self.forward((0.5,) * len(self.preactivations), (0.5,) * len(self.states))
+        return len(gates) == len(after) and all(map(operator.is_, gates, after))
 
     @property
     def gate_names(self) -> tuple[str, ...]:

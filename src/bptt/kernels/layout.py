@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
-from bptt.kernels.program import COPY, DS, GATES, PARTS, STATES, Program
+from bptt.kernels.program import COPY, DELTAS, DS, GATES, PARTS, STATES, Program
 from bptt.outputs import REDUCTIONS
 from bptt.parameters import Array
 from bptt.structure import Structure
@@ -38,6 +38,11 @@ FEW_SAMPLES = 6
 FORWARD_UNITS = (8, 65)
 # The vectors of units that one row is worked out by itself for.
 ROW_VECTORS = 2
+# A segment of a walk has so many steps as have a layer's inputs and derivatives in this many bytes
+# of the cache, because each tile of a gradient goes through them again; but this many at least, or
+# each number of a gradient would be read and written too often.
+CACHE = 2**18
+FEWEST_STEPS = 16
 # The layers' widest that several models are walked side by side for.
 SIDE_BY_SIDE = 16
 
@@ -151,7 +156,7 @@ class Workspace:
             output=head.code,
             reduction=REDUCTIONS.index(structure.reduction), threshold=head.threshold,
             bias=structure.bias, last=structure.readout == "last",
-            sets=1 if structure.tied else T, want_dx=shape.dx, to_start=shape.to_start,
+            want_dx=shape.dx, to_start=shape.to_start,
         )  # fmt: skip
         # Hw: what a plane of H units spans in a row of weights. weight: how far apart these are.
         Bp = 1 if units else self.room.padded(B)
@@ -172,6 +177,32 @@ class Workspace:
             lane=1 if shape.regime == MODELS else 0,
             mask_t=self.L if units else Bp, mask_b=T * self.L if units else 0,
             mask_v=0 if units else self.L,
+        )  # fmt: skip
+        self._segments()
+        # Derivatives take the place of the gates; where these are states, which others still need
+        # on the way back, they lie apart, of one segment.
+        in_place = not cell.gates_are_states
+        delta_b = v["gate_b"] if in_place else v["steps"] * v["gate_t"]
+        v.update(in_place=in_place, delta_b=delta_b)
+        if not in_place:
+            v["gate_b"] = v["state_b"]
+
+    def _segments(self) -> None:
+        """Into how many segments of how many steps the walk is divided: of equal steps but for the
+        first, which may have fewer. Untied weights have a segment for each set.
+
+        versions: the products of segment s are those of version s, or of the last version."""
+        v, structure, T = self.values, self.shape.structure, self.shape.T
+        widest = max(structure.layer_inputs(layer) for layer in range(structure.layers))
+        numbers = (widest + (1 + int(v["K"])) * structure.hidden) * int(v["outer"] * v["Bp"])
+        most = CACHE // (numbers * np.dtype(structure.dtype).itemsize)
+        most = max(most, FEWEST_STEPS) if structure.tied else 1
+        segments = -(-T // most)
+        steps = -(-T // segments)
+        segments = -(-T // steps)
+        versions = 1 if T % steps == 0 else 2
+        v.update(
+            segments=segments, steps=steps, versions=versions if structure.tied else T,
         )  # fmt: skip
 
     def _parameters(self) -> None:
@@ -246,6 +277,15 @@ class Workspace:
         table = self.offsets[shape.structure.name("U", 0)]
         v["table"], v["table_gradient"] = v["theta"] + table, v["g"] + table
         v["table_row"] = v["G"] * v["Hw"] * v["weight"]
+        tied, rows = shape.structure.tied, v["D"] * v["table_row"]
+        v["table_t"] = 0 if tied else rows
+        v["W_t"] = 0 if tied else v["H"] * v["G"] * v["Hw"]
+        # Where gradients begin with zero: those that are added up over segments, and the rows of U
+        # that one-hot inputs may look up.
+        v["clear"], v["cleared"] = v["g"], v["size"]
+        if not program.add_up:
+            v["clear"] = v["table_gradient"]
+            v["cleared"] = (1 if tied else shape.T) * rows if shape.one_hot else 0
 
     def _values_of_steps(self) -> None:
         """The values of all steps, and the inputs of each layer: where, and how many."""
@@ -255,19 +295,23 @@ class Workspace:
         rows = outer * T if self.shape.gradient else 0
         v["ones"], v["zeros"] = take(Bp), take(self.L)
         v["x"] = take(0 if self.shape.one_hot else T * D * (B if units else Bp))
-        v["dh"], v["dh_b"] = take(rows * v["plane"]), T * v["plane"]
+        v["dh_b"] = v["steps"] * v["plane"]
+        v["dh"] = take(outer * v["dh_b"] if rows else 0)
         wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if rows else 0)
+        apart = take(0 if v["in_place"] else min(rows, 1) * outer * v["delta_b"])
         self.parts = np.zeros((structure.layers, PARTS), np.int64)
         self.inputs: list[tuple[Values, int]] = []
-        source = Values(v["x"], D * Bp, b=T * D if units else 0)
+        source = Values(v["x"], D * Bp, D * Bp, T * D if units else 0)
         for layer in range(structure.layers):
-            gates, states = take(outer * v["gate_b"]), take(outer * v["state_b"])
-            ds = take(outer * v["state_t"] if rows else 0)
-            self.parts[layer, [GATES, STATES, DS]] = gates, states, ds
+            states, state_t = take(outer * v["state_b"]), v["state_t"]
+            gates = take(outer * v["gate_b"]) if v["in_place"] else states + state_t
+            deltas = gates if v["in_place"] else apart
+            ds = take(outer * state_t if rows else 0)
+            self.parts[layer, [GATES, DELTAS, STATES, DS]] = gates, deltas, states, ds
             self.inputs.append((source, structure.layer_inputs(layer)))
-            source = Values(states + v["state_t"], v["state_t"], b=v["state_b"])
+            source = Values(states + state_t, state_t, state_t, v["state_b"])
 
     def _cases(self) -> None:
         """Outputs and losses: rows (o, do), and the same with the cases in the lanes (oc, dc, p,

@@ -20,15 +20,10 @@ from bptt.structure import Structure
 # The layouts; what they are is told in `bptt.kernels.layout`.
 UNITS, SAMPLES, MODELS = "units", "samples", "models"
 
-# A gradient is added up over so many steps at a time as have their values in this many bytes of the
-# cache, because each tile goes through them again; but over no fewer steps than this.
-CACHE = 2**18
-FEWEST_STEPS = 16
-
 
 class Values(NamedTuple):
     """Where values lie: those of the first case, and how far apart those of the cases of one
-    product, of steps and of samples are."""
+    product, of steps (that a product is shifted by) and of samples are."""
 
     place: int
     case: int = 0
@@ -149,33 +144,27 @@ class Products:
     # The gradient of a matrix.
 
     def outer(
-        self, out: Weights, n: int, x: Values, d: Values, features: int, steps: int
+        self, out: Weights, n: int, x: Values, d: Values, features: int, steps: int,
+        add: bool = False,
     ) -> None:  # fmt: skip
-        """out = the sum over steps, and samples, of x (n inputs) times d (`features` outputs);
-        `case` of x and d is from one step to the next."""
+        """out = (or, with `add`, +=) the sum over steps, and samples, of x (n inputs) times d
+        (`features` outputs); `case` of x and d is from one step to the next."""
+        column = out.block if self.units else out.step
+        base = Base(out.place, out.row, column) if add else self.nothing
         if self.units:
             B = int(self.v["outer"])
-            samples = {"times": B, "x_time": x.b, "p_time": d.b} if B > 1 else {}
+            samples: Any = {"times": B, "x_time": x.b, "p_time": d.b} if B > 1 else {}
             self.strips(
-                SHARED, features // self.L, features % self.L, self.nothing, rows=n, depth=steps,
-                out=out.place, out_row=out.row, out_col=out.block,
-                x=x.place, x_block=1, x_row=1, x_step=x.case,
-                p=d.place, p_col=self.L, p_step=d.case, **samples,
+                SHARED, features // self.L, features % self.L, base, rows=n, depth=steps,
+                out=out.place, out_row=out.row, out_col=column,
+                x=x.place, x_block=1, x_row=1, x_step=x.case, x_t=x.t,
+                p=d.place, p_col=self.L, p_step=d.case, p_t=d.t, **samples,
             )  # fmt: skip
             return
-        Bp, VV = int(self.v["Bp"]), int(self.v["VV"])
-        step = (n + features) * self.L * np.dtype(self.structure.dtype).itemsize
-        large = step * VV * min(steps, FEWEST_STEPS) > CACHE
-        most = max(CACHE // (step if large else step * VV), FEWEST_STEPS)
-        base = self.nothing
-        for first in range(0, max(steps, 1), most):
-            for i in range(VV if large else 1):
-                further = i * self.L
-                self.strips(
-                    LANES if self.models else SUMMED, features, 0, base, rows=n,
-                    depth=min(most, steps - first), out=out.place, out_row=out.row,
-                    out_col=out.step, x=x.place + further + first * x.case, x_block=Bp, x_row=Bp,
-                    x_step=x.case, x_time=self.L, p=d.place + further + first * d.case, p_col=Bp,
-                    p_step=d.case, p_time=self.L, times=1 if large else VV,
-                )  # fmt: skip
-                base = Base(out.place, out.row, out.step)
+        Bp = int(self.v["Bp"])
+        self.strips(
+            LANES if self.models else SUMMED, features, 0, base, rows=n, depth=steps,
+            out=out.place, out_row=out.row, out_col=column,
+            x=x.place, x_block=Bp, x_row=Bp, x_step=x.case, x_time=self.L, x_t=x.t,
+            p=d.place, p_col=Bp, p_step=d.case, p_time=self.L, p_t=d.t, times=int(self.v["VV"]),
+        )  # fmt: skip

@@ -4,6 +4,7 @@
 padded, split into gates, turned or packed, is here.
 """
 
+from itertools import product
 from typing import Any, NamedTuple
 
 from bptt.kernels.processor import TILE_ROWS
@@ -11,12 +12,12 @@ from bptt.kernels.products import Base, Products, Values, Weights
 from bptt.kernels.strips import SUMMED
 from bptt.structure import Structure
 
-# The products of each layer, and, after all layers, of the outputs. With untied weights there is
-# one for each set.
+# The products of each layer, and, after all layers, of the outputs: of each as many as the segments
+# of the walk have versions.
 LAYER_PRODUCTS = 10
 (
     START,  # the states before the first step
-    INPUT,  # the preactivations of all steps from the bias and the inputs
+    INPUT,  # the preactivations of a segment from the bias and the inputs
     RECURRENT,  # at an even step, what h adds to them
     RECURRENT_ODD,  # at an odd step: the same, going through W the other way round
     RECURRENT_BACK,  # at an even step, what the derivatives of its preactivations add to ds
@@ -33,10 +34,11 @@ HEAD_PRODUCTS = 3
     OUTPUT_BACK,  # the derivative by the top layer's states
 ) = range(HEAD_PRODUCTS)
 
-# Where each layer has its gates, states and derivatives of states, and W (for rows of units, which
-# are multiplied by it in the walk itself), forward and back.
-PARTS = 5
-GATES, STATES, DS, W_FORWARD, W_BACK = range(PARTS)
+# Where each layer has its gates, the derivatives of its preactivations, its states and their
+# derivatives, and W (for rows of units, which are multiplied by it in the walk itself), forward and
+# back.
+PARTS = 6
+GATES, DELTAS, STATES, DS, W_FORWARD, W_BACK = range(PARTS)
 
 # A weight matrix of more numbers than this is packed in panels (layout "samples").
 PACKED = 4096
@@ -69,7 +71,14 @@ class Program(Products):
     ) -> None:  # fmt: skip
         super().__init__(structure, regime, v, room.vector)
         self.room, self.offsets, self.parts, self.inputs = room, offsets, parts, inputs
-        self.one_hot, self.sets, self.dx = one_hot, int(v["sets"]), dx
+        self.one_hot, self.dx = one_hot, dx
+        tied, T, steps = structure.tied, int(v["T"]), int(v["steps"])
+        self.sets = 1 if tied else T
+        # Of each version of a segment: its set of weights, and how many steps it has. The first
+        # segment may be shorter.
+        self.versions = [(0 if tied else s, steps) for s in range(int(v["versions"]))]
+        self.versions[0] = 0, T - (int(v["segments"]) - 1) * steps
+        self.add_up = tied and int(v["segments"]) > 1  # gradients are sums over the segments
         self.G, self.K, self.H, self.Hw, self.plane = (
             int(v[each]) for each in ("G", "K", "H", "Hw", "plane")
         )
@@ -181,94 +190,88 @@ class Program(Products):
 
     def _layer(self, layer: int) -> None:
         """The products of one layer, in the order of their numbers."""
-        v, parts, n = self.v, self.parts[layer], int(self.v["T"]) // self.sets
-        gates, states, ds = (int(parts[each]) for each in (GATES, STATES, DS))
-        gate_t, gate_b = int(v["gate_t"]), int(v["gate_b"])
-        state_t, state_b = int(v["state_t"]), int(v["state_b"])
+        v, parts = self.v, self.parts[layer]
+        gates, deltas, states, ds = (int(parts[each]) for each in (GATES, DELTAS, STATES, DS))
+        gate_t, gate_b, delta_b, state_t, state_b = (
+            int(v[each]) for each in ("gate_t", "gate_b", "delta_b", "state_t", "state_b")
+        )
         name = self.structure.name("W", layer)
         W, W_back = self._recurrent(name, "theta"), self._backward(name, self.H)
         parts[W_FORWARD], parts[W_BACK] = W.place, W_back.place
-        a, at_step = Values(gates, gate_t, b=gate_b), Values(gates, gate_b, t=gate_t)
+        a, d_step = Values(gates, gate_b, gate_t), Values(deltas, delta_b, gate_t)
+        d = Values(deltas, gate_t, gate_t if v["in_place"] else 0, delta_b)
         self._start(layer, Values(states, b=state_b))
-        self._input(layer, a, n)
-        for reverse in (False, True):
-            for s in range(self.sets):
-                self.begin()
-                for gate, count, plane in self.runs_of_W:
-                    self.apply(
-                        at_step.at(plane * self.plane), count * self.Hw, W.of(gate, s),
-                        Values(states, state_b, t=state_t), self.H, int(v["outer"]), add=True,
-                        reverse=reverse,
-                    )  # fmt: skip
-        for reverse in (False, True):
-            for s in range(self.sets):
-                self.begin()
-                for gate, count, plane in self.runs[::-1] if reverse else self.runs:
-                    self._back_through(
-                        W_back, s, gate, Values(ds, state_t), self.Hw,
-                        at_step.at(plane * self.plane), count, int(v["outer"]), True, reverse,
-                    )  # fmt: skip
-        for s in range(self.sets):
+        self._input(layer, Values(gates, gate_t, gate_t, gate_b))
+        for reverse, (s, _) in product((False, True), self.versions):
             self.begin()
-            self._gradients(layer, s, a, Values(states, state_t, b=state_b), n)
+            for gate, count, plane in self.runs_of_W:
+                self.apply(
+                    a.at(plane * self.plane), count * self.Hw, W.of(gate, s),
+                    Values(states, state_b, state_t), self.H, int(v["outer"]), add=True,
+                    reverse=reverse,
+                )  # fmt: skip
+        for reverse, (s, _) in product((False, True), self.versions):
+            self.begin()
+            for gate, count, plane in self.runs[::-1] if reverse else self.runs:
+                self._back_through(
+                    W_back, s, gate, Values(ds, state_t), self.Hw, d_step.at(plane * self.plane),
+                    count, int(v["outer"]), True, reverse,
+                )  # fmt: skip
+        for s, n in self.versions:
+            self.begin()
+            self._gradients(layer, s, d, Values(states, state_t, state_t, state_b), n)
         self._start_gradients(layer, Values(ds, state_t))
-        self._input_back(layer, a, n)
+        self._input_back(layer, d)
 
-    def _input(self, layer: int, a: Values, n: int) -> None:
-        """The preactivations of n steps: the bias, and what the inputs add."""
+    def _input(self, layer: int, a: Values) -> None:
+        """The preactivations of a segment: the bias, and what the inputs add."""
         x, inputs = self.inputs[layer]
         look_up = self.one_hot and layer == 0
         U = self._forward(self.structure.name("U", layer), inputs, not look_up)
         biases = self._biases(self.structure.name("b", layer), self.K * self.Hw, self.sets)
-        for s, bias in enumerate(biases):
+        for s, n in self.versions:
             self.begin()
-            self.apply(
-                a.at(s * a.case), self.wide, U.of(0, s), x.at(s * x.case),
-                0 if look_up else inputs, n, bias,
-            )  # fmt: skip
+            depth = 0 if look_up else inputs
+            self.apply(a, self.wide, U.of(0, s), x, depth, n, biases[s])
             if self.K > self.G:  # preactivations that the inputs do not feed
-                self.apply(
-                    a.at(s * a.case + self.G * self.plane), self.Hw, U, x, 0, n,
-                    self.further(bias, self.wide),
-                )  # fmt: skip
+                first = self.further(biases[s], self.wide)
+                self.apply(a.at(self.G * self.plane), self.Hw, U, x, 0, n, first)
 
-    def _input_back(self, layer: int, a: Values, n: int) -> None:
-        """The derivative by the inputs of n steps, where somebody wants it."""
+    def _input_back(self, layer: int, d: Values) -> None:
+        """The derivative by the inputs of a segment, where somebody wants it."""
         v, inputs = self.v, self.inputs[layer][1]
         out, wide = Values(int(v["dh"]), self.plane, b=int(v["dh_b"])), self.Hw
         if layer == 0:
-            out = Values(int(v["dx"]), int(v["dx_t"]), b=int(v["dx_t"]) * int(v["T"]))
+            dx_t = int(v["dx_t"])
+            out = Values(int(v["dx"]), dx_t, dx_t, dx_t * int(v["T"]))
             wide = self.room.padded(inputs) if self.units else inputs
         wanted = layer > 0 or self.dx
         U = self._backward(self.structure.name("U", layer), inputs) if wanted else None
-        for s in range(self.sets):
+        for s, n in self.versions:
             self.begin()
             if U:
-                d = a.at(s * a.case)
-                self._back_through(U, s, 0, out.at(s * out.case), wide, d, self.G, n, False)
+                self._back_through(U, s, 0, out, wide, d, self.G, n, False)
 
-    def _gradients(self, layer: int, s: int, a: Values, h: Values, n: int) -> None:
-        """Of W, b and U, each over the steps of a set."""
+    def _gradients(self, layer: int, s: int, d: Values, h: Values, n: int) -> None:
+        """Of W, b and U, each over n steps."""
         structure, weight = self.structure, self.weight
         x, inputs = self.inputs[layer]
         wide, gate = self.wide * weight, self.Hw * weight
-        d, W = a.at(s * a.case), self._recurrent(structure.name("W", layer), "g")
+        W = self._recurrent(structure.name("W", layer), "g")
         for first, count, plane in self.runs_of_W:
-            self.outer(
-                W.of(first, s), self.H, h.at(s * h.case), d.at(plane * self.plane),
-                count * self.Hw, n,
-            )  # fmt: skip
+            fed, width = d.at(plane * self.plane), count * self.Hw
+            self.outer(W.of(first, s), self.H, h, fed, width, n, self.add_up)
         if structure.bias:
             width = self.K * self.Hw
             b = self._gradient(structure.name("b", layer), 0, weight, 0, width * weight)
-            self.outer(b.of(0, s), 1, Values(int(self.v["ones"])), d, width, n)
+            self.outer(b.of(0, s), 1, Values(int(self.v["ones"])), d, width, n, self.add_up)
         if not (self.one_hot and layer == 0):
             U = self._gradient(structure.name("U", layer), wide, weight, gate, inputs * wide)
-            self.outer(U.of(0, s), inputs, x.at(s * x.case), d, self.wide, n)
+            self.outer(U.of(0, s), inputs, x, d, self.wide, n, self.add_up)
 
     def _start(self, layer: int, state: Values) -> None:
-        """h0 (and c0), or zero; for other sets nothing."""
-        for s in range(self.sets):
+        """h0 (and c0), or zero; for other versions than the first segment's nothing."""
+        for s in range(len(self.versions)):
             self.begin()
             for k, letter in enumerate(self.structure.equations.states if s == 0 else ()):
                 first = self.nothing
@@ -281,7 +284,7 @@ class Program(Products):
     def _start_gradients(self, layer: int, ds: Values) -> None:
         """Of h0: the sum over samples of ds before the first step, or zero if it was not used."""
         for used in (True, False):
-            for s in range(self.sets):
+            for s in range(len(self.versions)):
                 self.begin()
                 for k, letter in enumerate(self.structure.equations.states):
                     if s > 0 or not self.v["trainable"]:
@@ -292,46 +295,43 @@ class Program(Products):
                     self.outer(out, 1, ones, d, self.Hw, 1 if used else 0)
 
     def _head(self) -> None:
-        """V and c, forward, gradients, and back."""
-        structure, v = self.structure, self.v
-        O, R, T = (int(v[each]) for each in ("O", "R", "T"))  # noqa: E741
-        sets = 1 if v["last"] else self.sets
-        n, first = R // sets, T - R
-        state_t = int(v["state_t"])
-        o_t, o_b = int(v["o_t"]), int(v["o_b"])
-        top = int(self.parts[-1][STATES]) + (first + 1) * state_t
-        h = Values(top, state_t, b=int(v["state_b"]))
+        """V and c, forward, gradients, and back. With readout "last" only the last segment has
+        outputs, and there is one set."""
+        structure, v, last = self.structure, self.v, bool(self.v["last"])
+        O, state_t, o_t = (int(v[each]) for each in ("O", "state_t", "o_t"))  # noqa: E741
+        top = int(self.parts[-1][STATES]) + (int(v["T"]) if last else 1) * state_t
+        h = Values(top, state_t, 0 if last else state_t, int(v["state_b"]))
+        versions = [(0, 1) for _ in self.versions] if last else self.versions
+        sets = 1 if last else self.sets
         V, V_back, V_gradient = self._output_matrices(O, sets)
         wide_O = self.room.padded(O) if self.units else O
-        o, do = (Values(int(v[each]), o_t, b=o_b) for each in ("o", "do"))
+        o, do = (
+            Values(int(v[name]), o_t, 0 if last else o_t, int(v["o_b"])) for name in ("o", "do")
+        )
         biases = self._biases("c", wide_O, sets)
-        for s in range(self.sets):
+        for s, n in versions:
             self.begin()
-            if s >= sets:
-                continue
             if self.units and O == 1:
-                self._one_output(o.at(s), biases[s], V.of(0, s), h.at(s * state_t), n)
+                self._one_output(o, biases[s], V.of(0, s), h, n)
             else:
-                self.apply(o.at(s * o_t), O, V.of(0, s), h.at(s * state_t), self.H, n, biases[s])
-        for s in range(self.sets):
+                self.apply(o, O, V.of(0, s), h, self.H, n, biases[s])
+        add_up = self.add_up and not last
+        for s, n in versions:
             self.begin()
-            if s < sets:
-                d = do.at(s * o_t)
-                # Not of the padding, where h may be anything but V must stay zero.
-                self.outer(V_gradient.of(0, s), O, d, h.at(s * state_t), self.H, n)
-                if structure.bias:
-                    c = self._gradient("c", 0, self.weight, 0, wide_O * self.weight)
-                    self._bias_gradient(c.of(0, s), d, O, n, sets)
-        dh = Values(int(v["dh"]) + first * self.plane, self.plane, b=int(v["dh_b"]))
-        for s in range(self.sets):
+            # Not of the padding, where h may be anything but V must stay zero.
+            self.outer(V_gradient.of(0, s), O, do, h, self.H, n, add_up)
+            if structure.bias:
+                c = self._gradient("c", 0, self.weight, 0, wide_O * self.weight)
+                self._bias_gradient(c.of(0, s), do, O, n, add_up)
+        dh = Values(int(v["dh"]), self.plane, b=int(v["dh_b"]))
+        for (s, n), (_, steps) in zip(versions, self.versions, strict=True):
             self.begin()
-            if s < sets:
-                self.apply(dh.at(s * self.plane), self.Hw, V_back.of(0, s), do.at(s * o_t), O, n)
+            self.apply(dh.at((steps - n) * self.plane), self.Hw, V_back.of(0, s), do, O, n)
 
-    def _bias_gradient(self, c: Weights, do: Values, O: int, n: int, sets: int) -> None:  # noqa: E741
+    def _bias_gradient(self, c: Weights, do: Values, O: int, n: int, add: bool) -> None:  # noqa: E741
         """Of c. Of a single output of rows of units all cases lie together, as vectors."""
-        if not (self.units and O == 1 and sets == 1):
-            self.outer(c, 1, Values(int(self.v["ones"])), do, O, n)
+        if not (self.units and O == 1 and n == int(self.v["R"])):
+            self.outer(c, 1, Values(int(self.v["ones"])), do, O, n, add)
             return
         self.strips(
             SUMMED, 1, 0, self.nothing, rows=1, depth=int(self.v["Cp"]) // self.L, out=c.place,
@@ -368,6 +368,6 @@ class Program(Products):
         """A single output of rows of units: products lane by lane, added up."""
         self.strips(
             SUMMED, 1, 0, base, rows=n, depth=self.Hw // self.L, out=o.place, out_row=o.case,
-            out_col=1, out_b=o.b, x=h.place, x_block=h.case, x_row=h.case, x_step=self.L, x_b=h.b,
-            p=V.place, p_col=0, p_step=self.L,
+            out_col=1, out_t=o.t, out_b=o.b, x=h.place, x_block=h.case, x_row=h.case,
+            x_step=self.L, x_t=h.t, x_b=h.b, p=V.place, p_col=0, p_step=self.L,
         )  # fmt: skip

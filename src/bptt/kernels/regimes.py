@@ -35,7 +35,7 @@ from bptt.kernels.simd import (
     vsum,
     width,
 )
-from bptt.kernels.tile import add_product, loads, transpose
+from bptt.kernels.tile import add_product, loads, stores, transpose
 
 
 class Kind(NamedTuple):
@@ -112,6 +112,16 @@ step_forward = by_kind(_forward_of)
 step_backward = by_kind(_backward_of)
 read_gates = by_kind(lambda kind: _reader(len(kind.cell.preactivations)))
 read_states = by_kind(lambda kind: _reader(len(kind.cell.states)))
+
+
+def _keeper(kind: Kind) -> Any:
+    if kind.cell.gates_are_states:
+        return lambda kind, m, off, stride, gates: None
+    return lambda kind, m, off, stride, gates: stores(m, off, stride, gates)
+
+
+# Write a step's gates, unless they are its states.
+keep_gates = by_kind(_keeper)
 
 
 # Numbers of an iteration: one for all lanes, or one for each model.
@@ -214,7 +224,9 @@ scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_
 def _feed_of(kind: Kind) -> Any:
     G = kind.cell.gates
     if len(kind.cell.preactivations) == G:
-        return lambda kind, plan, m, a, h, W: add_product(a, m, h, W, width(m), G * width(m), plan.H)
+        return lambda kind, plan, m, a, h, W: add_product(
+            a, m, h, W, width(m), G * width(m), plan.H
+        )
 
     def feed(kind, plan, m, a, h, W):  # the GRU, whose last gate has a preactivation of its own
         fed = add_product((a[0], a[1], a[3]), m, h, W, width(m), G * width(m), plan.H)

@@ -44,6 +44,7 @@ from bptt.kernels.walk import (
     output_forward,
     recurrent_backward,
     recurrent_forward,
+    span_of,
     start_layer,
 )
 from bptt.optimizers import (
@@ -264,26 +265,31 @@ def train(
         )  # fmt: skip
         if work & FORWARD:
             own_state = not carry or get(reset, n) != 0
-            for layer in range(layers):
-                if own_state:
-                    start_layer(plan, m, program, layer)
-                input_forward(kind, plan, m, program, parts, layer, ids, sample, apart)
-                recurrent_forward(kind, plan, m, program, parts, layer, full)
-            output_forward(plan, m, program)
+            for segment in range(plan.segments):
+                span = span_of(plan, segment)
+                for layer in range(layers):
+                    if own_state and segment == 0:
+                        start_layer(plan, m, program, layer)
+                    input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart)
+                    recurrent_forward(kind, plan, m, program, parts, layer, span, full)
+                output_forward(plan, m, program, span)
             call_routine(
                 get(codes, ASSESS), ASSESS,
                 (layout, plan, work, m, classes, sample, apart, results, n),
             )  # fmt: skip
         if work & BACKWARD:
-            if plan.one_hot:  # of the rows that no step looks up the gradient is zero
-                clear(m, plan.table_gradient, plan.sets * plan.D * plan.table_row)
-            output_backward(plan, m, program)
-            for layer in range(layers - 1, -1, -1):
-                to_start = plan.trainable or plan.to_start
-                recurrent_backward(kind, plan, m, program, parts, layer, full, to_start)
-                layer_gradients(kind, plan, m, program, parts, layer, ids, sample, apart, own_state)
-                if layer > 0 or plan.want_dx:
-                    input_backward(plan, m, program, layer)
+            clear(m, plan.clear, plan.cleared)
+            for segment in range(plan.segments - 1, -1, -1):
+                span = span_of(plan, segment)
+                output_backward(plan, m, program, span)
+                for layer in range(layers - 1, -1, -1):
+                    to_start = plan.trainable or plan.to_start
+                    recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start)
+                    layer_gradients(
+                        kind, plan, m, program, parts, layer, span, ids, sample, apart, own_state
+                    )
+                    if layer > 0 or plan.want_dx:
+                        input_backward(plan, m, program, layer, span)
         if work & UPDATE:
             call_routine(
                 get(codes, FINISH), FINISH,

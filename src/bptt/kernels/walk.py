@@ -4,11 +4,16 @@ One pass over a batch. What can be done for all steps at once is one product ove
 (inputs, outputs, and every gradient: the deltas of all steps are kept, and each weight gradient is
 formed after the walk); inside the walk are only the recurrent product and the cell's equations.
 Products are known by their numbers (`bptt.kernels.program`): nothing here depends on shapes.
-Untied weights, a set for each step, are the same with as many sets of one step.
+
+A walk through many steps is divided into segments, each small enough for the cache: forward from
+the first to the last, all layers of each, and back the same way. Untied weights, a set for each
+step, are as many segments of one step. A `span` is the first step of a segment, the first after it,
+and which version of the products it has.
 """
 
 from bptt.kernels.compiler import part
 from bptt.kernels.program import (
+    DELTAS,
     DS,
     GATES,
     GRADIENT,
@@ -34,6 +39,7 @@ from bptt.kernels.regimes import (
     by_regime,
     copy,
     feed,
+    keep_gates,
     read_gates,
     read_states,
     receive,
@@ -57,29 +63,29 @@ def cell_forward(kind, plan, m, gates, states, a, alive):
     state are written. A cell that is not alive keeps its state."""
     s = read_states(kind, m, states, plan.plane)
     a, after = step_forward(kind, a, s)
-    stores(m, gates, plan.plane, a)
+    keep_gates(kind, m, gates, plan.plane, a)
     stores(m, states + plan.state_t, plan.plane, after if alive else s)
 
 
 @part
-def cell_backward(kind, plan, m, gates, states, ds, dh):
-    """The same back, dh being all that reaches h besides ds: gates become their derivatives da, ds
+def cell_backward(kind, plan, m, gates, deltas, states, ds, dh):
+    """The same back, dh being all that reaches h besides ds: the derivatives da are written, ds
     moves from after the step to before."""
     plane = plan.plane
     d = receive(kind, read_states(kind, m, ds, plane), dh)
     a, s = read_gates(kind, m, gates, plane), read_states(kind, m, states, plane)
     a, d = step_backward(kind, a, s, read_states(kind, m, states + plan.state_t, plane), d)
-    stores(m, gates, plane, a)
+    stores(m, deltas, plane, a)
     stores(m, ds, plane, d)
 
 
 @part
-def cell_passed_over(kind, plan, m, gates, ds, dh):
+def cell_passed_over(kind, plan, m, deltas, ds, dh):
     """Back through a step that a sequence does not have: its state was handed on, and so is the
     derivative."""
     d = receive(kind, read_states(kind, m, ds, plan.plane), dh)
     for k in range(plan.K):
-        store(m, gates + k * plan.plane, zero(m))
+        store(m, deltas + k * plan.plane, zero(m))
     stores(m, ds, plan.plane, d)
 
 
@@ -116,49 +122,55 @@ def freeze(plan, m, mask, before, after):
 
 
 @part
-def of_layer(plan, layer, product):
-    """The number of a layer's product (for the first set of weights)."""
-    return (layer * LAYER_PRODUCTS + product) * plan.sets
+def span_of(plan, segment):
+    """The span of a segment; see above."""
+    end = plan.T - (plan.segments - 1 - segment) * plan.steps
+    return max(end - plan.steps, 0), end, min(segment, plan.versions - 1)
 
 
 @part
-def of_head(plan, product):
+def of_layer(plan, layer, product, version):
+    """The number of a layer's product."""
+    return (layer * LAYER_PRODUCTS + product) * plan.versions + version
+
+
+@part
+def of_head(plan, product, version):
     """The number of a product of the outputs."""
-    return (plan.layers * LAYER_PRODUCTS + product) * plan.sets
+    return (plan.layers * LAYER_PRODUCTS + product) * plan.versions + version
 
 
 @part
-def recur(plan, m, program, layer, product, t):
-    """A recurrent product at step t. Every other step goes through W the other way round, so that
-    it begins with what the step before has left in the nearest cache."""
-    number = of_layer(plan, layer, product + t % 2)
-    multiply(m, program, number if plan.sets == 1 else number + t, t, 0)
+def deltas_from(plan, first):
+    """The step whose derivatives da lie first: of all that are kept, or of a segment."""
+    return 0 if plan.in_place else first
+
+
+@part
+def recurrent(plan, layer, product, version, t):
+    """The number of a recurrent product at step t. Every other step goes through W the other way
+    round, so that it begins with what the step before has left in the nearest cache."""
+    return of_layer(plan, layer, product + t % 2, version)
 
 
 @part
 def start_layer(plan, m, program, layer):
     """The states before the first step: h0, or zero."""
     for b in range(plan.outer):
-        multiply(m, program, of_layer(plan, layer, START), 0, b)
+        multiply(m, program, of_layer(plan, layer, START, 0), 0, b)
 
 
 @part
-def input_forward(kind, plan, m, program, parts, layer, ids, sample, apart):
-    """The preactivations of all steps from the bias and the layer's inputs: b + x U."""
+def input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart):
+    """The preactivations of a segment from the bias and the layer's inputs: b + x U."""
+    first, end, version = span
     for b in range(plan.outer):
-        for s in range(plan.sets):
-            multiply(m, program, of_layer(plan, layer, INPUT) + s, 0, b)
+        multiply(m, program, of_layer(plan, layer, INPUT, version), first, b)
         if plan.one_hot and layer == 0:
-            for t in range(plan.T):
+            for t in range(first, end):
                 to = part_of(parts, 0, GATES) + b * plan.gate_b + t * plan.gate_t
-                first = (sample + b) * plan.T + t
-                add_row(kind, plan, m, table(plan, plan.table, t), ids, first, apart * plan.T, to)
-
-
-@part
-def table(plan, place, t):
-    """Where the rows of U (or of its gradient) of a step begin."""
-    return place if plan.sets == 1 else place + t * plan.D * plan.table_row
+                rows, id_ = plan.table + t * plan.table_t, (sample + b) * plan.T + t
+                add_row(kind, plan, m, rows, ids, id_, apart * plan.T, to)
 
 
 @part
@@ -167,10 +179,12 @@ def goes_on(plan, m, t, full):
     return full or get(m, plan.mask + t * plan.mask_t) > 0.5
 
 
-def _row_forward(kind, plan, m, parts, layer, full):
-    gates, before = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    W, per_set = part_of(parts, layer, W_FORWARD), plan.H * plan.G * plan.Hw
-    for t in range(plan.T):
+def _row_forward(kind, plan, m, parts, layer, span, full):
+    first, end, _ = span
+    gates = part_of(parts, layer, GATES) + first * plan.gate_t
+    before = part_of(parts, layer, STATES) + first * plan.state_t
+    W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
+    for t in range(first, end):
         alive = goes_on(plan, m, t, full)
         for j in range(0, plan.plane, width(m)):
             i = j if t % 2 == 0 else plan.plane - width(m) - j
@@ -178,34 +192,33 @@ def _row_forward(kind, plan, m, parts, layer, full):
             a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, at)
             cell_forward(kind, plan, m, gates + i, before + i, a, alive)
         gates, before = gates + plan.gate_t, before + plan.state_t
-        if plan.sets > 1:
-            W += per_set
 
 
-def _row_backward(kind, plan, m, parts, layer, full):
-    T, H, row, plane = plan.T, plan.H, plan.Hw, plan.plane
-    gates = part_of(parts, layer, GATES) + (T - 1) * plan.gate_t
-    states = part_of(parts, layer, STATES) + (T - 1) * plan.state_t
-    ds, dh = part_of(parts, layer, DS), plan.dh + (T - 1) * plane
-    per_set = H * plan.G * row if plan.sets > 1 else 0
-    W = part_of(parts, layer, W_BACK) + T * per_set
-    for t in range(T - 1, -1, -1):
+def _row_backward(kind, plan, m, parts, layer, span, full):
+    H, row, plane = plan.H, plan.Hw, plan.plane
+    first, end, _ = span
+    gates = part_of(parts, layer, GATES) + (end - 1) * plan.gate_t
+    deltas = part_of(parts, layer, DELTAS) + (end - 1 - deltas_from(plan, first)) * plan.gate_t
+    states = part_of(parts, layer, STATES) + (end - 1) * plan.state_t
+    ds, dh = part_of(parts, layer, DS), plan.dh + (end - 1 - first) * plane
+    W = part_of(parts, layer, W_BACK)
+    for t in range(end - 1, first - 1, -1):
         alive = goes_on(plan, m, t, full)
         for i in range(0, plane, width(m)):
             d = (load(m, dh + i),)
-            for g in range(plan.G if t < T - 1 else 0):
+            for g in range(plan.G if t < end - 1 else 0):
                 fed = g if g < plan.G - 1 else plan.K - 1
-                x = gates + plan.gate_t + fed * plane
+                x = deltas + plan.gate_t + fed * plane
                 d = add_product(d, m, x, W + g * H * row + i, 0, row, H)
             if alive:
-                cell_backward(kind, plan, m, gates + i, states + i, ds + i, d[0])
+                cell_backward(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d[0])
             else:
-                cell_passed_over(kind, plan, m, gates + i, ds + i, d[0])
-        gates, states, dh = gates - plan.gate_t, states - plan.state_t, dh - plane
-        W -= per_set
+                cell_passed_over(kind, plan, m, deltas + i, ds + i, d[0])
+        gates, deltas = gates - plan.gate_t, deltas - plan.gate_t
+        states, dh = states - plan.state_t, dh - plane
 
 
-def _no_row(kind, plan, m, parts, layer, full):
+def _no_row(kind, plan, m, parts, layer, span, full):
     pass
 
 
@@ -216,14 +229,15 @@ row_backward = by_regime(_row_backward, _no_row, _no_row)
 
 
 @part
-def recurrent_forward(kind, plan, m, program, parts, layer, full):
-    """The walk through time of one layer: a_t += h_(t-1) W, then the cell's equations."""
+def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
+    """One layer's walk through a segment: a_t += h_(t-1) W, then the cell's equations."""
     if plan.row_forward:
-        row_forward(kind, plan, m, parts, layer, full)
+        row_forward(kind, plan, m, parts, layer, span, full)
         return
+    first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    for t in range(plan.T):
-        recur(plan, m, program, layer, RECURRENT, t)
+    for t in range(first, end):
+        multiply(m, program, recurrent(plan, layer, RECURRENT, version, t), t, 0)
         for b in range(plan.outer):
             before = states + b * plan.state_b + t * plan.state_t
             here = gates + b * plan.gate_b + t * plan.gate_t
@@ -236,20 +250,22 @@ def recurrent_forward(kind, plan, m, program, parts, layer, full):
 
 
 @part
-def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
-    """The walk back: ds is carried from step t + 1 to t, gates become derivatives in place."""
-    if plan.row_backward:
-        clear(m, part_of(parts, layer, DS), plan.state_t)
-        row_backward(kind, plan, m, parts, layer, full)
-        if to_start:
-            multiply(m, program, of_layer(plan, layer, RECURRENT_BACK), 0, 0)
-        return
+def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start):
+    """The walk back: ds is carried from step t + 1 to t, and the derivatives da are written."""
+    first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
+    deltas, origin = part_of(parts, layer, DELTAS), deltas_from(plan, first)
     ds = part_of(parts, layer, DS)
-    clear(m, ds, plan.outer * plan.state_t)
-    for t in range(plan.T - 1, -1, -1):
+    if end == plan.T:
+        clear(m, ds, plan.outer * plan.state_t)
+    if plan.row_backward:
+        row_backward(kind, plan, m, parts, layer, span, full)
+        if first > 0 or to_start:
+            multiply(m, program, of_layer(plan, layer, RECURRENT_BACK, version), first - origin, 0)
+        return
+    for t in range(end - 1, first - 1, -1):
         for b in range(plan.outer):
-            ds_b, dh = ds + b * plan.state_t, plan.dh + b * plan.dh_b + t * plan.plane
+            ds_b, dh = ds + b * plan.state_t, plan.dh + b * plan.dh_b + (t - first) * plan.plane
             if not full:
                 mask = plan.mask + b * plan.mask_b + t * plan.mask_t
                 held = plan.held + b * plan.state_t
@@ -257,56 +273,64 @@ def recurrent_backward(kind, plan, m, program, parts, layer, full, to_start):
                 clear(m, dh, plan.plane)
                 keep_where(plan, m, mask, ds_b, held, plan.state_t)
             here = gates + b * plan.gate_b + t * plan.gate_t
+            to = deltas + b * plan.delta_b + (t - origin) * plan.gate_t
             before = states + b * plan.state_b + t * plan.state_t
             for i in range(0, plan.plane, width(m)):
-                cell_backward(kind, plan, m, here + i, before + i, ds_b + i, load(m, dh + i))
+                dh_i = load(m, dh + i)
+                cell_backward(kind, plan, m, here + i, to + i, before + i, ds_b + i, dh_i)
         if t > 0 or to_start:
-            recur(plan, m, program, layer, RECURRENT_BACK, t)
+            number = recurrent(plan, layer, RECURRENT_BACK, version, t)
+            multiply(m, program, number, t - origin, 0)
         if not full:
             add(m, ds, plan.held, plan.outer * plan.state_t)
 
 
 @part
-def layer_gradients(kind, plan, m, program, parts, layer, ids, sample, apart, own_state):
-    """The gradients of U, W, b and the initial state, each one product over steps and samples."""
-    for s in range(plan.sets):
-        multiply(m, program, of_layer(plan, layer, GRADIENT) + s, 0, 0)
-    start = START_GRADIENT if own_state else NO_START_GRADIENT
-    multiply(m, program, of_layer(plan, layer, start), 0, 0)
+def layer_gradients(kind, plan, m, program, parts, layer, span, ids, sample, apart, own_state):
+    """What a segment adds to the gradients of U, W, b and the initial state, each one product over
+    steps and samples."""
+    first, end, version = span
+    multiply(m, program, of_layer(plan, layer, GRADIENT, version), first, 0)
+    if first == 0:
+        start = START_GRADIENT if own_state else NO_START_GRADIENT
+        multiply(m, program, of_layer(plan, layer, start, version), 0, 0)
     if plan.one_hot and layer == 0:
         for b in range(plan.outer):
-            for t in range(plan.T):
-                d = part_of(parts, 0, GATES) + b * plan.gate_b + t * plan.gate_t
-                rows = table(plan, plan.table_gradient, t)
-                first = (sample + b) * plan.T + t
-                scatter_row(kind, plan, m, rows, ids, first, apart * plan.T, d)
+            for t in range(first, end):
+                d = part_of(parts, 0, DELTAS) + b * plan.delta_b
+                d += (t - deltas_from(plan, first)) * plan.gate_t
+                rows, id_ = plan.table_gradient + t * plan.table_t, (sample + b) * plan.T + t
+                scatter_row(kind, plan, m, rows, ids, id_, apart * plan.T, d)
 
 
 @part
-def input_backward(plan, m, program, layer):
+def input_backward(plan, m, program, layer, span):
     """The derivative by the layer's inputs, da U^T: dh of the layer below, or dx."""
+    first, _, version = span
     for b in range(plan.outer):
-        for s in range(plan.sets):
-            multiply(m, program, of_layer(plan, layer, INPUT_BACK) + s, 0, b)
+        multiply(m, program, of_layer(plan, layer, INPUT_BACK, version), first, b)
 
 
 @part
-def output_forward(plan, m, program):
+def output_forward(plan, m, program, span):
     """The output preactivations: c + h V, from the top layer's states."""
-    for b in range(plan.outer):
-        for s in range(plan.sets):
-            multiply(m, program, of_head(plan, OUTPUT) + s, 0, b)
+    first, end, version = span
+    if end == plan.T or not plan.last:
+        for b in range(plan.outer):
+            multiply(m, program, of_head(plan, OUTPUT, version), first, b)
 
 
 @part
-def output_backward(plan, m, program):
+def output_backward(plan, m, program, span):
     """The gradients of V and c, and dh of the top layer."""
-    for s in range(plan.sets):
-        multiply(m, program, of_head(plan, OUTPUT_GRADIENT) + s, 0, 0)
+    first, end, version = span
+    if plan.last:
+        clear(m, plan.dh, plan.outer * plan.dh_b)
+        if end < plan.T:
+            return
+    multiply(m, program, of_head(plan, OUTPUT_GRADIENT, version), first, 0)
     for b in range(plan.outer):
-        clear(m, plan.dh + b * plan.dh_b, (plan.T - plan.R) * plan.plane)
-        for s in range(plan.sets):
-            multiply(m, program, of_head(plan, OUTPUT_BACK) + s, 0, b)
+        multiply(m, program, of_head(plan, OUTPUT_BACK, version), first, b)
 
 
 @part
