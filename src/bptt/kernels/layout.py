@@ -163,18 +163,19 @@ class Workspace:
         Hw = self.room.padded(H) if units else H
         plane = Hw * Bp
         outer = B if units else 1
+        models, one = shape.regime == MODELS, units and B == 1
         v.update(
             Bp=Bp, Hw=Hw, plane=plane, outer=outer,
             VV=(Hw if units else Bp) // self.L,
             gate_t=K * plane, gate_b=T * K * plane, state_t=S * plane, state_b=(T + 1) * S * plane,
-            weight=self.L if shape.regime == MODELS else 1,
+            weight=self.L if models else 1,
             trainable=structure.initial_state == "trainable",
-            # Whether one row of units adds its products to what the equations read: forward and
-            # back. A number of h that is read for one vector of weights at a time is worth it for
-            # few vectors; the gates of a unit share it.
-            row_forward=units and B == 1 and (cell.gates > 1 or Hw <= ROW_VECTORS * self.L),
-            row_backward=units and B == 1 and Hw <= ROW_VECTORS * self.L,
-            lane=1 if shape.regime == MODELS else 0,
+            # Whether recurrent products are added to what the equations read, forward and back: of
+            # models, and of one row of units. A number of h that is read for one vector of weights
+            # at a time is worth it for few vectors; the gates of a unit share it.
+            row_forward=models or (one and (cell.gates > 1 or Hw <= ROW_VECTORS * self.L)),
+            row_backward=models or (one and Hw <= ROW_VECTORS * self.L),
+            lane=1 if models else 0,
             mask_t=self.L if units else Bp, mask_b=T * self.L if units else 0,
             mask_v=0 if units else self.L,
         )  # fmt: skip
@@ -279,7 +280,7 @@ class Workspace:
         v["table_row"] = v["G"] * v["Hw"] * v["weight"]
         tied, rows = shape.structure.tied, v["D"] * v["table_row"]
         v["table_t"] = 0 if tied else rows
-        v["W_t"] = 0 if tied else v["H"] * v["G"] * v["Hw"]
+        v["W_t"] = 0 if tied else v["H"] * v["G"] * v["plane"]
         # Where gradients begin with zero: those that are added up over segments, and the rows of U
         # that one-hot inputs may look up.
         v["clear"], v["cleared"] = v["g"], v["size"]

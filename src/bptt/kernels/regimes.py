@@ -35,7 +35,7 @@ from bptt.kernels.simd import (
     vsum,
     width,
 )
-from bptt.kernels.tile import add_product, loads, stores, transpose
+from bptt.kernels.tile import add_product, add_product_of_lanes, loads, stores, transpose
 
 
 class Kind(NamedTuple):
@@ -217,25 +217,57 @@ def _scatter_row_in_lanes(kind, plan, m, table, ids, first, stride, d):
 scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_in_lanes)
 
 
-# One row of units: to what of the preactivations `a` the hidden state feeds, h W is added. W: where
-# the weights of these units are.
+# Recurrent products whose sums stay in registers: of one row of units, or of models, whose lanes
+# have weights of their own. `i` is where in a plane the vector is that they are for.
+
+
+def _fed_units(kind, plan, m, a, h, W, i):
+    G, lanes = plan.G, width(m)
+    return add_product(a, m, h, W + i * G * plan.H, lanes, G * lanes, plan.H)
+
+
+def _fed_models(kind, plan, m, a, h, W, i):
+    plane = plan.plane
+    return add_product_of_lanes(a, m, h, W + i, plane, plan.G * plane, plan.H)
+
+
+_fed = by_regime(_fed_units, _fed_units, _fed_models)
 
 
 def _feed_of(kind: Kind) -> Any:
-    G = kind.cell.gates
-    if len(kind.cell.preactivations) == G:
-        return lambda kind, plan, m, a, h, W: add_product(
-            a, m, h, W, width(m), G * width(m), plan.H
-        )
+    if len(kind.cell.preactivations) == kind.cell.gates:
+        return lambda kind, plan, m, a, h, W, i: _fed(kind, plan, m, a, h, W, i)
 
-    def feed(kind, plan, m, a, h, W):  # the GRU, whose last gate has a preactivation of its own
-        fed = add_product((a[0], a[1], a[3]), m, h, W, width(m), G * width(m), plan.H)
+    def feed(kind, plan, m, a, h, W, i):  # the GRU, whose last gate has one of its own
+        fed = _fed(kind, plan, m, (a[0], a[1], a[3]), h, W, i)
         return fed[0], fed[1], a[2], fed[2]
 
     return feed
 
 
+# The preactivations `a` of a vector of units, and h W added where the hidden state feeds them.
 feed = by_kind(_feed_of)
+
+
+def _back_units(kind, plan, m, d, da, W, i):
+    for g in range(plan.G):
+        fed = da + (g if g < plan.G - 1 else plan.K - 1) * plan.plane
+        d = add_product(d, m, fed, W + g * plan.H * plan.Hw + i, 0, plan.Hw, plan.H)
+    return d
+
+
+def _back_models(kind, plan, m, d, da, W, i):
+    row, lanes = plan.G * plan.plane, width(m)
+    for g in range(plan.G):
+        fed = da + (g if g < plan.G - 1 else plan.K - 1) * plan.plane
+        at = W + (i * plan.G + g * lanes) * plan.H
+        d = add_product_of_lanes(d, m, fed, at, row, lanes, plan.H)
+    return d
+
+
+# The derivatives d by a vector of units (of models by one unit, or by several in a row), and da W^T
+# added.
+feed_back = by_regime(_back_units, _back_units, _back_models)
 
 
 # The data of an iteration into m.

@@ -25,7 +25,16 @@ from numba.core import cgutils
 from bptt.kernels.compiler import Piece, part
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
-from bptt.kernels.strips import SHARED, STRIP, STRIPS, SUMMED, Strip, strip_name, strip_number
+from bptt.kernels.strips import (
+    LANES,
+    SHARED,
+    STRIP,
+    STRIPS,
+    SUMMED,
+    Strip,
+    strip_name,
+    strip_number,
+)
 from bptt.kernels.vectors import (
     FLAGS,
     I64,
@@ -343,9 +352,8 @@ def strip(C: int, single: bool, kind: int, m: Any, program: Any, at: int, t: int
                 store_part(m, out, total, lanes)
 
 
-def _define_row(
-    _: Any, first: Any, m: Any, x: Any, p: Any, p_col: Any, p_step: Any, depth: Any
-) -> Any:
+def _row_code(kind: int, first: Any, m: Any) -> Any:
+    """Signature and code of a product of one row that begins with a tuple of vectors."""
     if not isinstance(first, types.UniTuple):
         return None
     C = first.count
@@ -353,13 +361,26 @@ def _define_row(
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = context.get_value_type(first.dtype)
         of = dict(zip(("p_col", "p_step", "depth"), args[4:], strict=True))
-        of |= {"x_row": ir.Constant(I64, 0), "x_step": ir.Constant(I64, 1)}
-        tile = _Tile(builder, vector, 1, C, SHARED, _chains(C))
+        x_step = vector.count if kind == LANES else 1
+        of |= {"x_row": ir.Constant(I64, 0), "x_step": ir.Constant(I64, x_step)}
+        tile = _Tile(builder, vector, 1, C, kind, _chains(C))
         tile.start(cgutils.unpack_tuple(builder, args[0], C))
         tile.accumulate(data_pointer(context, builder, m, args[1]), of, args[2], args[3])
         return context.make_tuple(builder, sig.return_type, tile.total())
 
     return first(first, m, *[types.intp] * 5), generate
+
+
+def _define_row(
+    _: Any, first: Any, m: Any, x: Any, p: Any, p_col: Any, p_step: Any, depth: Any
+) -> Any:
+    return _row_code(SHARED, first, m)
+
+
+def _define_row_of_lanes(
+    _: Any, first: Any, m: Any, x: Any, p: Any, p_col: Any, p_step: Any, depth: Any
+) -> Any:
+    return _row_code(LANES, first, m)
 
 
 @operation(_define_row)
@@ -370,6 +391,19 @@ def add_product(first: Any, m: Any, x: int, p: int, p_col: int, p_step: int, dep
         sum((m[x + k] * load(m, p + c * p_col + k * p_step) for k in range(depth)), value)
         for c, value in enumerate(first)
     )
+
+
+@operation(_define_row_of_lanes)
+def add_product_of_lanes(
+    first: Any, m: Any, x: int, p: int, p_col: int, p_step: int, depth: int
+) -> Any:
+    """The same with vectors on both sides: vector k at x + k times the width of one."""
+    vectors = range(x, x + depth * width(m), width(m))
+    return tuple(
+        sum((load(m, at) * load(m, p + c * p_col + k * p_step) for k, at in enumerate(vectors)),
+            value)
+        for c, value in enumerate(first)
+    )  # fmt: skip
 
 
 def strip_piece(kind: int, C: int, single: bool, dtype: str) -> Piece:

@@ -12,6 +12,7 @@ and which version of the products it has.
 """
 
 from bptt.kernels.compiler import part
+from bptt.kernels.products import MODELS
 from bptt.kernels.program import (
     DELTAS,
     DS,
@@ -36,9 +37,11 @@ from bptt.kernels.program import (
 from bptt.kernels.regimes import (
     add,
     add_row,
+    by_kind,
     by_regime,
     copy,
     feed,
+    feed_back,
     keep_gates,
     read_gates,
     read_states,
@@ -48,7 +51,7 @@ from bptt.kernels.regimes import (
     step_forward,
 )
 from bptt.kernels.simd import get, load, select, store, width, zero
-from bptt.kernels.tile import add_product, multiply, stores
+from bptt.kernels.tile import add_product_of_lanes, loads, multiply, stores
 
 
 @part
@@ -179,59 +182,108 @@ def goes_on(plan, m, t, full):
     return full or get(m, plan.mask + t * plan.mask_t) > 0.5
 
 
-def _row_forward(kind, plan, m, parts, layer, span, full):
+@part
+def vectors_forward(kind, plan, m, gates, before, W, done, t, alive):
+    """A step of all vectors of units from place `done` of their planes on."""
+    lanes = width(m)
+    for j in range(done, plan.plane, lanes):
+        i = j if t % 2 == 0 else done + plan.plane - lanes - j  # see `recurrent`
+        a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, W, i)
+        cell_forward(kind, plan, m, gates + i, before + i, a, alive)
+
+
+@part
+def fours_forward(kind, plan, m, gates, before, W, done, t, alive):
+    """The same of models of a cell with one gate: four units read each h once."""
+    lanes, row = width(m), plan.plane
+    for i in range(0, row - 3 * lanes, 4 * lanes):
+        a = loads(m, gates + i, lanes, 4)
+        a = add_product_of_lanes(a, m, before, W + i, lanes, row, plan.H)
+        here, there = gates + i, before + i
+        cell_forward(kind, plan, m, here, there, (a[0],), alive)
+        cell_forward(kind, plan, m, here + lanes, there + lanes, (a[1],), alive)
+        cell_forward(kind, plan, m, here + 2 * lanes, there + 2 * lanes, (a[2],), alive)
+        cell_forward(kind, plan, m, here + 3 * lanes, there + 3 * lanes, (a[3],), alive)
+        done = i + 4 * lanes
+    vectors_forward(kind, plan, m, gates, before, W, done, t, alive)
+
+
+def _advance_of(kind):
+    fours = kind.regime == MODELS and kind.cell.gates == 1
+    return fours_forward if fours else vectors_forward
+
+
+advance = by_kind(_advance_of)
+
+
+@part
+def vectors_backward(kind, plan, m, gates, deltas, states, ds, dh, W, fed, done, alive):
+    """A step back of all vectors of units from place `done` of their planes on. fed: whether the
+    step after it has fed back its derivatives."""
+    for i in range(done, plan.plane, width(m)):
+        d = (load(m, dh + i),)
+        if fed:
+            d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
+        if alive:
+            cell_backward(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d[0])
+        else:
+            cell_passed_over(kind, plan, m, deltas + i, ds + i, d[0])
+
+
+@part
+def fours_backward(kind, plan, m, gates, deltas, states, ds, dh, W, fed, done, alive):
+    """The same of models: four units read each derivative once."""
+    lanes = width(m)
+    for i in range(0, plan.plane - 3 * lanes, 4 * lanes):
+        d = loads(m, dh + i, lanes, 4)
+        if fed:
+            d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
+        for c in range(4):
+            at = i + c * lanes
+            cell_backward(kind, plan, m, gates + at, deltas + at, states + at, ds + at, d[c])
+        done = i + 4 * lanes
+    vectors_backward(kind, plan, m, gates, deltas, states, ds, dh, W, fed, done, alive)
+
+
+retreat = by_regime(vectors_backward, vectors_backward, fours_backward)
+
+
+# A layer's walk where recurrent products are added to what the cell's equations read: their sums
+# do not go through memory, whose delay each step would wait for.
+
+
+@part
+def row_forward(kind, plan, m, parts, layer, span, full):
+    """Forward through a segment."""
     first, end, _ = span
     gates = part_of(parts, layer, GATES) + first * plan.gate_t
     before = part_of(parts, layer, STATES) + first * plan.state_t
     W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
     for t in range(first, end):
-        alive = goes_on(plan, m, t, full)
-        for j in range(0, plan.plane, width(m)):
-            i = j if t % 2 == 0 else plan.plane - width(m) - j
-            at = W + i * plan.G * plan.H
-            a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, at)
-            cell_forward(kind, plan, m, gates + i, before + i, a, alive)
+        advance(kind, plan, m, gates, before, W, 0, t, goes_on(plan, m, t, full))
         gates, before = gates + plan.gate_t, before + plan.state_t
 
 
-def _row_backward(kind, plan, m, parts, layer, span, full):
-    H, row, plane = plan.H, plan.Hw, plan.plane
+@part
+def row_backward(kind, plan, m, parts, layer, span, full):
+    """And back."""
     first, end, _ = span
     gates = part_of(parts, layer, GATES) + (end - 1) * plan.gate_t
     deltas = part_of(parts, layer, DELTAS) + (end - 1 - deltas_from(plan, first)) * plan.gate_t
     states = part_of(parts, layer, STATES) + (end - 1) * plan.state_t
-    ds, dh = part_of(parts, layer, DS), plan.dh + (end - 1 - first) * plane
+    ds, dh = part_of(parts, layer, DS), plan.dh + (end - 1 - first) * plan.plane
     W = part_of(parts, layer, W_BACK)
     for t in range(end - 1, first - 1, -1):
         alive = goes_on(plan, m, t, full)
-        for i in range(0, plane, width(m)):
-            d = (load(m, dh + i),)
-            for g in range(plan.G if t < end - 1 else 0):
-                fed = g if g < plan.G - 1 else plan.K - 1
-                x = deltas + plan.gate_t + fed * plane
-                d = add_product(d, m, x, W + g * H * row + i, 0, row, H)
-            if alive:
-                cell_backward(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d[0])
-            else:
-                cell_passed_over(kind, plan, m, deltas + i, ds + i, d[0])
+        retreat(kind, plan, m, gates, deltas, states, ds, dh, W, t < end - 1, 0, alive)
         gates, deltas = gates - plan.gate_t, deltas - plan.gate_t
-        states, dh = states - plan.state_t, dh - plane
-
-
-def _no_row(kind, plan, m, parts, layer, span, full):
-    pass
-
-
-# The same walks where there is one row of units: the products are added to what the cell's
-# equations read, without going through memory, whose delay each step would wait for.
-row_forward = by_regime(_row_forward, _no_row, _no_row)
-row_backward = by_regime(_row_backward, _no_row, _no_row)
+        states, dh = states - plan.state_t, dh - plan.plane
 
 
 @part
 def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
     """One layer's walk through a segment: a_t += h_(t-1) W, then the cell's equations."""
-    if plan.row_forward:
+    if plan.row_forward and (full or plan.lane == 0):
         row_forward(kind, plan, m, parts, layer, span, full)
         return
     first, end, version = span
@@ -258,7 +310,7 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
     ds = part_of(parts, layer, DS)
     if end == plan.T:
         clear(m, ds, plan.outer * plan.state_t)
-    if plan.row_backward:
+    if plan.row_backward and (full or plan.lane == 0):
         row_backward(kind, plan, m, parts, layer, span, full)
         if first > 0 or to_start:
             multiply(m, program, of_layer(plan, layer, RECURRENT_BACK, version), first - origin, 0)
