@@ -30,7 +30,8 @@ REFERENCE: dict[str, Callable[[Any], Any]] = {
 }
 DTYPES = ("float32", "float64")
 NAMES = tuple(REFERENCE)
-# In ulp. The worst of 5 million points of each: tanh 2.5, sigmoid 2.4, exp 1.03, softplus 3.4.
+# In ulp. The worst of 5 million points of each: tanh 2.83 (in float32 of all numbers from 0.001 to
+# 11), sigmoid 2.4, exp 1.03, softplus 3.4.
 BOUND = {"tanh": 3.0, "sigmoid": 3.0, "exp": 2.0, "softplus": 4.0}
 # Where e^x is neither 0 nor infinite, with a margin on both sides
 RANGE = {"float32": (-110.0, 95.0), "float64": (-760.0, 720.0)}

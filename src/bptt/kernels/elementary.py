@@ -107,25 +107,32 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
     """The functions that rest on e^x, for one float type."""
     shift, ln2_high, ln2_low = of.shift, of.ln2_high, of.ln2_low
     tanh_limit, exp_low, exp_high = of.tanh_limit, of.exp_low, of.exp_high
-    exp_series = tuple(1 / math.factorial(k) for k in range(2, of.exp_terms + 2))
     softplus_series = _artanh_series(of.softplus_terms)
 
-    @part
-    def reduced(z):
-        """(n + shift, e^r - 1) of z = n ln 2 + r."""
-        shifted = fma(z, constant(z, LOG2_E), constant(z, shift))
-        n = shifted - constant(z, shift)
-        r = fma(n, constant(z, -ln2_low), fma(n, constant(z, -ln2_high), z))
-        return shifted, fma(r * r, polynomial(r, exp_series), r)
+    def reduction(f: float) -> Any:
+        """Of a number x the function that gives (n + shift, e^r - 1) of f x = n ln 2 + r."""
+        series = tuple(f**k / math.factorial(k) for k in range(2, of.exp_terms + 2))
+        high, low, to_n = -ln2_high / f, -ln2_low / f, f * LOG2_E
+
+        @part
+        def reduced(x):
+            shifted = fma(x, constant(x, to_n), constant(x, shift))
+            n = shifted - constant(x, shift)
+            r = fma(n, constant(x, low), fma(n, constant(x, high), x))  # r / f, in fact
+            return shifted, fma(r * r, polynomial(r, series), r * constant(x, f))
+
+        return reduced
+
+    reduced, reduced_twice = reduction(1.0), reduction(2.0)
 
     def tanh(x):
-        a = absolute(x)
+        a, one = absolute(x), constant(x, 1.0)
         top = constant(x, tanh_limit)
         a = select(a > top, top, a)
-        shifted, p = reduced(a + a)
+        shifted, p = reduced_twice(a)
         scale = power_of_2(shifted)
-        e = fma(scale, p, scale - constant(x, 1.0))  # e^2a - 1
-        return with_sign_of(e / (e + constant(x, 2.0)), x)
+        # (e^2a - 1) / (e^2a + 1)
+        return with_sign_of(fma(scale, p, scale - one) / fma(scale, p, scale + one), x)
 
     @part
     def exp(x):
