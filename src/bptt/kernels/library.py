@@ -19,7 +19,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -37,6 +36,7 @@ from numpy.typing import NDArray
 
 from bptt.kernels.processor import description, threads
 from bptt.kernels.signature import ARGUMENTS
+from bptt.processes import helper
 
 # Whether kernels run as plain Python.
 COMPILER_OFF: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
@@ -225,10 +225,7 @@ def _kept_kernel(key: Key) -> Kernel | None:
 # Numba's compilation of a kernel has this many parts of about the same length.
 MOST_BUILDERS = 3
 BUILDER = """
-import json, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked decides
 sys.modules["scipy"] = None  # Numba takes a while to import it, for linear algebra
-sys.path[:] = json.loads(sys.argv[1])
 from bptt.kernels.builder import serve
 serve()
 """
@@ -238,10 +235,7 @@ class Builder:
     """A process that compiles what it is asked for."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", BUILDER, json.dumps(sys.path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        self._process = helper(BUILDER)
 
     def ask(self, key: Key, name: str | None) -> Any:
         """Have a function of a kernel compiled, or (None) be told the names of
@@ -268,7 +262,7 @@ def _builders() -> list[Builder]:
     builders: list[Builder] = []
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        if sys.executable and not getattr(sys, "frozen", False) and os.access(folder(), os.W_OK):
+        if os.access(folder(), os.W_OK):
             while len(builders) < count:
                 builders.append(Builder())
     except OSError:  # nothing can be written, or processes cannot be started here, or no more
