@@ -79,7 +79,7 @@ def _train(
                 drawer.close()
                 drawer = None
     run = Run(training)
-    if drawer:
+    if drawer and run.records:
         drawer.begin(run.curve())
     runs.save(folder, training)
     try:

@@ -8,11 +8,8 @@ the run is drawn here.
 
 import contextlib
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from bptt.processes import helper, threads
@@ -23,9 +20,18 @@ PATIENCE_SECONDS = 10.0
 # How long a picture is waited for. On a new machine, fonts have to be found first.
 DRAWING_SECONDS = 60.0
 
+# How every PNG file begins.
+SIGNATURE = b"\x89PNG\r\n"
+
+# What matplotlib does on import that this figure has no use for is left out: three dimensions, and
+# the lists of properties in docstrings. With the collection of garbage they are a quarter of it.
 CODE = """
-sys.modules["mpl_toolkits.mplot3d"] = None  # imported for every figure, flat ones too
-from bptt.drawing import serve
+import gc
+gc.disable()
+sys.modules["mpl_toolkits.mplot3d"] = None
+import matplotlib.artist
+matplotlib.artist.kwdoc = lambda artist: ""
+from bptt.figures import serve
 serve()
 """
 
@@ -39,7 +45,7 @@ class Drawer:
     def begin(self, curve: Mapping[str, Any]) -> None:
         """Have a learning curve drawn: the arguments of `bptt.figures.learning_curve`."""
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # it has ended, or was closed
+        with contextlib.suppress(OSError):  # it has ended
             self._process.stdin.write(json.dumps(curve, default=vars).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -47,17 +53,20 @@ class Drawer:
         """The picture; None if there will be none."""
         try:
             content, _ = self._process.communicate(timeout=DRAWING_SECONDS)
-        except (OSError, ValueError, subprocess.TimeoutExpired):
+        except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
+            self._process.communicate()
             return None
-        return content if self._process.returncode == 0 and content else None
+        whole = self._process.returncode == 0 and content.startswith(SIGNATURE)
+        return content if whole else None
 
     def close(self) -> None:
         """Let the process end, if it has nothing to draw. It is not killed: it may be writing
         matplotlib's list of fonts."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def drawer_for(arguments: Sequence[str]) -> Drawer | None:
@@ -69,20 +78,3 @@ def drawer_for(arguments: Sequence[str]) -> Drawer | None:
         return Drawer()
     except OSError:
         return None
-
-
-def serve() -> None:
-    """The other process: import what draws, read what is to be drawn, write the picture."""
-    import gc
-
-    gc.disable()  # a fifth of the time
-    from bptt.figures import learning_curve, png
-
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    curve = json.loads(line)
-    curve["history"] = [SimpleNamespace(**record) for record in curve["history"]]
-    sys.stdout.buffer.write(png(learning_curve(**curve)))
-    sys.stdout.buffer.flush()
-    os._exit(0)  # everything is done, and to take it all down would keep the other waiting

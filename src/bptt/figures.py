@@ -1,7 +1,11 @@
 """Figures. Made without pyplot, so that importing bptt changes nothing in a user's session."""
 
 import io
+import json
+import os
+import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -66,3 +70,15 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
+
+
+def serve() -> None:
+    """In a process of its own (`bptt.drawing`): read a line that says what to draw, as JSON, write
+    the picture, and end."""
+    line = sys.stdin.buffer.readline()
+    if line:
+        curve = json.loads(line)
+        curve["history"] = [SimpleNamespace(**record) for record in curve["history"]]
+        sys.stdout.buffer.write(png(learning_curve(**curve)))
+        sys.stdout.buffer.flush()
+    os._exit(0)  # to take everything down would keep the other process waiting
