@@ -88,6 +88,9 @@ def test_a_training_takes_the_picture_of_the_other_process(tmp_path, spied, caps
         pytest.param("import os\nos.abort()", id="is killed"),
         pytest.param("sys.stdin.readline()\nprint('no picture')", id="says something else"),
         pytest.param("import time\ntime.sleep(600)", id="hangs"),
+        pytest.param(
+            "sys.stdout.buffer.write(b'\\x89PNG\\r\\n')\nraise SystemExit(1)", id="dies writing"
+        ),
     ],
 )
 def test_without_the_other_process_there_is_the_same_figure(
