@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 
-from bptt.drawing import drawer_for
+from bptt.drawer import drawer_for
 
 
 def main(arguments: list[str] | None = None) -> None:

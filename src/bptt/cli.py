@@ -11,7 +11,7 @@ import typer
 
 from bptt.command_experiment import experiment_command
 from bptt.command_study import app as study_app
-from bptt.drawing import Drawer
+from bptt.drawer import Drawer
 from bptt.errors import BpttError
 
 app = typer.Typer(

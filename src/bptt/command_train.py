@@ -9,7 +9,7 @@ from typing import Any
 
 from bptt import runs
 from bptt.api import Run
-from bptt.drawing import PATIENCE_SECONDS, Drawer
+from bptt.drawer import PATIENCE_SECONDS, Drawer
 from bptt.errors import BpttError
 from bptt.interrupts import interrupts
 from bptt.presets import settings_for

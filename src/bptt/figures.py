@@ -73,7 +73,7 @@ def png(figure: Figure) -> bytes:
 
 
 def serve() -> None:
-    """In a process of its own (`bptt.drawing`): read a line that says what to draw, as JSON, write
+    """In a process of its own (`bptt.drawer`): read a line that says what to draw, as JSON, write
     the picture, and end."""
     line = sys.stdin.buffer.readline()
     if line:

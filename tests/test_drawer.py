@@ -11,10 +11,10 @@ import pytest
 from processes import start, wait_until
 
 import bptt
-from bptt import command_train, drawing, runs
+from bptt import command_train, runs
 from bptt.api import Run
 from bptt.cli import run
-from bptt.drawing import Drawer, drawer_for
+from bptt.drawer import SIGNATURE, Drawer, drawer_for
 from bptt.processes import helper
 
 SHORT = ["train", "add", "--bits", "3", "--hidden", "3", "--engine", "reference", "--iterations",
@@ -96,8 +96,8 @@ def test_a_training_takes_the_picture_of_the_other_process(tmp_path, spied, caps
 def test_without_the_other_process_there_is_the_same_figure(
     code, tmp_path, spied, capsys, monkeypatch
 ):
-    monkeypatch.setattr(drawing, "CODE", code)
-    monkeypatch.setattr(drawing, "DRAWING_SECONDS", 0.5)
+    monkeypatch.setattr("bptt.drawer.CODE", code)
+    monkeypatch.setattr("bptt.drawer.DRAWING_SECONDS", 0.5)
     assert run([*SHORT, "--out", str(tmp_path)], Drawer()) == 0
     assert spied == [None]
     assert figure(tmp_path) == bptt.load_run(tmp_path)._repr_png_()
@@ -106,7 +106,7 @@ def test_without_the_other_process_there_is_the_same_figure(
 
 @pytest.mark.parametrize("executable", ["/nowhere/python", "", None])
 def test_where_no_process_can_be_started_there_is_none(executable, monkeypatch):
-    monkeypatch.setattr(drawing, "threads", lambda: 2)
+    monkeypatch.setattr("bptt.drawer.threads", lambda: 2)
     monkeypatch.setattr(sys, "executable", executable)
     assert drawer_for(SHORT) is None
 
@@ -124,8 +124,8 @@ def test_started_only_for_a_training_and_where_it_helps(arguments, threads, monk
     def never(*_):
         raise AssertionError
 
-    monkeypatch.setattr(drawing, "threads", lambda: threads)
-    monkeypatch.setattr(drawing, "helper", never)
+    monkeypatch.setattr("bptt.drawer.threads", lambda: threads)
+    monkeypatch.setattr("bptt.drawer.helper", never)
     assert drawer_for(arguments) is None
     if threads == 2:
         with pytest.raises(AssertionError):
@@ -138,7 +138,7 @@ def test_the_library_starts_no_process(tmp_path, monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", never)
     short_run(bptt.Addition(bits=3), hidden=3).save(tmp_path)
-    assert figure(tmp_path).startswith(drawing.SIGNATURE)
+    assert figure(tmp_path).startswith(SIGNATURE)
 
 
 def test_a_long_training_does_not_keep_it_waiting(tmp_path, spied, capsys, monkeypatch):
@@ -187,7 +187,7 @@ def test_an_interrupted_run_has_its_figure(number, code, tmp_path):
 def test_it_does_not_outlive_the_command(end):
     code = f"""
 import os, time
-from bptt.drawing import Drawer
+from bptt.drawer import Drawer
 drawer = Drawer()
 print(drawer._process.pid, flush=True)
 input()
