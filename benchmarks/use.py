@@ -31,6 +31,8 @@ REPEATS = {"help": 7, "first": 3, "later": 5, "one-iteration": 5}
 def command(arguments: tuple[str, ...], folder: Path, caches: Path | None) -> tuple[float, str]:
     """Wall seconds of one command in a fresh process in the folder, and all it said."""
     environment = dict(os.environ)
+    # Where Python may not keep what it compiles, it compiles our modules at every start.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if "PYTHONPATH" in environment:  # its entries may be relative to where we are
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(str(Path(entry).resolve()) for entry in entries)

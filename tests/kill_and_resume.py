@@ -102,7 +102,7 @@ def trials(count: int, seed: int = 0, tasks: tuple[str, ...] = ("add", "text")) 
             for _ in range(2):  # twice, should the first time have gone into compiling
                 seconds[task] = whole_run(task, folder, text)
                 expected[task] = left_behind(folder)
-                if seconds[task] < 10:
+                if seconds[task] < 3:
                     break
                 shutil.rmtree(folder)
         for number in range(count):

@@ -1,7 +1,10 @@
 """The command line's entry: errors become one line, signals become exit codes."""
 
+import gc
 import os
 import sys
+
+from bptt.drawer import drawer_for
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -10,10 +13,13 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done; 1 a check failed or a run diverged; 2 bad input; 130 and 143 after Ctrl-C
     and SIGTERM.
     """
-    from bptt.cli import run
-
+    given = sys.argv[1:] if arguments is None else arguments
+    drawer = drawer_for(given)  # first of all: it has as much to import as we have
+    gc.set_threshold(50_000)  # imports make many objects that stay
     try:
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        from bptt.cli import run
+
+        code = run(given, drawer)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

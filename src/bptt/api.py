@@ -45,29 +45,28 @@ class Run:
 
         return pandas.DataFrame(self.records)
 
+    def curve(self) -> dict[str, Any]:
+        """What the figure shows: the arguments of `bptt.figures.learning_curve`."""
+        text = isinstance(self.task, Text)
+        squared = self.settings.structure.loss == "squared"
+        return {
+            "history": self.records,
+            "title": f"{self.network!r}\n{self}",
+            "unit": "squared error / 2" if squared else "nats",
+            "outputs": "characters" if text else "bits",
+        }
+
     def figure(self) -> "Figure":
         """Loss and mistakes against iteration, as a matplotlib figure."""
         from bptt.figures import learning_curve
 
-        text = isinstance(self.task, Text)
-        squared = self.settings.structure.loss == "squared"
-        return learning_curve(
-            self.records,
-            f"{self.network!r}\n{self}",
-            "squared error / 2" if squared else "nats",
-            "characters" if text else "bits",
-        )
+        return learning_curve(**self.curve())
 
     def save(self, folder: str | Path) -> None:
         """Write the run's folder: see `bptt.runs`. Raises BpttError if it cannot be written."""
-        from bptt.figures import png
-
-        folder = Path(folder)
-        runs.save_settings(folder, self.settings)
-        runs.save_checkpoint(folder, self.training)
-        runs.save_result(folder, self.training)
+        runs.save(Path(folder), self.training)
         if self.records:
-            runs.write_file(folder / runs.FIGURE, png(self.figure()))
+            runs.write_file(Path(folder) / runs.FIGURE, self._repr_png_())
 
     def __str__(self) -> str:
         divergence = self.training.divergence

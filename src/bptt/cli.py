@@ -11,6 +11,7 @@ import typer
 
 from bptt.command_experiment import experiment_command
 from bptt.command_study import app as study_app
+from bptt.drawer import Drawer
 from bptt.errors import BpttError
 
 app = typer.Typer(
@@ -59,11 +60,14 @@ Exact = Annotated[
 CheckpointSeconds = Annotated[float, typer.Option(help="Seconds between checkpoints.")]
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command; returns the exit code. Bad input is one line on standard error, code 2."""
+def run(arguments: list[str], drawer: Drawer | None = None) -> int:
+    """Run one command; returns the exit code. Bad input is one line on standard error, code 2.
+
+    drawer: who draws the figure of a training, if not this process.
+    """
     command = typer.main.get_command(app)
     try:
-        code = command.main(arguments, prog_name="bptt", standalone_mode=False)
+        code = command.main(arguments, prog_name="bptt", standalone_mode=False, obj=drawer)
         return code if isinstance(code, int) else 0
     except BpttError as error:
         print(f"bptt: {error}", file=sys.stderr)
@@ -130,11 +134,12 @@ def train_command(
         raise BpttError("nothing to train: give 'add', 'text FILE' or --resume RUN")
     from bptt.command_train import resume_and_report
 
-    return resume_and_report(resume, as_json)
+    return resume_and_report(resume, as_json, context.obj)
 
 
 @train_app.command("add")
 def train_add(
+    context: typer.Context,
     bits: Annotated[int, typer.Option(help="Bits of an operand.")] = 8,
     signed: Annotated[bool, typer.Option("--signed", help="Two's complement; sums wrap.")] = False,
     carry: Annotated[str, typer.Option(help="Unsigned: room (one step more) or wrap.")] = "room",
@@ -193,11 +198,12 @@ def train_add(
         "seed": seed,
     }
     task = Addition(bits=bits, signed=signed, carry=carry)
-    return train_and_report(task, options, out, "add", checkpoint_seconds, as_json)
+    return train_and_report(task, options, out, "add", checkpoint_seconds, as_json, context.obj)
 
 
 @train_app.command("text")
 def train_text(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A UTF-8 text file; '-' for standard input.")],
     window: Annotated[int, typer.Option(help="Characters an iteration.")] = 40,
     newlines: Annotated[
@@ -252,7 +258,7 @@ def train_text(
         "seed": seed,
     }
     task = Text.from_file(file, window, newlines)
-    return train_and_report(task, options, out, "text", checkpoint_seconds, as_json)
+    return train_and_report(task, options, out, "text", checkpoint_seconds, as_json, context.obj)
 
 
 def _command(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bptt import runs
 from bptt.api import Run
+from bptt.drawer import PATIENCE_SECONDS, Drawer
 from bptt.errors import BpttError
 from bptt.interrupts import interrupts
 from bptt.presets import settings_for
@@ -35,8 +36,9 @@ def train_and_report(
     name: str,
     checkpoint_seconds: float,
     as_json: bool,
+    drawer: Drawer | None,
 ) -> int:
-    """Train from nothing in a new folder; returns the exit code."""
+    """Train from nothing in a new folder; returns the exit code. drawer: who draws the figure."""
     training = Training(settings_for(task, options))
     folder = out or next_folder(name)
     if (folder / runs.CONFIG).exists():
@@ -45,25 +47,45 @@ def train_and_report(
             f"or go on with it by 'bptt train --resume {folder}'"
         )
     runs.save_settings(folder, training.settings)
-    return _train(training, folder, checkpoint_seconds, as_json)
+    return _train(training, folder, checkpoint_seconds, as_json, drawer)
 
 
-def resume_and_report(folder: Path, as_json: bool) -> int:
+def resume_and_report(folder: Path, as_json: bool, drawer: Drawer | None) -> int:
     """Go on with a run; returns the exit code."""
-    return _train(runs.load_unfinished(folder), folder, 1.0, as_json)
+    return _train(runs.load_unfinished(folder), folder, 1.0, as_json, drawer)
 
 
-def _train(training: Training, folder: Path, checkpoint_seconds: float, as_json: bool) -> int:
-    saved = time.monotonic()
+def _save_figure(run: Run, folder: Path, drawer: Drawer | None) -> None:
+    if run.records:
+        content = drawer.png() if drawer else None
+        runs.write_file(folder / runs.FIGURE, content or run._repr_png_())
+
+
+def _train(
+    training: Training,
+    folder: Path,
+    checkpoint_seconds: float,
+    as_json: bool,
+    drawer: Drawer | None,
+) -> int:
+    began = saved = time.monotonic()
     with interrupts() as received, Progress(training) as progress:
         for record in training.records(lambda: bool(received)):
             progress.show(record)
             if time.monotonic() - saved >= checkpoint_seconds:
                 runs.save_checkpoint(folder, training)
                 saved = time.monotonic()
+            if drawer and time.monotonic() - began >= PATIENCE_SECONDS:
+                drawer.close()
+                drawer = None
     run = Run(training)
-    run.save(folder)
-    values, text = training_report(run, folder)
+    if drawer and run.records:
+        drawer.begin(run.curve())
+    runs.save(folder, training)
+    try:
+        values, text = training_report(run, folder)
+    finally:  # whoever does not wait for the tests gets the figure all the same
+        _save_figure(run, folder, drawer)
     if as_json:
         import json
 

@@ -1,13 +1,19 @@
 """Figures. Made without pyplot, so that importing bptt changes nothing in a user's session."""
 
 import io
+import json
+import os
+import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bptt.records import Record
+if TYPE_CHECKING:
+    from bptt.records import Record
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -20,14 +26,14 @@ class ShownFigure(Figure):
         return png(self)
 
 
-def learning_curve(history: Sequence[Record], title: str, unit: str, outputs: str) -> Figure:
+def learning_curve(history: "Sequence[Record]", title: str, unit: str, outputs: str) -> Figure:
     """Loss and share of wrong outputs against iteration.
 
     unit: of the loss per step, for the axis; outputs: what an output is called ('bits').
     """
     figure = ShownFigure(figsize=(7.2, 5.2))
     FigureCanvasAgg(figure)
-    # Fixed margins: to find the least ones everything would be drawn once more.
+    # Fixed margins and a fixed title: to find good places things would be drawn once more.
     margins = {"left": 0.12, "right": 0.98, "bottom": 0.1, "top": 0.9, "hspace": 0.08}
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw=margins)
     iterations = [record.iteration for record in history]
@@ -40,9 +46,9 @@ def learning_curve(history: Sequence[Record], title: str, unit: str, outputs: st
         upper.set_yscale("log")
         upper.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        upper.yaxis.set_minor_formatter(NullFormatter())
+        upper.yaxis.set_minor_locator(NullLocator())
     upper.set_ylabel(f"loss per step ({unit})")
-    upper.set_title(title, loc="left", fontsize=11)
+    upper.set_title(title, y=1.0, loc="left", fontsize=11)
     for values, label, color in (
         ([100 * record.wrong for record in history], f"wrong {outputs}", ORANGE),
         ([100 * (1 - record.exact) for record in history], "sequences with a mistake", GREEN),
@@ -64,3 +70,15 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
+
+
+def serve() -> None:
+    """In a process of its own (`bptt.drawer`): read a line that says what to draw, as JSON, write
+    the picture, and end."""
+    line = sys.stdin.buffer.readline()
+    if line:
+        curve = json.loads(line)
+        curve["history"] = [SimpleNamespace(**record) for record in curve["history"]]
+        sys.stdout.buffer.write(png(learning_curve(**curve)))
+        sys.stdout.buffer.flush()
+    os._exit(0)  # to take everything down would keep the other process waiting

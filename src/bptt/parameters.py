@@ -6,6 +6,7 @@ of two networks see one vector.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -20,7 +21,7 @@ class Layout:
 
     shapes: Mapping[str, tuple[int, ...]]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """How many numbers there are in all."""
         return sum(prod(shape) for shape in self.shapes.values())

@@ -217,6 +217,13 @@ def result_of(training: Training) -> dict[str, Any]:
     }
 
 
+def save(folder: Path, training: Training) -> None:
+    """Write everything but the figure."""
+    save_settings(folder, training.settings)
+    save_checkpoint(folder, training)
+    save_result(folder, training)
+
+
 def save_settings(folder: Path, settings: Settings) -> None:
     """Write config.json."""
     write_file(folder / CONFIG, json.dumps(settings.as_dict(), indent=2).encode())

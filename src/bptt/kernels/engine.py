@@ -256,8 +256,4 @@ class CompiledEngine:
 def _chunks(results: Anything) -> list[Chunk]:
     """The kernel's results (models, 4, N)."""
     loss, wrong, exact, norm = np.ascontiguousarray(results.swapaxes(0, 1), np.float64)
-    counts = zip(wrong.astype(np.int64), exact.astype(np.int64), strict=True)
-    return [
-        Chunk(loss[m], each_wrong, each_exact, norm[m])
-        for m, (each_wrong, each_exact) in enumerate(counts)
-    ]
+    return [*map(Chunk, loss, wrong.astype(np.int64), exact.astype(np.int64), norm)]

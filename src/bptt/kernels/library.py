@@ -19,7 +19,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -37,6 +36,7 @@ from numpy.typing import NDArray
 
 from bptt.kernels.processor import description, threads
 from bptt.kernels.signature import ARGUMENTS
+from bptt.processes import helper
 
 # Whether kernels run as plain Python.
 COMPILER_OFF: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
@@ -179,7 +179,7 @@ def _first(array: NDArray[Any], dtype: Any) -> int:
     """The address of the first element of an array, which must be as the kernel takes it to be."""
     if (dtype is not None and array.dtype != dtype) or not array.flags.c_contiguous:
         raise TypeError(f"an array of {array.dtype} is no contiguous one of {dtype}")
-    return array.ctypes.data  # its __array_interface__ describes a record's fields at length
+    return array.ctypes.data  # `__array_interface__` would list the fields of a record, 60 us
 
 
 _kernels: dict[Key, Kernel] = {}
@@ -224,10 +224,7 @@ def _kept_kernel(key: Key) -> Kernel | None:
 # Numba's compilation of a kernel has this many parts of about the same length.
 MOST_BUILDERS = 3
 BUILDER = """
-import json, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked decides
 sys.modules["scipy"] = None  # Numba takes a while to import it, for linear algebra
-sys.path[:] = json.loads(sys.argv[1])
 from bptt.kernels.builder import serve
 serve()
 """
@@ -237,10 +234,7 @@ class Builder:
     """A process that compiles what it is asked for."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", BUILDER, json.dumps(sys.path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        self._process = helper(BUILDER)
 
     def ask(self, key: Key, name: str | None) -> Any:
         """Have a function of a kernel compiled, or (None) be told the names of
@@ -267,7 +261,7 @@ def _builders() -> list[Builder]:
     builders: list[Builder] = []
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        if sys.executable and not getattr(sys, "frozen", False) and os.access(folder(), os.W_OK):
+        if os.access(folder(), os.W_OK):
             while len(builders) < count:
                 builders.append(Builder())
     except OSError:  # nothing can be written, or processes cannot be started here, or no more

@@ -12,6 +12,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
+from bptt.processes import threads as threads
+
 
 @cache
 def description() -> tuple[str, str]:
@@ -46,18 +48,6 @@ def registers() -> int:
 def lanes(dtype: Any) -> int:
     """How many numbers of a float type one vector holds."""
     return vector_bytes() // int(np.dtype(dtype).itemsize)
-
-
-@cache
-def threads() -> int:
-    """How many threads work at once: BPTT_THREADS (or NUMBA_NUM_THREADS), or else as many as there
-    are processors that this process may use."""
-    for name in ("BPTT_THREADS", "NUMBA_NUM_THREADS"):
-        chosen = os.environ.get(name, "")
-        if chosen.isdigit() and int(chosen) > 0:
-            return int(chosen)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 # The rows of a tile of a product, of up to four vectors each: as many as leave room for the

@@ -122,9 +122,8 @@ class Walker:
         for place in PARAMETERS:
             models = self._models(place)
             models[:] = 0
-            models[:, : len(learners)] = np.stack(
-                [getattr(learner, place) for learner in learners], axis=1
-            )
+            flat = np.concatenate([getattr(learner, place) for learner in learners])
+            models[:, : len(learners)] = flat.reshape(len(learners), -1).T
 
     def read_learners(self, learners: Sequence[Learner]) -> None:
         """The other way round."""
