@@ -164,6 +164,13 @@ class Workspace:
         plane = Hw * Bp
         outer = B if units else 1
         models, one = shape.regime == MODELS, units and B == 1
+        # Whether vectors of units are apart in W (`Program`): then where those of the unit at i
+        # begin, and from one input to the next.
+        apart = units and cell.gates > 1 and Hw > self.L
+        v.update(
+            apart=apart, W_unit=cell.gates * H if apart else 1,
+            W_input=cell.gates * (self.L if apart else Hw),
+        )  # fmt: skip
         v.update(
             Bp=Bp, Hw=Hw, plane=plane, outer=outer,
             VV=(Hw if units else Bp) // self.L,
@@ -253,7 +260,7 @@ class Workspace:
             (groups, width, row), lead = self.rows[name], values.shape[:-1]
             values = values.reshape(*lead, groups, width)
             at, size = start + self.offsets[name], math.prod(lead) * row
-            if name[0] != "W":
+            if name[0] != "W" or not self.values["apart"]:
                 rows = self.m[at : at + size].reshape(*lead, row)
                 rows = rows[..., : groups * self.room.padded(width)]
                 yield rows.reshape(*lead, groups, -1)[..., :width], values

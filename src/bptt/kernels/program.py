@@ -91,7 +91,7 @@ class Program(Products):
             self.runs = [(0, self.G - 1, 0), (self.G - 1, 1, self.K - 1)]
         # The same as they lie in W: where vectors of units are apart, each gate by itself.
         self.runs_of_W = self.runs
-        if self.units and self.Hw > self.L:
+        if v["apart"]:
             self.runs_of_W = [
                 (first + k, 1, plane + k) for first, n, plane in self.runs for k in range(n)
             ]
@@ -147,13 +147,13 @@ class Program(Products):
         return Weights(target, self.L, 0, Iw, each, self.G * each)
 
     def _recurrent(self, name: str, area: str) -> Weights:
-        """W as it is applied forward, or its gradient. Of rows of units what a vector of them needs
-        lies together: [vector of units][input][gate][lane]."""
+        """W as it is applied forward, or its gradient. Of rows of units with several gates what a
+        vector of units needs lies together: [vector of units][input][gate][lane]."""
         wide, gate = self.wide * self.weight, self.Hw * self.weight
-        if self.units:
+        if self.v["apart"]:
             step = self.G * self.L
-            block = self.H * step if self.Hw > self.L else self.L
-            return Weights(self._place(name, area), block, step, step, self.L, self.H * wide)
+            place, block = self._place(name, area), self.H * step
+            return Weights(place, block, step, step, self.L, self.H * wide)
         if area == "theta":
             return self._forward(name, self.H, True)
         return self._gradient(name, wide, self.weight, gate, self.H * wide)

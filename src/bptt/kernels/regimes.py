@@ -222,8 +222,7 @@ scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_
 
 
 def _fed_units(kind, plan, m, a, h, W, i):
-    G, lanes = plan.G, width(m)
-    return add_product(a, m, h, W + i * G * plan.H, lanes, G * lanes, plan.H)
+    return add_product(a, m, h, W + i * plan.W_unit, width(m), plan.W_input, plan.H)
 
 
 def _fed_models(kind, plan, m, a, h, W, i):
