@@ -126,15 +126,15 @@ def test_sizes_that_are_split_and_packed_by_themselves(
 
 @REGIMES
 @pytest.mark.parametrize("key", COMPILED, ids="-".join)
-@pytest.mark.parametrize("steps", [2, 4])
+@pytest.mark.parametrize("fewest", [2, 12])
 def test_segments(
-    key: tuple[str, str], regime: str, steps: int, monkeypatch: pytest.MonkeyPatch
+    key: tuple[str, str], regime: str, fewest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same in segments of so many steps, of which the first is shorter in a walk of seven."""
+    """The same in segments of few steps, of which the first may be shorter than the others."""
     monkeypatch.setattr(layout, "CACHE", 1)
-    monkeypatch.setattr(layout, "FEWEST_STEPS", steps)
+    monkeypatch.setattr(layout, "FEWEST_SUMMED", fewest)
     engine = CompiledEngine()
-    for number, row in enumerate(some(table(regime, 3 + steps), 2, 5)):
+    for number, row in enumerate(some(table(regime, 3 + fewest), 2, 5)):
         case = case_of(key, PLAIN | row | {"T": 7 + number % 2}, number)
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
