@@ -166,7 +166,7 @@ walker.SHARD_WORK = 1
 digest = hashlib.sha256()
 for key, carried in ((ELMAN, True), (LSTM, False)):
     case = case_of(key, PLAIN | {"B": 41, "carried": carried, "kind": "nesterov"}, 5)
-    found = CompiledEngine().gradient(*case.batch[:3], case.y[0], *case.batch[3:])
+    found = CompiledEngine().gradient(*case.batch[:3], case.y[0], *case.batch[3:], inputs=True)
     learner, chunk = train(CompiledEngine(), case)
     for each in (found.flat, found.x, found.state, learner.theta, learner.s0, chunk.loss):
         digest.update(each.tobytes())
@@ -218,7 +218,9 @@ def twice(case: Case, spoil: Any) -> None:
     used = CompiledEngine()
     structure, theta, x, lengths, state = case.batch
     for work in (
-        lambda engine, theta: engine.gradient(structure, theta, x, case.y[0], lengths, state),
+        lambda engine, theta: engine.gradient(
+            structure, theta, x, case.y[0], lengths, state, inputs=True
+        ),
         lambda engine, theta: engine.forward(structure, theta, x, lengths, state),
         lambda engine, theta: train(engine, case, learner=learner_of(case, theta)),
     ):
@@ -304,7 +306,7 @@ def test_float32(regime: str) -> None:
         parts = []
         for engine, case in ((CompiledEngine(), single), (REFERENCE, double)):
             structure, theta, x, lengths, state = case.batch
-            found = engine.gradient(structure, theta, x, case.y[0], lengths, state)
+            found = engine.gradient(structure, theta, x, case.y[0], lengths, state, inputs=True)
             learner, chunk = train(engine, case)
             parts.append(
                 [found.flat, found.state, found.final_state, learner.theta, chunk.loss, found.loss]

@@ -137,15 +137,17 @@ class CompiledEngine:
         y: Anything,
         lengths: Anything,
         state: Array | None,
+        inputs: bool = False,
     ) -> Gradient:
         """See `bptt.engines.Engine.gradient`."""
-        walker = self._take(self._shape(structure, x, dx=x.ndim == 3, to_start=True))
+        inputs = inputs and x.ndim == 3
+        walker = self._take(self._shape(structure, x, dx=inputs, to_start=True))
         data = Data(structure, x[None], y[None], lengths[None])
         results = self._walk(walker, FORWARD | JUDGE | BACKWARD, theta, data, state)
         g = np.empty_like(theta)
         walker.read("g", g)
         found = Gradient(
-            float(results[0, 0]), g, walker.read_dx() if x.ndim == 3 else None,
+            float(results[0, 0]), g, walker.read_dx() if inputs else None,
             walker.read_state_gradient(), walker.read_states(x.shape[1]),
         )  # fmt: skip
         self._give_back(walker)
