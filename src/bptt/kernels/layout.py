@@ -186,8 +186,7 @@ class Workspace:
             row_forward=units and B == 1 and (cell.gates > 1 or Hw <= ROW_VECTORS * self.L),
             row_backward=units and B == 1 and Hw <= ROW_VECTORS * self.L,
             lane=1 if shape.regime == MODELS else 0,
-            mask_t=self.L if units else Bp, mask_b=T * self.L if units else 0,
-            mask_v=0 if units else self.L,
+            length_b=self.L if units else 0, length_v=0 if units else self.L,
         )  # fmt: skip
         self._segments()
         # Derivatives take the place of the gates; where these are states, which others still need
@@ -319,7 +318,7 @@ class Workspace:
         """Outputs and losses: rows (o, do), and the same with the cases in the lanes (oc, dc, p,
         y): [block][O][Cp], where one block holds all cases (layout "units") or one step's."""
         v, take, shape = self.values, self.room.take, self.shape
-        B, T, R, O, Bp = (int(v[each]) for each in ("B", "T", "R", "O", "Bp"))  # noqa: E741
+        B, R, O, Bp = (int(v[each]) for each in ("B", "R", "O", "Bp"))  # noqa: E741
         units = shape.regime == UNITS
         Cp, blocks = (self.room.padded(B * R), 1) if units else (Bp, R)
         size = blocks * O * Cp
@@ -335,7 +334,7 @@ class Workspace:
         v["y"] = take(0 if shape.structure.head.classes else size)
         v["case_weights"] = take(blocks * Cp)
         v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)
-        v["mask"] = take(B * T * self.L if units else T * Bp)
+        v["lengths"] = take(B * self.L if units else Bp)  # a vector's lanes each
 
 
 def plan_of_nothing(regime: str, dtype: str) -> Any:
