@@ -39,6 +39,7 @@ from bptt.kernels.layout import Shape
 from bptt.kernels.products import SAMPLES, UNITS
 from bptt.kernels.vectors import COMPILER_OFF, lanes
 from bptt.reference_engine import ReferenceEngine
+from bptt.structure import Structure
 
 REFERENCE = ReferenceEngine()
 ELMAN, LSTM, GRU = ("elman", "tanh"), ("lstm", "tanh"), ("gru", "tanh")
@@ -138,6 +139,26 @@ def test_segments(
         case = case_of(key, PLAIN | row | {"T": 7 + number % 2}, number)
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
+
+
+@pytest.mark.parametrize(("key", "kept"), [(ELMAN, 1), (LSTM, 6), (GRU, 5)])
+@pytest.mark.parametrize("batch", [1, 64])
+def test_what_a_long_walk_keeps(key: tuple[str, str], kept: int, batch: int) -> None:
+    """So many numbers a unit and step, and little besides."""
+    structure = Structure(inputs=2, outputs=1, hidden=64, cell=key[0])
+    for T in (1024, 4096):
+        shape = Shape(structure, layout.regime_for(structure, batch), batch, T, False, batch)
+        (space,) = layout.workspaces(shape, [(0, batch)])
+        assert space.m.size < 1.3 * T * batch * kept * 64 + 400_000
+
+
+def test_shards_have_a_gradient_each_and_share_the_rest() -> None:
+    """In sizes of theta: itself, two states, and W packed, once; a gradient for each of two."""
+    structure = Structure(inputs=2, outputs=1, hidden=512)
+    shape = Shape(structure, SAMPLES, 64, 1, False, 64, optimizer=("s0", "s1"))
+    spaces = layout.workspaces(shape, [(0, 32), (32, 64)])
+    assert spaces[0].m is spaces[1].m
+    assert 6 <= spaces[0].m.size / structure.layout().size < 7
 
 
 def test_a_long_batch_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
