@@ -182,7 +182,7 @@ def assert_same_pass(reference: Engine, compiled: Engine, case: Case) -> None:
     np.testing.assert_allclose(two.state, one.state, **CLOSE)
     structure, theta, x, lengths, state = case.batch
     found = [
-        engine.gradient(structure, theta, x, case.y[0], lengths, state)
+        engine.gradient(structure, theta, x, case.y[0], lengths, state, inputs=True)
         for engine in (reference, compiled)
     ]
     assert_same_gradient(found[0], found[1], **CLOSE)

@@ -74,7 +74,7 @@ def assert_same(
     np.testing.assert_allclose(compiled.p[counted], reference.p[counted], **CLOSE)
     np.testing.assert_allclose(compiled.o[counted], reference.o[counted], **CLOSE)
     np.testing.assert_allclose(compiled.state, reference.state, **CLOSE)
-    one, two = (each.gradient(x, y, lengths, state) for each in pair)
+    one, two = (each.gradient(x, y, lengths, state, inputs=True) for each in pair)
     assert two.loss == pytest.approx(one.loss, rel=1e-10, abs=1e-12)
     for name, value in one.parameters.items():
         np.testing.assert_allclose(two.parameters[name], value, **CLOSE, err_msg=name)
@@ -82,6 +82,10 @@ def assert_same(
     if one.x is not None:
         np.testing.assert_allclose(two.x, one.x, **CLOSE)
     np.testing.assert_allclose(two.state, one.state, **CLOSE)
+    for network in pair:  # the derivative by x only where it is asked for, and the rest as it was
+        again = network.gradient(x, y, lengths, state)
+        assert again.x is None
+        np.testing.assert_allclose(again.flat, one.flat, **CLOSE)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +321,7 @@ def test_float32_is_close_to_float64(engine: str) -> None:
     single, double = (each.forward(x, lengths) for each in networks)
     assert_close_in_float32(single.p, double.p, terms)
     assert_close_in_float32(single.state, double.state, terms)
-    one, two = (each.gradient(x, y, lengths) for each in networks)
+    one, two = (each.gradient(x, y, lengths, inputs=True) for each in networks)
     assert one.loss == pytest.approx(two.loss, rel=terms * float(np.finfo(np.float32).eps))
     for name, value in two.parameters.items():
         assert_close_in_float32(one.parameters[name], value, terms)

@@ -144,7 +144,9 @@ def test_steps_past_the_end_add_nothing() -> None:
         other_x[past] = 1e3
         if readout == "steps":
             other_y[past] = np.nan
-        one, two = network.gradient(x, y, LENGTHS), network.gradient(other_x, other_y, LENGTHS)
+        one, two = (
+            network.gradient(*data, LENGTHS, inputs=True) for data in ((x, y), (other_x, other_y))
+        )
         assert one.loss == two.loss
         np.testing.assert_array_equal(one.flat, two.flat)
         assert one.x is not None

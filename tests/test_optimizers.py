@@ -149,6 +149,14 @@ def test_every_rule_has_a_textbook() -> None:
     assert TEXTBOOK.keys() == RULES.keys()
 
 
+def test_which_states_a_rule_keeps() -> None:
+    kept = {kind: " ".join(rule.states) for kind, rule in RULES.items()}
+    assert kept == {
+        "sgd": "", "momentum": "s0", "nesterov": "s0", "rmsprop": "s1",
+        "rmsprop_nesterov": "s0 s1", "adagrad": "s0", "adam": "s0 s1", "adamw": "s0 s1",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_textbook(kind: str, seed: int) -> None:

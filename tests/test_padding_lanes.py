@@ -34,8 +34,8 @@ def test_what_overflows_in_a_padding_lane_stays_there(dtype, output, loss):
     assert regime_for(network.structure, B) == SAMPLES
     zero, _, _ = pushed_down("reference", dtype, output, loss)
     assert not np.isfinite(zero.forward(np.zeros_like(x)).state).all()  # a zero input overflows
-    right = pushed_down("reference", dtype, output, loss)[0].gradient(x, y)
-    found = network.gradient(x, y)
+    right = pushed_down("reference", dtype, output, loss)[0].gradient(x, y, inputs=True)
+    found = network.gradient(x, y, inputs=True)
     assert np.isfinite(right.flat).all()
     for name, value in right.parameters.items():
         np.testing.assert_allclose(found.parameters[name], value, rtol=1e-5, err_msg=name)

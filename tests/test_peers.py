@@ -134,7 +134,7 @@ def compare(network: Network, x: Any, y: Any, state: Any, lengths: Any) -> None:
     inside = counted.numpy()
     np.testing.assert_allclose(found.o[inside], o.detach().numpy()[inside], **CLOSE)
     np.testing.assert_allclose(found.state, final.detach().numpy(), **CLOSE)
-    gradients = network.gradient(x, y, lengths, state)
+    gradients = network.gradient(x, y, lengths, state, inputs=True)
     assert gradients.loss == pytest.approx(loss.item(), rel=1e-10)
     expected = gradients_of(network, layers, head)
     assert expected.keys() == gradients.parameters.keys()

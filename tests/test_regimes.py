@@ -39,6 +39,7 @@ from bptt.kernels.layout import Shape
 from bptt.kernels.products import SAMPLES, UNITS
 from bptt.kernels.vectors import COMPILER_OFF, lanes
 from bptt.reference_engine import ReferenceEngine
+from bptt.structure import Structure
 
 REFERENCE = ReferenceEngine()
 ELMAN, LSTM, GRU = ("elman", "tanh"), ("lstm", "tanh"), ("gru", "tanh")
@@ -126,18 +127,38 @@ def test_sizes_that_are_split_and_packed_by_themselves(
 
 @REGIMES
 @pytest.mark.parametrize("key", COMPILED, ids="-".join)
-@pytest.mark.parametrize("steps", [2, 4])
+@pytest.mark.parametrize("fewest", [2, 12])
 def test_segments(
-    key: tuple[str, str], regime: str, steps: int, monkeypatch: pytest.MonkeyPatch
+    key: tuple[str, str], regime: str, fewest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same in segments of so many steps, of which the first is shorter in a walk of seven."""
+    """The same in segments of few steps, of which the first may be shorter than the others."""
     monkeypatch.setattr(layout, "CACHE", 1)
-    monkeypatch.setattr(layout, "FEWEST_STEPS", steps)
+    monkeypatch.setattr(layout, "FEWEST_SUMMED", fewest)
     engine = CompiledEngine()
-    for number, row in enumerate(some(table(regime, 3 + steps), 2, 5)):
+    for number, row in enumerate(some(table(regime, 3 + fewest), 2, 5)):
         case = case_of(key, PLAIN | row | {"T": 7 + number % 2}, number)
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
+
+
+@pytest.mark.parametrize(("key", "kept"), [(ELMAN, 1), (LSTM, 6), (GRU, 5)])
+@pytest.mark.parametrize("batch", [1, 64])
+def test_what_a_long_walk_keeps(key: tuple[str, str], kept: int, batch: int) -> None:
+    """So many numbers a unit and step, and little besides."""
+    structure = Structure(inputs=2, outputs=1, hidden=64, cell=key[0])
+    for T in (1024, 4096):
+        shape = Shape(structure, layout.regime_for(structure, batch), batch, T, False, batch)
+        (space,) = layout.workspaces(shape, [(0, batch)])
+        assert space.m.size < 1.3 * T * batch * kept * 64 + 400_000
+
+
+def test_shards_have_a_gradient_each_and_share_the_rest() -> None:
+    """In sizes of theta: itself, two states, and W packed, once; a gradient for each of two."""
+    structure = Structure(inputs=2, outputs=1, hidden=512)
+    shape = Shape(structure, SAMPLES, 64, 1, False, 64, optimizer=("s0", "s1"))
+    spaces = layout.workspaces(shape, [(0, 32), (32, 64)])
+    assert spaces[0].m is spaces[1].m
+    assert 6 <= spaces[0].m.size / structure.layout().size < 7
 
 
 def test_a_long_batch_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +187,7 @@ walker.SHARD_WORK = 1
 digest = hashlib.sha256()
 for key, carried in ((ELMAN, True), (LSTM, False)):
     case = case_of(key, PLAIN | {"B": 41, "carried": carried, "kind": "nesterov"}, 5)
-    found = CompiledEngine().gradient(*case.batch[:3], case.y[0], *case.batch[3:])
+    found = CompiledEngine().gradient(*case.batch[:3], case.y[0], *case.batch[3:], inputs=True)
     learner, chunk = train(CompiledEngine(), case)
     for each in (found.flat, found.x, found.state, learner.theta, learner.s0, chunk.loss):
         digest.update(each.tobytes())
@@ -218,7 +239,9 @@ def twice(case: Case, spoil: Any) -> None:
     used = CompiledEngine()
     structure, theta, x, lengths, state = case.batch
     for work in (
-        lambda engine, theta: engine.gradient(structure, theta, x, case.y[0], lengths, state),
+        lambda engine, theta: engine.gradient(
+            structure, theta, x, case.y[0], lengths, state, inputs=True
+        ),
         lambda engine, theta: engine.forward(structure, theta, x, lengths, state),
         lambda engine, theta: train(engine, case, learner=learner_of(case, theta)),
     ):
@@ -304,7 +327,7 @@ def test_float32(regime: str) -> None:
         parts = []
         for engine, case in ((CompiledEngine(), single), (REFERENCE, double)):
             structure, theta, x, lengths, state = case.batch
-            found = engine.gradient(structure, theta, x, case.y[0], lengths, state)
+            found = engine.gradient(structure, theta, x, case.y[0], lengths, state, inputs=True)
             learner, chunk = train(engine, case)
             parts.append(
                 [found.flat, found.state, found.final_state, learner.theta, chunk.loss, found.loss]

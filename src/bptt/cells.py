@@ -75,6 +75,11 @@ class Cell:
         return len(gates) == len(after) and all(map(operator.is_, gates, after))
 
     @property
+    def kept(self) -> int:
+        """How many values of a unit and step the backward pass needs: its states and gates."""
+        return len(self.states) + len(self.preactivations) * (not self.gates_are_states)
+
+    @property
     def gate_names(self) -> tuple[str, ...]:
         """The names of the G gates, in the column order of U and W."""
         return self.preactivations[: self.gates]

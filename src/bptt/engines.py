@@ -31,7 +31,8 @@ class Forward:
 
 @dataclass
 class Gradient:
-    """Loss and gradients of one batch: by the flat parameters, x (None if one-hot), the state."""
+    """Loss and gradients of one batch: by the flat parameters, x (None if it was not asked for, or
+    is one-hot), the state."""
 
     loss: float
     flat: Array
@@ -102,8 +103,9 @@ class Engine(Protocol):
         y: Anything,
         lengths: Anything,
         state: Array | None,
+        inputs: bool = False,
     ) -> Gradient:
-        """Loss and gradients of a batch."""
+        """Loss and gradients of a batch; `inputs`: by x too."""
 
     def train(
         self,

@@ -234,7 +234,7 @@ def check_network(
     """
     if network.structure.dtype != "float64":
         raise BpttError("gradient checks need a float64 network: make it with dtype='float64'")
-    found = network.gradient(x, y, lengths, state)
+    found = network.gradient(x, y, lengths, state, inputs=True)
     values: dict[str, NDArray[Any]] = {**network.parameters}
     gradients: dict[str, NDArray[Any]] = {**found.parameters}
     if state is not None:

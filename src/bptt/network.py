@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bptt.engines import Engine, Forward, Gradient
+from bptt.engines import Engine, Forward
 from bptt.errors import BpttError, one_line
 from bptt.initializers import initialize
 from bptt.parameters import Array
@@ -24,10 +24,10 @@ class Gradients:
     """The loss of a batch and its derivatives.
 
     loss: in the network's reduction. parameters: by name, shaped as the parameters. x: shaped as
-    the input, None for one-hot inputs. state: by the state the batch started from,
-    (layers, S, B, H).
-    flat: `parameters` as one vector, in the order of `Network.theta`. final_state: the states after
-    the last step, to start the next window from (truncated BPTT).
+    the input, None if it was not asked for and for one-hot inputs. state: by the state the batch
+    started from, (layers, S, B, H). flat: `parameters` as one vector, in the order of
+    `Network.theta`. final_state: the states after the last step, to start the next window from
+    (truncated BPTT).
     """
 
     loss: float
@@ -140,22 +140,19 @@ class Network:
         y: ArrayLike,
         lengths: ArrayLike | None = None,
         state: ArrayLike | None = None,
+        inputs: bool = False,
     ) -> Gradients:
         """Loss and gradients by backpropagation through time.
 
         y: (B, T, O) values, (B, T) class numbers for softmax; with readout 'last' without the T.
         A state handed in stands in for a trainable h0, whose gradient is then 0.
+        inputs: the derivative by x is wanted too, which takes memory of the size of x and time.
         """
-        found = self._gradient(x, y, lengths, state)
-        views = self.structure.layout().views(found.flat)
-        return Gradients(found.loss, views, found.x, found.state, found.flat, found.final_state)
-
-    def _gradient(
-        self, x: ArrayLike, y: ArrayLike, lengths: ArrayLike | None, state: ArrayLike | None
-    ) -> Gradient:
         x, lengths, state = self._checked(x, lengths, state)
         y = self._targets(y, x.shape[:2])
-        return self._engine.gradient(self.structure, self.theta, x, y, lengths, state)
+        found = self._engine.gradient(self.structure, self.theta, x, y, lengths, state, inputs)
+        views = self.structure.layout().views(found.flat)
+        return Gradients(found.loss, views, found.x, found.state, found.flat, found.final_state)
 
     def _checked(
         self, x: ArrayLike, lengths: ArrayLike | None, state: ArrayLike | None

@@ -79,12 +79,13 @@ class ReferenceEngine:
         y: Anything,
         lengths: Anything,
         state: Array | None,
+        inputs: bool = False,
     ) -> Gradient:
         """See `Engine.gradient`."""
         trace, final = self._forward(structure, theta, x, lengths, state)
         judged = self._judge(structure, trace, y)
         flat, dx, ds = self._backward(structure, theta, trace, judged.do, state is None)
-        dx = None if dx is None else np.swapaxes(dx, 0, 1)
+        dx = np.swapaxes(dx, 0, 1) if inputs and dx is not None else None
         return Gradient(judged.loss, flat, dx, ds, final)
 
     def _backward(

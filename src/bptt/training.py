@@ -265,21 +265,18 @@ class Training:
 
 
 class _Snapshot:
-    """The learner's numbers at one moment."""
+    """The learner's numbers at one moment: those that training changes."""
 
     def __init__(self, training: Training) -> None:
-        learner = training.learner
+        learner, kept = training.learner, training.settings.optimizer.rule.states
         self.iteration = learner.iteration
-        self._arrays: list[Any] = [
-            None if a is None else a.copy()
-            for a in (learner.theta, learner.s0, learner.s1, learner.state)
-        ]
+        self._arrays: dict[str, Any] = {
+            name: getattr(learner, name).copy()
+            for name in ("theta", *kept, *(["state"] if learner.state is not None else []))
+        }
 
     def restore(self, training: Training) -> None:
         """Put the numbers back."""
-        learner = training.learner
-        learner.iteration = self.iteration
-        current = (learner.theta, learner.s0, learner.s1, learner.state)
-        for mine, then in zip(current, self._arrays, strict=True):
-            if mine is not None:
-                mine[:] = then
+        training.learner.iteration = self.iteration
+        for name, then in self._arrays.items():
+            getattr(training.learner, name)[:] = then

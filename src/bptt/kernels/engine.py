@@ -12,7 +12,7 @@ from bptt.engines import Anything, Chunk, Forward, Gradient, Learner
 from bptt.kernels.layout import Shape, goes_side_by_side, regime_for
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS
-from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, TRAIN
+from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, TRAIN
 from bptt.kernels.walker import Data, Walker, each
 from bptt.optimizers import COEFFICIENTS, Optimizer
 from bptt.parameters import Array
@@ -52,9 +52,9 @@ class CompiledEngine:
     def _size(self) -> int:
         """The bytes of all arrays that are kept."""
         walkers = [walker for free in self._kept.values() for walker in free]
-        return sum(space.m.nbytes for walker in walkers for space in walker.spaces)
+        return sum(walker.spaces[0].m.nbytes for walker in walkers)
 
-    def _shape(self, structure: Structure, x: Anything, **wanted: bool) -> Shape:
+    def _shape(self, structure: Structure, x: Anything, **wanted: Any) -> Shape:
         """The shape of a batch x (B, T, ...)."""
         B, T = x.shape[:2]
         regime = regime_for(structure, B, wanted.get("gradient", True))
@@ -70,8 +70,7 @@ class CompiledEngine:
     ) -> Forward:
         """See `bptt.engines.Engine.forward`."""
         parts = []
-        cell = structure.equations
-        values = (len(cell.preactivations) + len(cell.states)) * structure.layers * structure.hidden
+        values = structure.equations.kept * structure.layers * structure.hidden
         count = -(-AT_ONCE // (64 * values * x.shape[1])) * 64  # whole vectors
         for first in range(0, len(x), count):
             some = slice(first, first + count)
@@ -93,7 +92,7 @@ class CompiledEngine:
         lengths: Anything,
         state: Array | None,
     ) -> Forward:
-        walker = self._take(self._shape(structure, x, gradient=False, optimizer=False))
+        walker = self._take(self._shape(structure, x, gradient=False))
         self._walk(walker, FORWARD, theta, Data(structure, x[None], None, lengths[None]), state)
         p, o = walker.read_outputs("p"), walker.read_outputs("oc")
         final = walker.read_states(x.shape[1])
@@ -112,7 +111,7 @@ class CompiledEngine:
         if state is not None:
             walker.write_states(state)
         k = optimizer.coefficients(0, 1).astype(structure.dtype)
-        return walker.walk(work, data, state is not None, optimizer, k)
+        return walker.walk(PREPARE | work, data, state is not None, optimizer, k)
 
     def loss(
         self,
@@ -124,8 +123,7 @@ class CompiledEngine:
         state: Array | None,
     ) -> float:
         """See `bptt.engines.Engine.loss`."""
-        shape = replace(self._shape(structure, x, optimizer=False), gradient=False)
-        walker = self._take(shape)
+        walker = self._take(replace(self._shape(structure, x), gradient=False))
         data = Data(structure, x[None], y[None], lengths[None])
         results = self._walk(walker, FORWARD | JUDGE, theta, data, state)
         self._give_back(walker)
@@ -139,17 +137,17 @@ class CompiledEngine:
         y: Anything,
         lengths: Anything,
         state: Array | None,
+        inputs: bool = False,
     ) -> Gradient:
         """See `bptt.engines.Engine.gradient`."""
-        walker = self._take(
-            self._shape(structure, x, optimizer=False, dx=x.ndim == 3, to_start=True)
-        )
+        inputs = inputs and x.ndim == 3
+        walker = self._take(self._shape(structure, x, dx=inputs, to_start=True))
         data = Data(structure, x[None], y[None], lengths[None])
         results = self._walk(walker, FORWARD | JUDGE | BACKWARD, theta, data, state)
         g = np.empty_like(theta)
         walker.read("g", g)
         found = Gradient(
-            float(results[0, 0]), g, walker.read_dx() if x.ndim == 3 else None,
+            float(results[0, 0]), g, walker.read_dx() if inputs else None,
             walker.read_state_gradient(), walker.read_states(x.shape[1]),
         )  # fmt: skip
         self._give_back(walker)
@@ -166,7 +164,7 @@ class CompiledEngine:
         reset: Anything,
     ) -> Chunk:
         """See `bptt.engines.Engine.train`."""
-        walker = self._take(self._shape(structure, x[0]))
+        walker = self._take(self._shape(structure, x[0], optimizer=optimizer.rule.states))
         walker.write_learner(learner)
         if learner.state is not None:
             walker.write_states(learner.state)
@@ -233,7 +231,8 @@ class CompiledEngine:
     ) -> list[Chunk]:
         """As many models as a vector has lanes, or fewer. x (M, N, 1, T, ...)."""
         M, N, _, T = x.shape[:4]
-        walker = self._take(Shape(structure, MODELS, M, T, x.ndim == 4, 1))
+        kept = optimizers[0].rule.states
+        walker = self._take(Shape(structure, MODELS, M, T, x.ndim == 4, 1, optimizer=kept))
         walker.write_learners(learners)
         space = walker.spaces[0]
         k = np.zeros((N, COEFFICIENTS, space.L), structure.dtype)

@@ -19,19 +19,14 @@ _sigmoid_squared = part(sigmoid_squared)
 
 @part
 def weigh_cases(plan, m, lengths, counted, sample, apart):
-    """The weight of each case in the loss (0 for those that do not count), and the masks.
+    """The weight of each case in the loss (0 for those that do not count), and the lengths.
 
     counted: over how many cases a mean is taken; 0: over this batch's own.
     """
+    lanes_of = 1 if plan.length_b == 0 else width(m)
     for b in range(plan.B):
-        length = get(lengths, (sample + b * apart))
-        for t in range(plan.T):
-            place = plan.mask + b * plan.mask_b + t * plan.mask_t
-            if plan.mask_v == 0:
-                for lane in range(width(m)):
-                    put(m, place + lane, 1.0 if t < length else 0.0)
-            else:
-                put(m, place + b, 1.0 if t < length else 0.0)
+        for lane in range(lanes_of):
+            put(m, plan.lengths + b * lanes_of + lane, get(lengths, sample + b * apart))
     for b in range(plan.B if counted == 0 else 0):
         counted += 1 if plan.last else get(lengths, sample + b * apart)
     for b in range(plan.B):

@@ -16,8 +16,8 @@ A "case" is one column of a product: a step, or a sample.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,10 +39,12 @@ FORWARD_UNITS = (8, 65)
 # The vectors of units that one row is worked out by itself for.
 ROW_VECTORS = 2
 # A segment of a walk has so many steps as have a layer's inputs and derivatives in this many bytes
-# of the cache, because each tile of a gradient goes through them again; but this many at least, or
-# each number of a gradient would be read and written too often.
+# of the cache, because each tile of a gradient goes through them again; but enough for sums of so
+# many vectors or rows, or a gradient's numbers would be read and written too often.
 CACHE = 2**18
-FEWEST_STEPS = 16
+FEWEST_SUMMED = 16
+# The fields of a learner that have a number for each parameter; places of the same names hold them.
+PARAMETERS = ("theta", "s0", "s1")
 # The layers' widest that several models are walked side by side for.
 SIDE_BY_SIDE = 16
 
@@ -67,8 +69,8 @@ def goes_side_by_side(structure: Structure, batch: int) -> bool:
 @dataclass(frozen=True)
 class Shape:
     """What a workspace is made for: T steps, B samples (of `whole` in the batch) or models; which
-    derivatives are wanted (by the weights, by x, by the initial state); whether there is an
-    optimizer."""
+    derivatives are wanted (by the weights, by x, by the initial state); which states an optimizer
+    keeps of each parameter."""
 
     structure: Structure
     regime: str
@@ -79,14 +81,14 @@ class Shape:
     gradient: bool = True
     dx: bool = False
     to_start: bool = False
-    optimizer: bool = True
+    optimizer: tuple[str, ...] = ()
 
 
 class Places:
     """Hands out places in the flat array, each at the beginning of a vector."""
 
-    def __init__(self, vector: int) -> None:
-        self.vector, self.size = vector, 0
+    def __init__(self, vector: int, start: int = 0) -> None:
+        self.vector, self.size = vector, start
 
     def padded(self, n: int) -> int:
         """n, up to whole vectors."""
@@ -112,16 +114,20 @@ def _record(values: dict[str, Any]) -> Any:
 class Workspace:
     """The array of a walk, and the numbers that say what is where.
 
+    first: the workspace of a batch's first shard, whose array this one shares, and in it the
+    weights and the optimizer's state; `allocate` comes after the last shard.
+
     Attributes: plan (a record of sizes, places and strides), program (the products: see
     `bptt.kernels.program`), copies (rows of `program.Copy`), parts (layers, `program.PARTS`),
     m (the array).
     """
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        structure = shape.structure
-        self.L = lanes(structure.dtype)
-        self.room = Places(self.L)
+    m: NDArray[np.floating]
+
+    def __init__(self, shape: Shape, first: "Workspace | None" = None) -> None:
+        self.shape, self.first = shape, first
+        self.L = lanes(shape.structure.dtype)
+        self.room: Places = first.room if first else Places(self.L)
         self.values: dict[str, Any] = {}
         self._sizes()
         self._parameters()
@@ -129,18 +135,23 @@ class Workspace:
         self._cases()
         self._program()
         self.plan = _record(self.values)
-        self.m = self._aligned(structure.dtype)
-        ones = self.values["ones"]
-        self.m[ones : ones + self.room.padded(self.values["Bp"])] = 1
-        present = self.values["present"]
-        self.m[present : present + shape.B] = 1
 
-    def _aligned(self, dtype: str) -> NDArray[np.floating]:
-        """The array, at the beginning of a cache line."""
-        size = self.room.size + 2 * self.L  # reading whole vectors may go beyond the last number
-        raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
-        start = -raw.ctypes.data % 64
-        return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
+    def allocate(self) -> None:
+        """Make the array, at the beginning of a cache line, or take that of the first shard."""
+        dtype = np.dtype(self.shape.structure.dtype)
+        if self.first:
+            self.m = self.first.m
+        else:
+            size = self.room.size + 2 * self.L  # reading vectors may go beyond the last number
+            raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
+            start = -raw.ctypes.data % 64
+            self.m = raw[start : start + size * dtype.itemsize].view(dtype)
+        for name, count in (
+            ("ones", self.room.padded(self.values["Bp"])),
+            ("present", self.shape.B),
+        ):
+            place = self.values[name]
+            self.m[place : place + count] = 1
 
     def _sizes(self) -> None:
         """Sizes and the strides of rows of values."""
@@ -183,8 +194,7 @@ class Workspace:
             row_forward=models or (one and (cell.gates > 1 or Hw <= ROW_VECTORS * self.L)),
             row_backward=models or (one and Hw <= ROW_VECTORS * self.L),
             lane=1 if models else 0,
-            mask_t=self.L if units else Bp, mask_b=T * self.L if units else 0,
-            mask_v=0 if units else self.L,
+            length_b=self.L if units else 0, length_v=0 if units else self.L,
         )  # fmt: skip
         self._segments()
         # Derivatives take the place of the gates; where these are states, which others still need
@@ -202,9 +212,12 @@ class Workspace:
         versions: the products of segment s are those of version s, or of the last version."""
         v, structure, T = self.values, self.shape.structure, self.shape.T
         widest = max(structure.layer_inputs(layer) for layer in range(structure.layers))
-        numbers = (widest + (1 + int(v["K"])) * structure.hidden) * int(v["outer"] * v["Bp"])
+        cases, summed = int(v["outer"] * v["Bp"]), v["outer"]
+        if self.shape.regime != UNITS:
+            summed = v["VV"]
+        numbers = (widest + (1 + int(v["K"])) * structure.hidden) * cases
         most = CACHE // (numbers * np.dtype(structure.dtype).itemsize)
-        most = max(most, FEWEST_STEPS) if structure.tied else 1
+        most = max(most, -(-FEWEST_SUMMED // summed)) if structure.tied else 1
         segments = -(-T // most)
         steps = -(-T // segments)
         segments = -(-T // steps)
@@ -214,7 +227,7 @@ class Workspace:
         )  # fmt: skip
 
     def _parameters(self) -> None:
-        """Theta, gradient and optimizer state, and the order of theta's numbers."""
+        """Theta, optimizer state and gradient, and the order of theta's numbers."""
         regime, layout, v = self.shape.regime, self.shape.structure.layout(), self.values
         self.offsets: dict[str, int] = {}
         if regime == UNITS:
@@ -224,12 +237,10 @@ class Workspace:
                 self.offsets[name] = layout.offset(name) * v["weight"]
             self.size = layout.size * v["weight"]
         self.size += -self.size % (2 * self.L)
-        states = self.size if self.shape.optimizer else 0
-        self.values.update(
-            size=self.size, theta=self.room.take(self.size),
-            g=self.room.take(self.size if self.shape.gradient else 0),
-            s0=self.room.take(states), s1=self.room.take(states),
-        )  # fmt: skip
+        for name in PARAMETERS:
+            kept = name == "theta" or name in self.shape.optimizer
+            v[name] = self.first.values[name] if self.first else self.room.take(kept * self.size)
+        v.update(size=self.size, g=self.room.take(self.size if self.shape.gradient else 0))
 
     def _padded_parameters(self) -> None:
         """Rows padded to vectors, V transposed (layout "units")."""
@@ -275,8 +286,11 @@ class Workspace:
     def _program(self) -> None:
         """The products, and the matrices that they want in another order."""
         v, shape = self.values, self.shape
+        # Every shard's program wants the same copies: they are the first one's.
+        self.copied: int = self.first.copied if self.first else self.room.size
+        room = Places(self.L, self.copied) if self.first else self.room
         program = Program(
-            shape.structure, shape.regime, v, self.room, self.offsets, self.parts, self.inputs,
+            shape.structure, shape.regime, v, room, self.offsets, self.parts, self.inputs,
             shape.dx, shape.one_hot,
         )  # fmt: skip
         self.program = program.table()
@@ -309,7 +323,7 @@ class Workspace:
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if rows else 0)
         apart = take(0 if v["in_place"] else min(rows, 1) * outer * v["delta_b"])
-        self.parts = np.zeros((structure.layers, PARTS), np.int64)
+        self.parts: NDArray[np.int64] = np.zeros((structure.layers, PARTS), np.int64)
         self.inputs: list[tuple[Values, int]] = []
         source = Values(v["x"], D * Bp, D * Bp, T * D if units else 0)
         for layer in range(structure.layers):
@@ -325,7 +339,7 @@ class Workspace:
         """Outputs and losses: rows (o, do), and the same with the cases in the lanes (oc, dc, p,
         y): [block][O][Cp], where one block holds all cases (layout "units") or one step's."""
         v, take, shape = self.values, self.room.take, self.shape
-        B, T, R, O, Bp = (int(v[each]) for each in ("B", "T", "R", "O", "Bp"))  # noqa: E741
+        B, R, O, Bp = (int(v[each]) for each in ("B", "R", "O", "Bp"))  # noqa: E741
         units = shape.regime == UNITS
         Cp, blocks = (self.room.padded(B * R), 1) if units else (Bp, R)
         size = blocks * O * Cp
@@ -341,10 +355,20 @@ class Workspace:
         v["y"] = take(0 if shape.structure.head.classes else size)
         v["case_weights"] = take(blocks * Cp)
         v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)
-        v["mask"] = take(B * T * self.L if units else T * Bp)
+        v["lengths"] = take(B * self.L if units else Bp)  # a vector's lanes each
 
 
 def plan_of_nothing(regime: str, dtype: str) -> Any:
     """A plan, for its type, which is that of all plans."""
     structure = Structure(inputs=1, outputs=1, hidden=1, dtype=dtype)
     return Workspace(Shape(structure, regime, 1, 1, False, 1)).plan
+
+
+def workspaces(shape: Shape, ranges: Sequence[tuple[int, int]]) -> list[Workspace]:
+    """A workspace for each range of samples, in one array."""
+    spaces: list[Workspace] = []
+    for start, end in ranges:
+        spaces.append(Workspace(replace(shape, B=end - start), spaces[0] if spaces else None))
+    for space in spaces:
+        space.allocate()
+    return spaces

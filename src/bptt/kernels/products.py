@@ -123,17 +123,22 @@ class Products:
                 p=w.place, p_col=w.block, p_step=w.step, reverse=reverse,
             )  # fmt: skip
             return
-        # One case: its vectors are the columns. Several: the cases are, vector by vector.
-        Bp, VV, one = int(self.v["Bp"]), int(self.v["VV"]), n == 1
-        out_col, x_col = (self.L, self.L) if one else (out.case, x.case)
-        for i in range(1 if one else VV):
-            place = out.place + i * self.L
+        # Columns are the vectors of a case, case by case, or the cases, vector by vector: whichever
+        # are more.
+        Bp, VV = int(self.v["Bp"]), int(self.v["VV"])
+        (out_col, out_next), (x_col, x_next) = (self.L, out.case), (self.L, x.case)
+        columns, times = VV, n
+        if n > VV:
+            columns, times = n, VV
+            out_col, out_next, x_col, x_next = out_next, out_col, x_next, x_col
+        for i in range(times):
+            place = out.place + i * out_next
             self.strips(
-                LANES if self.models else SHARED, VV if one else n, 0,
+                LANES if self.models else SHARED, columns, 0,
                 base or (Base(place, Bp, out_col, 1) if add else self.nothing), rows=features,
                 depth=depth, out=place, out_row=Bp, out_col=out_col, out_t=out.t, out_b=out.b,
                 x=w.place, x_block=w.block, x_row=w.row, x_step=w.step,
-                p=x.place + i * self.L, p_col=x_col, p_step=Bp, p_t=x.t, p_b=x.b, reverse=reverse,
+                p=x.place + i * x_next, p_col=x_col, p_step=Bp, p_t=x.t, p_b=x.b, reverse=reverse,
             )  # fmt: skip
 
     def further(self, base: Base, features: int) -> Base:

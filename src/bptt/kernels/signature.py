@@ -20,6 +20,7 @@ A call works through N iterations of one layout, cell and float type. It takes:
     results        (N, 4): loss, wrong, exact, norm of each; of models a vector each
 """
 
+# PREPARE: look ahead, and copy the weights into the orders in which they are read.
 PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
 TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
 

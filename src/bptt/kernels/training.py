@@ -47,17 +47,7 @@ from bptt.kernels.walk import (
     span_of,
     start_layer,
 )
-from bptt.optimizers import (
-    COEFFICIENTS,
-    adagrad_update,
-    adam_update,
-    look_ahead,
-    momentum_update,
-    nesterov_update,
-    rmsprop_nesterov_update,
-    rmsprop_update,
-    sgd_update,
-)
+from bptt.optimizers import COEFFICIENTS, RULES, look_ahead
 
 
 @part
@@ -86,31 +76,31 @@ def coefficients(kind, k, m, row):
 _look_ahead = part(look_ahead)
 
 
-def _updater(equation: Any) -> Any:
-    """The update of every parameter by an equation, a loop of its own for each: the states that a
-    rule hands back as they were given are not written again."""
-    rule, s0, s1 = part(equation), 0.25, 0.5
-    _, after0, after1 = equation(1.0, 1.0, s0, s1, (1.0,) * COEFFICIENTS)
-    s0_changes, s1_changes = after0 is not s0, after1 is not s1
+def _updater(name: str) -> Any:
+    """The update of every parameter by a rule, a loop of its own for each; only the states that the
+    rule keeps are there."""
+    rule, kept = part(RULES[name].update), RULES[name].states
+    s0_kept, s1_kept = "s0" in kept, "s1" in kept
 
     @part
     def update_all(plan, m, ks):
         for i in range(0, plan.size, width(m)):
             theta, g = load(m, plan.theta + i), load(m, plan.g + i)
-            s0, s1 = load(m, plan.s0 + i), load(m, plan.s1 + i)
+            s0 = load(m, plan.s0 + i) if s0_kept else g
+            s1 = load(m, plan.s1 + i) if s1_kept else g
             theta, s0, s1 = rule(theta, g, s0, s1, ks)
             store(m, plan.theta + i, theta)
-            if s0_changes:
+            if s0_kept:
                 store(m, plan.s0 + i, s0)
-            if s1_changes:
+            if s1_kept:
                 store(m, plan.s1 + i, s1)
 
     return update_all
 
 
-_sgd, _momentum, _nesterov = map(_updater, (sgd_update, momentum_update, nesterov_update))
-_rmsprop, _rmsprop_nesterov = map(_updater, (rmsprop_update, rmsprop_nesterov_update))
-_adagrad, _adam = map(_updater, (adagrad_update, adam_update))
+_sgd, _momentum, _nesterov = map(_updater, ("sgd", "momentum", "nesterov"))
+_rmsprop, _rmsprop_nesterov = map(_updater, ("rmsprop", "rmsprop_nesterov"))
+_adagrad, _adam = map(_updater, ("adagrad", "adam"))
 
 
 @part
@@ -203,8 +193,8 @@ def begin(
     """Before the walk: look ahead, copies of the weights, the data, the weights of the cases."""
     if work & PREPARE:
         prepare(kind, plan, rule, m, k, n)
-    if work & FORWARD:
         copy_weights(plan, m, copies)
+    if work & FORWARD:
         transfer(kind, plan, m, x, y, given, sample, apart)
         if (work & JUDGE and n == 0) or not full:
             weigh_cases(plan, m, lengths, counted, sample, apart)

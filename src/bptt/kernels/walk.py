@@ -50,7 +50,7 @@ from bptt.kernels.regimes import (
     step_backward,
     step_forward,
 )
-from bptt.kernels.simd import get, load, select, store, width, zero
+from bptt.kernels.simd import constant, get, load, select, store, width, zero
 from bptt.kernels.tile import add_product_of_lanes, loads, multiply, stores
 
 
@@ -101,26 +101,28 @@ def clear(m, place, size):
 
 
 @part
-def keep_where(plan, m, mask, values, rest, size):
-    """Move what lies at `values` where the mask is 0 to `rest`, leaving zero."""
+def keep_where(plan, m, lengths, t, values, rest, size):
+    """Move what lies at `values` of sequences without a step t to `rest`, leaving zero."""
     lanes = width(m)
     nothing = zero(m)
+    now = constant(nothing, t)
     for j in range(0, size, plan.VV * lanes):
         for v in range(plan.VV):
             i = j + v * lanes
-            x, alive = load(m, values + i), load(m, mask + v * plan.mask_v) > 0.5
+            x, alive = load(m, values + i), load(m, lengths + v * plan.length_v) > now
             store(m, values + i, select(alive, x, nothing))
             store(m, rest + i, select(alive, nothing, x))
 
 
 @part
-def freeze(plan, m, mask, before, after):
-    """Where the mask is 0 the state stays as it was."""
+def freeze(plan, m, lengths, t, before, after):
+    """The state of sequences without a step t stays as it was."""
     lanes = width(m)
+    now = constant(zero(m), t)
     for j in range(0, plan.state_t, plan.VV * lanes):
         for v in range(plan.VV):
             i = j + v * lanes
-            alive = load(m, mask + v * plan.mask_v) > 0.5
+            alive = load(m, lengths + v * plan.length_v) > now
             store(m, after + i, select(alive, load(m, after + i), load(m, before + i)))
 
 
@@ -179,7 +181,7 @@ def input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart
 @part
 def goes_on(plan, m, t, full):
     """Whether the one sequence there is has a step t."""
-    return full or get(m, plan.mask + t * plan.mask_t) > 0.5
+    return full or get(m, plan.lengths) > t
 
 
 @part
@@ -297,8 +299,8 @@ def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
                 a = read_gates(kind, m, here + i, plan.plane)
                 cell_forward(kind, plan, m, here + i, before + i, a, True)
             if not full:
-                mask = plan.mask + b * plan.mask_b + t * plan.mask_t
-                freeze(plan, m, mask, before, before + plan.state_t)
+                lengths = plan.lengths + b * plan.length_b
+                freeze(plan, m, lengths, t, before, before + plan.state_t)
 
 
 @part
@@ -319,11 +321,11 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
         for b in range(plan.outer):
             ds_b, dh = ds + b * plan.state_t, plan.dh + b * plan.dh_b + (t - first) * plan.plane
             if not full:
-                mask = plan.mask + b * plan.mask_b + t * plan.mask_t
+                lengths = plan.lengths + b * plan.length_b
                 held = plan.held + b * plan.state_t
                 add(m, ds_b, dh, plan.plane)
                 clear(m, dh, plan.plane)
-                keep_where(plan, m, mask, ds_b, held, plan.state_t)
+                keep_where(plan, m, lengths, t, ds_b, held, plan.state_t)
             here = gates + b * plan.gate_b + t * plan.gate_t
             to = deltas + b * plan.delta_b + (t - origin) * plan.gate_t
             before = states + b * plan.state_b + t * plan.state_t

@@ -3,30 +3,29 @@
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from bptt.engines import Anything, Learner
-from bptt.kernels.layout import Shape, Workspace
+from bptt.kernels.layout import Shape, Workspace, workspaces
 from bptt.kernels.library import COMPILER_OFF, Key, load
 from bptt.kernels.processor import lanes, threads
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.program import DS, STATES
 from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE
 from bptt.kernels.strips import codes_of, strip_name
-from bptt.optimizers import Optimizer, no_preparation
+from bptt.optimizers import Optimizer
 from bptt.parameters import Array
 from bptt.structure import Structure
 
-# The fields of a learner that have a number for each parameter; places of the same names hold them.
-PARAMETERS = ("theta", "s0", "s1")
 # A batch is split if a step of it takes at least this many multiplications, and into at most so
 # many shards. How it is split depends on shapes alone: sums are the same on any number of threads.
 SHARD_WORK = 250_000
 MOST_SHARDS = 16
+# The shards' gradients may have so many numbers, or as many as the gates and states of all steps.
+GRADIENT_NUMBERS = 2**20
 
 
 # Whether this thread is one of the pool's.
@@ -59,7 +58,10 @@ def shards(shape: Shape, vector: int) -> list[tuple[int, int]]:
     vectors = -(-B // vector)
     if shape.regime == UNITS or work < SHARD_WORK or vectors < 2:
         return [(0, B)]
-    count = min(vectors if vectors < 4 else vectors // 2, MOST_SHARDS)
+    values = B * shape.T * structure.equations.kept * structure.layers * structure.hidden
+    gradients = max(values, GRADIENT_NUMBERS) // structure.layout().size
+    most = min(1 << max(gradients.bit_length() - 1, 1), MOST_SHARDS)  # a power of two, for threads
+    count = min(vectors if vectors < 4 else vectors // 2, most)
     size = -(-vectors // count) * vector
     return [(first, min(first + size, B)) for first in range(0, B, size)]
 
@@ -83,19 +85,14 @@ def _kernel(key: Key, spaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, Any]
 
 
 class Walker:
-    """Workspaces for one shape of batch, and what goes in and out of them.
-
-    Where there are several shards the first one's workspace holds the optimizer.
-    """
+    """Workspaces for one shape of batch, and what goes in and out of them."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape, structure = shape, shape.structure
+        self.parameters = ("theta", *shape.optimizer)  # what a learner has and changes
         self.dtype = np.dtype(structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
-        self.spaces = [
-            Workspace(replace(shape, B=end - start, optimizer=shape.optimizer and start == 0))
-            for start, end in self.ranges
-        ]
+        self.spaces = workspaces(shape, self.ranges)
         key = Key(shape.regime, structure.cell, structure.activation, structure.dtype)
         self.kernel, self.kinds, self.codes = _kernel(key, self.spaces)
 
@@ -103,12 +100,12 @@ class Walker:
 
     def write_learner(self, learner: Learner) -> None:
         """Put weights and optimizer state into the workspaces."""
-        for place in PARAMETERS:
+        for place in self.parameters:
             self.write(place, getattr(learner, place))
 
     def read_learner(self, learner: Learner) -> None:
         """The other way round."""
-        for place in PARAMETERS:
+        for place in self.parameters:
             self.read(place, getattr(learner, place))
 
     def _models(self, place: str) -> Array:
@@ -119,7 +116,7 @@ class Walker:
 
     def write_learners(self, learners: Sequence[Learner]) -> None:
         """Put a model in each lane; what is left of the vector stays zero."""
-        for place in PARAMETERS:
+        for place in self.parameters:
             models = self._models(place)
             models[:] = 0
             flat = np.concatenate([getattr(learner, place) for learner in learners])
@@ -127,18 +124,18 @@ class Walker:
 
     def read_learners(self, learners: Sequence[Learner]) -> None:
         """The other way round."""
-        for place in PARAMETERS:
+        for place in self.parameters:
             for learner, values in zip(learners, self._models(place).T, strict=False):
                 getattr(learner, place)[:] = values
 
     def write(self, place: str, flat: Array) -> None:
         """Put parameters, or what goes with them ('theta', 's0', 's1'), into the workspaces."""
-        for space in self.spaces if place == "theta" else self.spaces[:1]:
-            start = space.values[place]
-            part = space.m[start : start + space.size]
-            part[:] = 0  # between rows too: a run that diverged may have left NaN there
-            for mine, its in space.parameters(place, flat):
-                mine[...] = its
+        space = self.spaces[0]
+        start = space.values[place]
+        # Between rows too: a run that diverged may have left NaN there.
+        space.m[start : start + space.size] = 0
+        for mine, its in space.parameters(place, flat):
+            mine[...] = its
 
     def read(self, place: str, flat: Array) -> None:
         """The other way round."""
@@ -258,12 +255,7 @@ class Walker:
         first, structure = self.spaces[0], self.shape.structure
         rows = data.lengths[n].sum() if structure.readout == "steps" else self.shape.B
         nothing = data.part(n, 0, 0)
-        if work & PREPARE and optimizer.rule.prepare is not no_preparation:
-            self.call(first, PREPARE, nothing, 1, False, optimizer, k)
-        theta = first.values["theta"]
-        for space in self.spaces[1:]:
-            at = space.values["theta"]
-            space.m[at : at + space.size] = first.m[theta : theta + first.size]
+        self.call(first, PREPARE, nothing, 1, False, optimizer, k)
 
         def one(index: int) -> Array:
             part = data.part(n, *self.ranges[index])
