@@ -16,7 +16,7 @@ from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import UNITS, Base, Products
 from bptt.kernels.simd import load, width
 from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip, codes_of
-from bptt.kernels.tile import add_product, multiply, stores, strip, transpose
+from bptt.kernels.tile import add_product, add_product_of_lanes, multiply, stores, strip, transpose
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
 
@@ -250,6 +250,26 @@ def test_a_product_in_registers(dtype, depth):
     right = expected[p:].reshape(depth, columns, n)[:, :3]
     expected[n : 4 * n] += np.einsum("k,kcn->cn", expected[x:p], right).ravel()
     add_row(m, n, x, p, columns, depth)
+    np.testing.assert_allclose(m, expected, rtol=0, atol=tolerance(dtype, depth))
+
+
+@njit
+def add_row_of_lanes(m, out, x, p, columns, depth):
+    n = width(m)
+    first = load(m, out), load(m, out + n), load(m, out + 2 * n)
+    stores(m, out, n, add_product_of_lanes(first, m, x, p, n, columns * n, depth))
+
+
+@FLOATS
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 7, 8, 16, 21])
+def test_a_product_in_registers_lane_by_lane(dtype, depth):
+    n, columns = lanes(dtype), 4
+    x, p = 5 * n, (5 + depth) * n
+    m = numbers(5, p + depth * columns * n, dtype)
+    expected = m.astype(np.longdouble)
+    left, right = expected[x:p].reshape(depth, n), expected[p:].reshape(depth, columns, n)[:, :3]
+    expected[n : 4 * n] += np.einsum("kn,kcn->cn", left, right).ravel()
+    add_row_of_lanes(m, n, x, p, columns, depth)
     np.testing.assert_allclose(m, expected, rtol=0, atol=tolerance(dtype, depth))
 
 

@@ -61,13 +61,16 @@ def part_of(parts, layer, which):
 
 
 @part
-def cell_forward(kind, plan, m, gates, states, a, alive):
-    """The equations of a vector of cells at one step, from the preactivations a: gates and the next
-    state are written. A cell that is not alive keeps its state."""
+def cell_forward(kind, plan, m, gates, states, a, t, alive):
+    """The equations of a vector of cells at a step t, from the preactivations a: gates and the next
+    state are written. alive: all these sequences have the step."""
     s = read_states(kind, m, states, plan.plane)
     a, after = step_forward(kind, a, s)
     keep_gates(kind, m, gates, plan.plane, a)
-    stores(m, states + plan.state_t, plan.plane, after if alive else s)
+    if alive:
+        stores(m, states + plan.state_t, plan.plane, after)
+    else:
+        keep_states(kind, plan, m, states + plan.state_t, after, s, t)
 
 
 @part
@@ -82,14 +85,43 @@ def cell_backward(kind, plan, m, gates, deltas, states, ds, dh):
     stores(m, ds, plane, d)
 
 
-@part
-def cell_passed_over(kind, plan, m, deltas, ds, dh):
-    """Back through a step that a sequence does not have: its state was handed on, and so is the
-    derivative."""
+def _kept_by_row(kind, plan, m, states, after, s, t):
+    stores(m, states, plan.plane, s)
+
+
+def _kept_by_lanes(kind, plan, m, states, after, s, t):
+    alive = load(m, plan.lengths) > constant(zero(m), t)
+    for k in range(plan.S):
+        store(m, states + k * plan.plane, select(alive, after[k], s[k]))
+
+
+# The states after a step t that not every sequence has: those that do not have it keep theirs.
+keep_states = by_regime(_kept_by_row, _kept_by_row, _kept_by_lanes)
+
+
+def _row_passed_over(kind, plan, m, gates, deltas, states, ds, dh, t):
     d = receive(kind, read_states(kind, m, ds, plan.plane), dh)
     for k in range(plan.K):
         store(m, deltas + k * plan.plane, zero(m))
     stores(m, ds, plan.plane, d)
+
+
+def _lanes_passed_over(kind, plan, m, gates, deltas, states, ds, dh, t):
+    d = receive(kind, read_states(kind, m, ds, plan.plane), dh)
+    cell_backward(kind, plan, m, gates, deltas, states, ds, dh)
+    nothing = zero(m)
+    alive = load(m, plan.lengths) > constant(nothing, t)
+    for k in range(plan.K):
+        at = deltas + k * plan.plane
+        store(m, at, select(alive, load(m, at), nothing))
+    for k in range(plan.S):
+        at = ds + k * plan.plane
+        store(m, at, select(alive, load(m, at), d[k]))
+
+
+# Back through a step t that not every sequence has: where a state was handed on, so is its
+# derivative.
+cell_passed_over = by_regime(_row_passed_over, _row_passed_over, _lanes_passed_over)
 
 
 @part
@@ -178,10 +210,16 @@ def input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart
                 add_row(kind, plan, m, rows, ids, id_, apart * plan.T, to)
 
 
-@part
-def goes_on(plan, m, t, full):
-    """Whether the one sequence there is has a step t."""
+def _row_goes_on(kind, plan, m, t, full):
     return full or get(m, plan.lengths) > t
+
+
+def _lanes_go_on(kind, plan, m, t, full):
+    return full
+
+
+# Whether the one sequence there is, or all of them, are known to have a step t.
+goes_on = by_regime(_row_goes_on, _row_goes_on, _lanes_go_on)
 
 
 @part
@@ -191,7 +229,7 @@ def vectors_forward(kind, plan, m, gates, before, W, done, t, alive):
     for j in range(done, plan.plane, lanes):
         i = j if t % 2 == 0 else done + plan.plane - lanes - j  # see `recurrent`
         a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, W, i)
-        cell_forward(kind, plan, m, gates + i, before + i, a, alive)
+        cell_forward(kind, plan, m, gates + i, before + i, a, t, alive)
 
 
 @part
@@ -202,10 +240,10 @@ def fours_forward(kind, plan, m, gates, before, W, done, t, alive):
         a = loads(m, gates + i, lanes, 4)
         a = add_product_of_lanes(a, m, before, W + i, lanes, row, plan.H)
         here, there = gates + i, before + i
-        cell_forward(kind, plan, m, here, there, (a[0],), alive)
-        cell_forward(kind, plan, m, here + lanes, there + lanes, (a[1],), alive)
-        cell_forward(kind, plan, m, here + 2 * lanes, there + 2 * lanes, (a[2],), alive)
-        cell_forward(kind, plan, m, here + 3 * lanes, there + 3 * lanes, (a[3],), alive)
+        cell_forward(kind, plan, m, here, there, (a[0],), t, alive)
+        cell_forward(kind, plan, m, here + lanes, there + lanes, (a[1],), t, alive)
+        cell_forward(kind, plan, m, here + 2 * lanes, there + 2 * lanes, (a[2],), t, alive)
+        cell_forward(kind, plan, m, here + 3 * lanes, there + 3 * lanes, (a[3],), t, alive)
         done = i + 4 * lanes
     vectors_forward(kind, plan, m, gates, before, W, done, t, alive)
 
@@ -219,21 +257,27 @@ advance = by_kind(_advance_of)
 
 
 @part
-def vectors_backward(kind, plan, m, gates, deltas, states, ds, dh, W, fed, done, alive):
+def back_at(kind, plan, m, gates, deltas, states, ds, d, i, t, alive):
+    """The equations back of the vector at i, d being all that reaches h besides ds."""
+    if alive:
+        cell_backward(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d)
+    else:
+        cell_passed_over(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d, t)
+
+
+@part
+def vectors_backward(kind, plan, m, gates, deltas, states, ds, dh, W, done, fed, t, alive):
     """A step back of all vectors of units from place `done` of their planes on. fed: whether the
     step after it has fed back its derivatives."""
     for i in range(done, plan.plane, width(m)):
         d = (load(m, dh + i),)
         if fed:
             d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
-        if alive:
-            cell_backward(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d[0])
-        else:
-            cell_passed_over(kind, plan, m, deltas + i, ds + i, d[0])
+        back_at(kind, plan, m, gates, deltas, states, ds, d[0], i, t, alive)
 
 
 @part
-def fours_backward(kind, plan, m, gates, deltas, states, ds, dh, W, fed, done, alive):
+def fours_backward(kind, plan, m, gates, deltas, states, ds, dh, W, done, fed, t, alive):
     """The same of models: four units read each derivative once."""
     lanes = width(m)
     for i in range(0, plan.plane - 3 * lanes, 4 * lanes):
@@ -241,10 +285,9 @@ def fours_backward(kind, plan, m, gates, deltas, states, ds, dh, W, fed, done, a
         if fed:
             d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
         for c in range(4):
-            at = i + c * lanes
-            cell_backward(kind, plan, m, gates + at, deltas + at, states + at, ds + at, d[c])
+            back_at(kind, plan, m, gates, deltas, states, ds, d[c], i + c * lanes, t, alive)
         done = i + 4 * lanes
-    vectors_backward(kind, plan, m, gates, deltas, states, ds, dh, W, fed, done, alive)
+    vectors_backward(kind, plan, m, gates, deltas, states, ds, dh, W, done, fed, t, alive)
 
 
 retreat = by_regime(vectors_backward, vectors_backward, fours_backward)
@@ -255,39 +298,42 @@ retreat = by_regime(vectors_backward, vectors_backward, fours_backward)
 
 
 @part
-def row_forward(kind, plan, m, parts, layer, span, full):
+def row_forward(kind, plan, m, program, parts, layer, span, full):
     """Forward through a segment."""
     first, end, _ = span
     gates = part_of(parts, layer, GATES) + first * plan.gate_t
     before = part_of(parts, layer, STATES) + first * plan.state_t
     W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
     for t in range(first, end):
-        advance(kind, plan, m, gates, before, W, 0, t, goes_on(plan, m, t, full))
+        advance(kind, plan, m, gates, before, W, 0, t, goes_on(kind, plan, m, t, full))
         gates, before = gates + plan.gate_t, before + plan.state_t
 
 
 @part
-def row_backward(kind, plan, m, parts, layer, span, full):
+def row_backward(kind, plan, m, program, parts, layer, span, full, to_start):
     """And back."""
-    first, end, _ = span
+    first, end, version = span
     gates = part_of(parts, layer, GATES) + (end - 1) * plan.gate_t
     deltas = part_of(parts, layer, DELTAS) + (end - 1 - deltas_from(plan, first)) * plan.gate_t
     states = part_of(parts, layer, STATES) + (end - 1) * plan.state_t
     ds, dh = part_of(parts, layer, DS), plan.dh + (end - 1 - first) * plan.plane
     W = part_of(parts, layer, W_BACK)
     for t in range(end - 1, first - 1, -1):
-        alive = goes_on(plan, m, t, full)
-        retreat(kind, plan, m, gates, deltas, states, ds, dh, W, t < end - 1, 0, alive)
+        alive = goes_on(kind, plan, m, t, full)
+        retreat(kind, plan, m, gates, deltas, states, ds, dh, W, 0, t < end - 1, t, alive)
         gates, deltas = gates - plan.gate_t, deltas - plan.gate_t
         states, dh = states - plan.state_t, dh - plan.plane
+    if first > 0 or to_start:
+        number = of_layer(plan, layer, RECURRENT_BACK, version)
+        multiply(m, program, number, first - deltas_from(plan, first), 0)
+
+
+# A layer's walk in general: a recurrent product, then the equations.
 
 
 @part
-def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
-    """One layer's walk through a segment: a_t += h_(t-1) W, then the cell's equations."""
-    if plan.row_forward and (full or plan.lane == 0):
-        row_forward(kind, plan, m, parts, layer, span, full)
-        return
+def steps_forward(kind, plan, m, program, parts, layer, span, full):
+    """Forward through a segment."""
     first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
     for t in range(first, end):
@@ -297,26 +343,19 @@ def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
             here = gates + b * plan.gate_b + t * plan.gate_t
             for i in range(0, plan.plane, width(m)):
                 a = read_gates(kind, m, here + i, plan.plane)
-                cell_forward(kind, plan, m, here + i, before + i, a, True)
+                cell_forward(kind, plan, m, here + i, before + i, a, t, True)
             if not full:
                 lengths = plan.lengths + b * plan.length_b
                 freeze(plan, m, lengths, t, before, before + plan.state_t)
 
 
 @part
-def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start):
-    """The walk back: ds is carried from step t + 1 to t, and the derivatives da are written."""
+def steps_backward(kind, plan, m, program, parts, layer, span, full, to_start):
+    """And back."""
     first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
     deltas, origin = part_of(parts, layer, DELTAS), deltas_from(plan, first)
     ds = part_of(parts, layer, DS)
-    if end == plan.T:
-        clear(m, ds, plan.outer * plan.state_t)
-    if plan.row_backward and (full or plan.lane == 0):
-        row_backward(kind, plan, m, parts, layer, span, full)
-        if first > 0 or to_start:
-            multiply(m, program, of_layer(plan, layer, RECURRENT_BACK, version), first - origin, 0)
-        return
     for t in range(end - 1, first - 1, -1):
         for b in range(plan.outer):
             ds_b, dh = ds + b * plan.state_t, plan.dh + b * plan.dh_b + (t - first) * plan.plane
@@ -337,6 +376,34 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
             multiply(m, program, number, t - origin, 0)
         if not full:
             add(m, ds, plan.held, plan.outer * plan.state_t)
+
+
+def _forward_of_units(kind, plan, m, program, parts, layer, span, full):
+    if plan.row_forward:
+        row_forward(kind, plan, m, program, parts, layer, span, full)
+    else:
+        steps_forward(kind, plan, m, program, parts, layer, span, full)
+
+
+def _backward_of_units(kind, plan, m, program, parts, layer, span, full, to_start):
+    if plan.row_backward:
+        row_backward(kind, plan, m, program, parts, layer, span, full, to_start)
+    else:
+        steps_backward(kind, plan, m, program, parts, layer, span, full, to_start)
+
+
+# One layer's walk through a segment, and back: ds is carried from step to step, and the derivatives
+# da are written.
+recurrent_forward = by_regime(_forward_of_units, steps_forward, row_forward)
+_recurrent_backward = by_regime(_backward_of_units, steps_backward, row_backward)
+
+
+@part
+def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start):
+    """One layer's walk back through a segment; behind the last step the derivative is zero."""
+    if span[1] == plan.T:
+        clear(m, part_of(parts, layer, DS), plan.outer * plan.state_t)
+    _recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start)
 
 
 @part
