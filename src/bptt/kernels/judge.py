@@ -97,15 +97,16 @@ def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
     """As `_elementwise`, for softmax. Lane l's class is classes[first + l stride], l < cases."""
     lanes, nothing = width(m), zero(m)
     one, weight = constant(nothing, 1.0), load(m, weights)
+    for lane in range(cases):  # first, because p and dc may lie where these outputs lie
+        target = get(classes, first + lane * stride)
+        put(m, plan.scratch + lane, target)
+        put(m, plan.scratch + lanes + lane, get(m, at + target * plan.Cp + lane))
     largest, best, s = _shares(plan, m, at, p)
     for k in range(plan.O):
         each = load(m, p + k * plan.Cp)
         store(m, dc + k * plan.Cp, select(alive, each * weight, nothing))
     for lane in range(cases):
-        target = get(classes, first + lane * stride)
-        put(m, plan.scratch + lane, target)
-        put(m, plan.scratch + lanes + lane, get(m, at + target * plan.Cp + lane))
-        place = dc + target * plan.Cp + lane
+        place = dc + get(classes, first + lane * stride) * plan.Cp + lane
         put(m, place, get(m, place) - get(m, weights + lane))
     wrong = select(best == load(m, plan.scratch), nothing, one)
     return log(s) + (largest - load(m, plan.scratch + lanes)), wrong

@@ -348,10 +348,11 @@ class Workspace:
             Cp=Cp, blocks=blocks, turned=turned, o_t=O * Bp, o_b=R * O if units else 0,
             case_b=R if units else 1, case_t=1 if units else Bp, lane_cases=R if units else 1,
         )  # fmt: skip
-        v["o"], v["p"] = take(size), take(size)
+        v["o"] = take(size)
         v["oc"] = take(size) if turned else v["o"]
-        v["do"] = take(size)
-        v["dc"] = take(size) if turned else v["do"]
+        # Derivatives take the place of what they are derivatives by, and outputs before them.
+        v["do"], v["dc"] = v["o"], v["oc"]
+        v["p"] = v["oc"] if shape.gradient else take(size)
         v["y"] = take(0 if shape.structure.head.classes else size)
         v["case_weights"] = take(blocks * Cp)
         v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)
