@@ -16,7 +16,8 @@ from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import UNITS, Base, Products
 from bptt.kernels.simd import load, width
 from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip, codes_of
-from bptt.kernels.tile import add_product, add_product_of_lanes, multiply, stores, strip, transpose
+from bptt.kernels.tile import add_product, add_product_of_lanes, multiply, stores, strip
+from bptt.kernels.transposes import transpose
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
 

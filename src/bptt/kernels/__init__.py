@@ -8,7 +8,8 @@
     vectors.py      the type of a vector of numbers, as wide as the processor's registers
     simd.py         operations on vectors
     elementary.py   compiled versions of `bptt.functions`, on numbers and on vectors
-    tile.py         matrix products and transposes, by tiles held in registers
+    tile.py         matrix products, by tiles held in registers
+    transposes.py   transposes, likewise
     strips.py       what is known of those products without the compiler
     layout.py       the three layouts: which serves which shapes, and where everything lies
     products.py     how each of them multiplies

@@ -10,7 +10,7 @@ from bptt.kernels import elementary  # noqa: F401  registers the compiled functi
 from bptt.kernels.compiler import part
 from bptt.kernels.regimes import put_result, total
 from bptt.kernels.simd import constant, get, load, put, select, store, width, zero
-from bptt.kernels.tile import transpose
+from bptt.kernels.transposes import transpose
 from bptt.outputs import linear_squared, sigmoid_cross_entropy, sigmoid_squared
 
 _linear, _sigmoid = part(linear_squared), part(sigmoid_cross_entropy)

@@ -35,7 +35,8 @@ from bptt.kernels.simd import (
     vsum,
     width,
 )
-from bptt.kernels.tile import add_product, add_product_of_lanes, loads, stores, transpose
+from bptt.kernels.tile import add_product, add_product_of_lanes, loads, stores
+from bptt.kernels.transposes import transpose
 
 
 class Kind(NamedTuple):

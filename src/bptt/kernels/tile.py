@@ -1,4 +1,4 @@
-"""Products and transposes of matrices in one flat array, by tiles held in registers.
+"""Products of matrices in one flat array, by tiles held in registers.
 
 A tile is R rows by C vectors of sums. It walks the depth of a product once, and each number it
 loads serves a whole row or column of the tile.
@@ -24,7 +24,7 @@ from numba.core import cgutils
 
 from bptt.kernels.compiler import Piece, part
 from bptt.kernels.processor import TILE_ROWS
-from bptt.kernels.simd import get, load, load_part, put, store, store_part, vsum, width, zero
+from bptt.kernels.simd import get, load, load_part, store, store_part, vsum, width, zero
 from bptt.kernels.strips import (
     LANES,
     SHARED,
@@ -46,8 +46,8 @@ from bptt.kernels.vectors import (
     load_vector,
     multiply_add,
     operation,
+    places_at,
     repeat,
-    shuffle,
     store_vector,
     sum_of_lanes,
 )
@@ -58,14 +58,6 @@ ROWS = tuple(R for R in (4, 2, 1) if R <= TILE_ROWS)
 SUMS = 8
 
 
-def _at(builder: Any, off: Any, count: int, stride: Any) -> list[Any]:
-    """off, off + stride, ..., `count` of them."""
-    return [
-        builder.add(off, builder.mul(stride, ir.Constant(I64, k))) if k else off
-        for k in range(count)
-    ]
-
-
 def _define_loads(_: Any, arr: Any, off: Any, stride: Any, count: Any) -> Any:
     if not isinstance(count, types.IntegerLiteral):
         return None
@@ -73,7 +65,7 @@ def _define_loads(_: Any, arr: Any, off: Any, stride: Any, count: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         base = data_pointer(context, builder, arr, args[0])
         vector = context.get_value_type(sig.return_type.dtype)
-        places = _at(builder, args[1], count.literal_value, args[2])
+        places = places_at(builder, args[1], count.literal_value, args[2])
         vectors = [load_vector(builder, base, each, vector) for each in places]
         return context.make_tuple(builder, sig.return_type, vectors)
 
@@ -93,7 +85,7 @@ def _define_stores(_: Any, arr: Any, off: Any, stride: Any, values: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         base = data_pointer(context, builder, arr, args[0])
-        for k, place in enumerate(_at(builder, args[1], values.count, args[2])):
+        for k, place in enumerate(places_at(builder, args[1], values.count, args[2])):
             store_vector(builder, base, place, builder.extract_value(args[3], k))
         return context.get_dummy_value()
 
@@ -141,8 +133,8 @@ class _Tile:
         """Walk the depth, as many times as there are, from these places."""
         builder = self.builder
         self.m = m
-        self.rows = _at(builder, ir.Constant(I64, 0), self.R, of["x_row"])
-        self.columns = _at(builder, ir.Constant(I64, 0), self.C, of["p_col"])
+        self.rows = places_at(builder, ir.Constant(I64, 0), self.R, of["x_row"])
+        self.columns = places_at(builder, ir.Constant(I64, 0), self.C, of["p_col"])
         # Where the walk is. A step is an addition, so that what is left over after the loop needs
         # no products, which would all be worked out before the loop.
         self.walks = [
@@ -236,8 +228,8 @@ class _Emitter:
         first = builder.add(of[name], builder.mul(r, of[name + "_row"]))
         return [
             place
-            for row in _at(builder, first, R, of[name + "_row"])
-            for place in _at(builder, row, self.C, of[name + "_col"])
+            for row in places_at(builder, first, R, of[name + "_row"])
+            for place in places_at(builder, row, self.C, of[name + "_col"])
         ]
 
     def rows(self, R: int, first: Any, end: Any, chains: int) -> None:
@@ -256,10 +248,10 @@ class _Emitter:
         """One row, walked once."""
         of = {name: value for name, value in self.of.items() if name != "times"}
         tile = _Tile(self.builder, self.vector, 1, self.C, self.kind, _chains(self.C))
-        base = _at(self.builder, of["base"], self.C, of["base_col"])
+        base = places_at(self.builder, of["base"], self.C, of["base_col"])
         tile.start([self._before(at) for at in base])
         tile.accumulate(self.m, of, of["x"], of["p"])
-        out = _at(self.builder, of["out"], self.C, of["out_col"])
+        out = places_at(self.builder, of["out"], self.C, of["out_col"])
         for each in zip(out, base, tile.total(), strict=True):
             self._finish(*each)
 
@@ -352,38 +344,32 @@ def strip(C: int, single: bool, kind: int, m: Any, program: Any, at: int, t: int
                 store_part(m, out, total, lanes)
 
 
-def _row_code(kind: int, first: Any, m: Any) -> Any:
-    """Signature and code of a product of one row that begins with a tuple of vectors."""
-    if not isinstance(first, types.UniTuple):
-        return None
-    C = first.count
+def _define_row(kind: int) -> Any:
+    """The definition of a product of one row, of a kind of strips."""
 
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = context.get_value_type(first.dtype)
-        of = dict(zip(("p_col", "p_step", "depth"), args[4:], strict=True))
-        x_step = vector.count if kind == LANES else 1
-        of |= {"x_row": ir.Constant(I64, 0), "x_step": ir.Constant(I64, x_step)}
-        tile = _Tile(builder, vector, 1, C, kind, _chains(C))
-        tile.start(cgutils.unpack_tuple(builder, args[0], C))
-        tile.accumulate(data_pointer(context, builder, m, args[1]), of, args[2], args[3])
-        return context.make_tuple(builder, sig.return_type, tile.total())
+    def define(
+        _: Any, first: Any, m: Any, x: Any, p: Any, p_col: Any, p_step: Any, depth: Any
+    ) -> Any:
+        if not isinstance(first, types.UniTuple):
+            return None
+        C = first.count
 
-    return first(first, m, *[types.intp] * 5), generate
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            vector = context.get_value_type(first.dtype)
+            of = dict(zip(("p_col", "p_step", "depth"), args[4:], strict=True))
+            x_step = vector.count if kind == LANES else 1
+            of |= {"x_row": ir.Constant(I64, 0), "x_step": ir.Constant(I64, x_step)}
+            tile = _Tile(builder, vector, 1, C, kind, _chains(C))
+            tile.start(cgutils.unpack_tuple(builder, args[0], C))
+            tile.accumulate(data_pointer(context, builder, m, args[1]), of, args[2], args[3])
+            return context.make_tuple(builder, sig.return_type, tile.total())
 
+        return first(first, m, *[types.intp] * 5), generate
 
-def _define_row(
-    _: Any, first: Any, m: Any, x: Any, p: Any, p_col: Any, p_step: Any, depth: Any
-) -> Any:
-    return _row_code(SHARED, first, m)
-
-
-def _define_row_of_lanes(
-    _: Any, first: Any, m: Any, x: Any, p: Any, p_col: Any, p_step: Any, depth: Any
-) -> Any:
-    return _row_code(LANES, first, m)
+    return define
 
 
-@operation(_define_row)
+@operation(_define_row(SHARED))
 def add_product(first: Any, m: Any, x: int, p: int, p_col: int, p_step: int, depth: int) -> Any:
     """A tuple of vectors, first[c] + the sum over k < depth of m[x + k] times the vector at
     p + c p_col + k p_step: a product of one row whose sums stay in registers."""
@@ -393,7 +379,7 @@ def add_product(first: Any, m: Any, x: int, p: int, p_col: int, p_step: int, dep
     )
 
 
-@operation(_define_row_of_lanes)
+@operation(_define_row(LANES))
 def add_product_of_lanes(
     first: Any, m: Any, x: int, p: int, p_col: int, p_step: int, depth: int
 ) -> Any:
@@ -445,65 +431,3 @@ def multiply(m: Any, program: Any, number: int, t: int, b: int) -> None:
     while at < end:
         call_strip(m, program, at, t, b)
         at += STRIP
-
-
-def _define_transpose_block(
-    _: Any, src: Any, src_off: Any, src_stride: Any, dst: Any, dst_off: Any, dst_stride: Any
-) -> Any:
-    vec = Vec(src.dtype)
-    if vec != Vec(dst.dtype):
-        return None
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector, n = context.get_value_type(vec), vec.lanes
-        base = data_pointer(context, builder, src, args[0])
-        rows = [
-            load_vector(builder, base, place, vector) for place in _at(builder, args[1], n, args[2])
-        ]
-        # Each round exchanges one bit of the row number with the same bit of the lane number.
-        bit = n // 2
-        while bit:
-            low = [lane if not lane & bit else n + lane - bit for lane in range(n)]
-            high = [lane + bit if not lane & bit else n + lane for lane in range(n)]
-            for k in range(n):
-                if not k & bit:
-                    a, b = rows[k], rows[k + bit]
-                    rows[k] = shuffle(builder, a, b, low)
-                    rows[k + bit] = shuffle(builder, a, b, high)
-            bit //= 2
-        base = data_pointer(context, builder, dst, args[3])
-        for row, place in zip(rows, _at(builder, args[4], n, args[5]), strict=True):
-            store_vector(builder, base, place, row)
-        return context.get_dummy_value()
-
-    return types.void(src, types.intp, types.intp, dst, types.intp, types.intp), generate
-
-
-@operation(_define_transpose_block)
-def transpose_block(
-    src: Any, src_off: int, src_stride: int, dst: Any, dst_off: int, dst_stride: int
-) -> None:
-    """dst[dst_off + c dst_stride + r] = src[src_off + r src_stride + c], r and c < width."""
-    n = width(src)
-    rows = [load(src, src_off + r * src_stride) for r in range(n)]
-    for c in range(n):
-        store(dst, dst_off + c * dst_stride, np.array([row[c] for row in rows]))
-
-
-@part
-def transpose(
-    src: Any, src_off: int, src_stride: int, rows: int, cols: int,
-    dst: Any, dst_off: int, dst_stride: int,
-) -> None:  # fmt: skip
-    """dst[dst_off + c dst_stride + r] = src[src_off + r src_stride + c], r < rows, c < cols."""
-    n = width(src)
-    r_end, c_end = rows // n * n, cols // n * n
-    for r in range(0, r_end, n):
-        for c in range(0, c_end, n):
-            transpose_block(
-                src, src_off + r * src_stride + c, src_stride,
-                dst, dst_off + c * dst_stride + r, dst_stride,
-            )  # fmt: skip
-    for r in range(rows):
-        for c in range(c_end if r < r_end else 0, cols):
-            put(dst, dst_off + c * dst_stride + r, get(src, src_off + r * src_stride + c))

@@ -32,7 +32,8 @@ from bptt.kernels.simd import (
     zero,
 )
 from bptt.kernels.strips import LANES, SHARED, STRIPS, SUMMED
-from bptt.kernels.tile import strip_piece, transpose
+from bptt.kernels.tile import strip_piece
+from bptt.kernels.transposes import transpose
 from bptt.kernels.vectors import call_address, operation
 from bptt.kernels.walk import (
     carry_over,

@@ -209,6 +209,14 @@ def store_vector(builder: Any, base: Any, off: Any, value: Any, mask: Any = None
     call_llvm(builder, "masked.store", ir.VoidType(), values, value.type, place.type)
 
 
+def places_at(builder: Any, off: Any, count: int, stride: Any) -> list[Any]:
+    """off, off + stride, ..., `count` of them."""
+    return [
+        builder.add(off, builder.mul(stride, ir.Constant(I64, k))) if k else off
+        for k in range(count)
+    ]
+
+
 def load_broadcast(builder: Any, base: Any, off: Any, vector: ir.VectorType) -> Any:
     """One element in every lane."""
     return splat_value(builder, vector, builder.load(builder.gep(base, [off])))
