@@ -356,7 +356,7 @@ class Workspace:
         v["y"] = take(0 if shape.structure.head.classes else size)
         v["case_weights"] = take(blocks * Cp)
         v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)
-        v["lengths"] = take(B * self.L if units else Bp)  # a vector's lanes each
+        v["lengths"] = take(B * self.L if units else Bp)  # in vectors; exact up to 2^24 steps
 
 
 def plan_of_nothing(regime: str, dtype: str) -> Any:
