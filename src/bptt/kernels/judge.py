@@ -54,17 +54,17 @@ def _output_of(plan, value, target):
 
 
 @part
-def _elementwise(plan, m, at, y, p, dc, weight, alive):
-    """One vector of cases: p and dc are written. Returns losses and how many are wrong."""
+def _elementwise(plan, m, at, y, weight, alive):
+    """One vector of cases: derivatives take the place of the preactivations. Returns losses and how
+    many are wrong."""
     nothing = zero(m)
     one, loss, wrong = constant(nothing, 1.0), nothing, nothing
     threshold = constant(nothing, plan.threshold)
     for k in range(plan.O):
         i = k * plan.Cp
         value, target = load(m, at + i), load(m, y + i)
-        out, each, d = _output_of(plan, value, target)
-        store(m, p + i, out)
-        store(m, dc + i, select(alive, d * weight, nothing))
+        _, each, d = _output_of(plan, value, target)
+        store(m, at + i, select(alive, d * weight, nothing))
         said = select(value > threshold, one, nothing)
         wanted = select(target > 0.5, one, nothing)
         wrong = wrong + select(said == wanted, nothing, one)
@@ -93,20 +93,20 @@ def _shares(plan, m, at, p):
 
 
 @part
-def _softmax(plan, m, at, p, dc, weights, alive, classes, first, stride, cases):
+def _softmax(plan, m, at, weights, alive, classes, first, stride, cases):
     """As `_elementwise`, for softmax. Lane l's class is classes[first + l stride], l < cases."""
     lanes, nothing = width(m), zero(m)
     one, weight = constant(nothing, 1.0), load(m, weights)
-    for lane in range(cases):  # first, because p and dc may lie where these outputs lie
+    for lane in range(cases):
         target = get(classes, first + lane * stride)
         put(m, plan.scratch + lane, target)
         put(m, plan.scratch + lanes + lane, get(m, at + target * plan.Cp + lane))
-    largest, best, s = _shares(plan, m, at, p)
+    largest, best, s = _shares(plan, m, at, at)
     for k in range(plan.O):
-        each = load(m, p + k * plan.Cp)
-        store(m, dc + k * plan.Cp, select(alive, each * weight, nothing))
+        each = load(m, at + k * plan.Cp)
+        store(m, at + k * plan.Cp, select(alive, each * weight, nothing))
     for lane in range(cases):
-        place = dc + get(classes, first + lane * stride) * plan.Cp + lane
+        place = at + get(classes, first + lane * stride) * plan.Cp + lane
         put(m, place, get(m, place) - get(m, weights + lane))
     wrong = select(best == load(m, plan.scratch), nothing, one)
     return log(s) + (largest - load(m, plan.scratch + lanes)), wrong
@@ -123,7 +123,7 @@ def turn_outputs(plan, m):
 def turn_back(plan, m):
     """The derivatives as rows again."""
     if plan.turned:
-        transpose(m, plan.dc, plan.Cp, plan.O, plan.B * plan.R, m, plan.do, plan.O)
+        transpose(m, plan.oc, plan.Cp, plan.O, plan.B * plan.R, m, plan.o, plan.O)
 
 
 @part
@@ -143,7 +143,7 @@ def predict(plan, m):
 
 @part
 def judge(kind, plan, m, classes, sample, apart, results, at):
-    """Outputs p, derivatives and losses of all cases, and of what counts as wrong.
+    """Losses of all cases, what counts as wrong, and derivatives in the outputs' place.
 
     results: at `at` the loss, then wrong outputs, then samples without a wrong one; of models a
     vector each.
@@ -163,13 +163,11 @@ def judge(kind, plan, m, classes, sample, apart, results, at):
                     first, stride = (sample + c * apart) * plan.R + block, apart * plan.R
                     cases = plan.B - c
                 loss, wrong = _softmax(
-                    plan, m, plan.oc + row, plan.p + row, plan.dc + row, weights, alive, classes,
-                    first, stride, min(cases, lanes),
+                    plan, m, plan.oc + row, weights, alive, classes, first, stride,
+                    min(cases, lanes),
                 )  # fmt: skip
             else:
-                loss, wrong = _elementwise(
-                    plan, m, plan.oc + row, plan.y + row, plan.p + row, plan.dc + row, weight, alive
-                )
+                loss, wrong = _elementwise(plan, m, plan.oc + row, plan.y + row, weight, alive)
             wrong = select(alive, wrong, nothing)
             loss_sum = loss_sum + select(alive, loss * weight, nothing)
             wrong_sum = wrong_sum + wrong

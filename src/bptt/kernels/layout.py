@@ -336,8 +336,9 @@ class Workspace:
             source = Values(states + state_t, state_t, state_t, v["state_b"])
 
     def _cases(self) -> None:
-        """Outputs and losses: rows (o, do), and the same with the cases in the lanes (oc, dc, p,
-        y): [block][O][Cp], where one block holds all cases (layout "units") or one step's."""
+        """Outputs: rows (o), and the same with the cases in the lanes (oc, p, y): [block][O][Cp],
+        where one block holds all cases (layout "units") or one step's. Derivatives take the place
+        of what they are derivatives by."""
         v, take, shape = self.values, self.room.take, self.shape
         B, R, O, Bp = (int(v[each]) for each in ("B", "R", "O", "Bp"))  # noqa: E741
         units = shape.regime == UNITS
@@ -350,9 +351,7 @@ class Workspace:
         )  # fmt: skip
         v["o"] = take(size)
         v["oc"] = take(size) if turned else v["o"]
-        # Derivatives take the place of what they are derivatives by, and outputs before them.
-        v["do"], v["dc"] = v["o"], v["oc"]
-        v["p"] = v["oc"] if shape.gradient else take(size)
+        v["p"] = take(0 if shape.gradient else size)
         v["y"] = take(0 if shape.structure.head.classes else size)
         v["case_weights"] = take(blocks * Cp)
         v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)

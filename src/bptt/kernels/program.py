@@ -305,9 +305,7 @@ class Program(Products):
         sets = 1 if last else self.sets
         V, V_back, V_gradient = self._output_matrices(O, sets)
         wide_O = self.room.padded(O) if self.units else O
-        o, do = (
-            Values(int(v[name]), o_t, 0 if last else o_t, int(v["o_b"])) for name in ("o", "do")
-        )
+        o = Values(int(v["o"]), o_t, 0 if last else o_t, int(v["o_b"]))  # then their derivatives
         biases = self._biases("c", wide_O, sets)
         for s, n in versions:
             self.begin()
@@ -319,14 +317,14 @@ class Program(Products):
         for s, n in versions:
             self.begin()
             # Not of the padding, where h may be anything but V must stay zero.
-            self.outer(V_gradient.of(0, s), O, do, h, self.H, n, add_up)
+            self.outer(V_gradient.of(0, s), O, o, h, self.H, n, add_up)
             if structure.bias:
                 c = self._gradient("c", 0, self.weight, 0, wide_O * self.weight)
-                self._bias_gradient(c.of(0, s), do, O, n, add_up)
+                self._bias_gradient(c.of(0, s), o, O, n, add_up)
         dh = Values(int(v["dh"]), self.plane, b=int(v["dh_b"]))
         for (s, n), (_, steps) in zip(versions, self.versions, strict=True):
             self.begin()
-            self.apply(dh.at((steps - n) * self.plane), self.Hw, V_back.of(0, s), do, O, n)
+            self.apply(dh.at((steps - n) * self.plane), self.Hw, V_back.of(0, s), o, O, n)
 
     def _bias_gradient(self, c: Weights, do: Values, O: int, n: int, add: bool) -> None:  # noqa: E741
         """Of c. Of a single output of rows of units all cases lie together, as vectors."""
