@@ -155,7 +155,7 @@ def test_what_a_long_walk_keeps(key: tuple[str, str], kept: int, batch: int) -> 
 def test_shards_have_a_gradient_each_and_share_the_rest() -> None:
     """In sizes of theta: itself, two states, and W packed, once; a gradient for each of two."""
     structure = Structure(inputs=2, outputs=1, hidden=512)
-    shape = Shape(structure, SAMPLES, 64, 1, False, 64, optimizer=("s0", "s1"))
+    shape = Shape(structure, SAMPLES, 64, 1, False, 64, optimizer="adam")
     spaces = layout.workspaces(shape, [(0, 32), (32, 64)])
     assert spaces[0].m is spaces[1].m
     assert 6 <= spaces[0].m.size / structure.layout().size < 7

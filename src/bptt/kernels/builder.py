@@ -9,19 +9,19 @@ from functools import cache
 from bptt.kernels import compiler, library
 from bptt.kernels.compiler import Piece
 from bptt.kernels.library import Key
-from bptt.kernels.training import pieces, strip_pieces
+from bptt.kernels.training import pieces, strip_pieces, update_pieces
 
 
 @cache
 def _pieces(key: Key) -> tuple[dict[str, Piece], dict[str, Piece]]:
     """The functions of a kernel, and its strips, by name; the list of the functions is kept."""
     own = {piece.name: piece for piece in pieces(key)}
-    strips = {piece.name: piece for piece in strip_pieces(key.regime, key.dtype)}
+    shared = [*strip_pieces(key.regime, key.dtype), *update_pieces(key.regime, key.dtype)]
     names: list[str | None] = [None] * len(own)  # the one to be called, then those it calls
     for piece in own.values():
         names[0 if piece.place is None else piece.place + 1] = piece.name
     library.keep(f"{'-'.join(key)}.json", json.dumps(names).encode())
-    return own, own | strips
+    return own, own | {piece.name: piece for piece in shared}
 
 
 def build(key: Key, strips: Sequence[str]) -> None:

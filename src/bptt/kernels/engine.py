@@ -164,7 +164,7 @@ class CompiledEngine:
         reset: Anything,
     ) -> Chunk:
         """See `bptt.engines.Engine.train`."""
-        walker = self._take(self._shape(structure, x[0], optimizer=optimizer.rule.states))
+        walker = self._take(self._shape(structure, x[0], optimizer=optimizer.kind))
         walker.write_learner(learner)
         if learner.state is not None:
             walker.write_states(learner.state)
@@ -231,8 +231,8 @@ class CompiledEngine:
     ) -> list[Chunk]:
         """As many models as a vector has lanes, or fewer. x (M, N, 1, T, ...)."""
         M, N, _, T = x.shape[:4]
-        kept = optimizers[0].rule.states
-        walker = self._take(Shape(structure, MODELS, M, T, x.ndim == 4, 1, optimizer=kept))
+        rule = optimizers[0].kind
+        walker = self._take(Shape(structure, MODELS, M, T, x.ndim == 4, 1, optimizer=rule))
         walker.write_learners(learners)
         space = walker.spaces[0]
         k = np.zeros((N, COEFFICIENTS, space.L), structure.dtype)

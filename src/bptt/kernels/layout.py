@@ -28,6 +28,7 @@ from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
 from bptt.kernels.program import COPY, DELTAS, DS, GATES, PARTS, STATES, Program
+from bptt.optimizers import RULES
 from bptt.outputs import REDUCTIONS
 from bptt.parameters import Array
 from bptt.structure import Structure
@@ -69,8 +70,8 @@ def goes_side_by_side(structure: Structure, batch: int) -> bool:
 @dataclass(frozen=True)
 class Shape:
     """What a workspace is made for: T steps, B samples (of `whole` in the batch) or models; which
-    derivatives are wanted (by the weights, by x, by the initial state); which states an optimizer
-    keeps of each parameter."""
+    derivatives are wanted (by the weights, by x, by the initial state); which rule of
+    an optimizer, if any."""
 
     structure: Structure
     regime: str
@@ -81,7 +82,12 @@ class Shape:
     gradient: bool = True
     dx: bool = False
     to_start: bool = False
-    optimizer: tuple[str, ...] = ()
+    optimizer: str = ""
+
+    @property
+    def optimizer_states(self) -> tuple[str, ...]:
+        """Which states of the optimizer there are."""
+        return RULES[self.optimizer].states if self.optimizer else ()
 
 
 class Places:
@@ -238,7 +244,7 @@ class Workspace:
             self.size = layout.size * v["weight"]
         self.size += -self.size % (2 * self.L)
         for name in PARAMETERS:
-            kept = name == "theta" or name in self.shape.optimizer
+            kept = name == "theta" or name in self.shape.optimizer_states
             v[name] = self.first.values[name] if self.first else self.room.take(kept * self.size)
         v.update(size=self.size, g=self.room.take(self.size if self.shape.gradient else 0))
 
@@ -291,7 +297,7 @@ class Workspace:
         room = Places(self.L, self.copied) if self.first else self.room
         program = Program(
             shape.structure, shape.regime, v, room, self.offsets, self.parts, self.inputs,
-            shape.dx, shape.one_hot,
+            shape.dx, shape.one_hot, shape.gradient,
         )  # fmt: skip
         self.program = program.table()
         self.copies = np.array(program.copies, np.int64).reshape(-1, COPY)

@@ -67,11 +67,11 @@ class Program(Products):
     def __init__(
         self, structure: Structure, regime: str, v: dict[str, Any], room: Any,
         offsets: dict[str, int], parts: Any, inputs: list[tuple[Values, int]], dx: bool,
-        one_hot: bool,
+        one_hot: bool, gradient: bool,
     ) -> None:  # fmt: skip
         super().__init__(structure, regime, v, room.vector)
         self.room, self.offsets, self.parts, self.inputs = room, offsets, parts, inputs
-        self.one_hot, self.dx = one_hot, dx
+        self.one_hot, self.dx, self.gradient = one_hot, dx, gradient
         tied, T, steps = structure.tied, int(v["T"]), int(v["steps"])
         self.sets = 1 if tied else T
         # Of each version of a segment: its set of weights, and how many steps it has. The first
@@ -98,6 +98,21 @@ class Program(Products):
         for layer in range(structure.layers):
             self._layer(layer)
         self._head()
+        if not gradient:
+            self._drop_back()
+
+    def _drop_back(self) -> None:
+        """Leave out the products of the way back, whose code would have to be compiled too."""
+        versions = len(self.versions)
+        head = len(self.products) - HEAD_PRODUCTS * versions
+        for number, strips in enumerate(self.products):
+            product = number % (LAYER_PRODUCTS * versions) // versions
+            if number >= head:
+                forward = (number - head) // versions == OUTPUT
+            else:
+                forward = product in (START, INPUT, RECURRENT, RECURRENT_ODD)
+            if not forward:
+                strips.clear()
 
     # Where parameters lie.
 
@@ -128,7 +143,7 @@ class Program(Products):
         """U or W as it is applied to derivatives: turned where units are in the lanes."""
         wide, gate = self.wide * self.weight, self.Hw * self.weight
         place, per_set = self._place(name), inputs * wide
-        if not self.units:
+        if not (self.units and self.gradient):
             return Weights(place, wide, wide, self.weight, gate, per_set)
         Iw = self.room.padded(inputs)
         each = self.H * Iw

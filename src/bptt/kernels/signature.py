@@ -21,6 +21,8 @@ A call works through N iterations of one layout, cell and float type. It takes:
 """
 
 # PREPARE: look ahead, and copy the weights into the orders in which they are read.
+from bptt.optimizers import RULES
+
 PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
 TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
 
@@ -53,3 +55,8 @@ ARGUMENTS = {
     "carry": "boolean",
     "results": "number*",
 }
+
+
+def update_name(rule: str, regime: str, dtype: str) -> str:
+    """The name that the code of a rule's update is kept under; rules may share one."""
+    return f"{RULES[rule].update.__name__.replace('_', '-')}-{regime}-{dtype}"

@@ -18,7 +18,7 @@ from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import MODELS
 from bptt.kernels.program import COPY, SPREAD
 from bptt.kernels.regimes import Kind, coefficient, put_result, total, transfer
-from bptt.kernels.signature import ARGUMENTS, BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE
+from bptt.kernels.signature import ARGUMENTS, BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE, update_name
 from bptt.kernels.simd import (
     any_true,
     broadcast,
@@ -48,7 +48,7 @@ from bptt.kernels.walk import (
     span_of,
     start_layer,
 )
-from bptt.optimizers import COEFFICIENTS, RULES, look_ahead
+from bptt.optimizers import COEFFICIENTS, RULES, Rule, look_ahead
 
 
 @part
@@ -77,14 +77,14 @@ def coefficients(kind, k, m, row):
 _look_ahead = part(look_ahead)
 
 
-def _updater(name: str) -> Any:
-    """The update of every parameter by a rule, a loop of its own for each; only the states that the
-    rule keeps are there."""
-    rule, kept = part(RULES[name].update), RULES[name].states
+def _updater(of: Rule) -> Any:
+    """The update of every parameter by a rule; only the states that the rule keeps are there."""
+    rule, kept = part(of.update), of.states
     s0_kept, s1_kept = "s0" in kept, "s1" in kept
 
     @part
-    def update_all(plan, m, ks):
+    def update_all(kind, plan, number, m, k, row):
+        ks = coefficients(kind, k, m, row)
         for i in range(0, plan.size, width(m)):
             theta, g = load(m, plan.theta + i), load(m, plan.g + i)
             s0 = load(m, plan.s0 + i) if s0_kept else g
@@ -99,29 +99,14 @@ def _updater(name: str) -> Any:
     return update_all
 
 
-_sgd, _momentum, _nesterov = map(_updater, ("sgd", "momentum", "nesterov"))
-_rmsprop, _rmsprop_nesterov = map(_updater, ("rmsprop", "rmsprop_nesterov"))
-_adagrad, _adam = map(_updater, ("adagrad", "adam"))
+# By the numbers of the rules.
+UPDATES = {rule.code: _updater(rule) for rule in RULES.values()}
 
 
-@part
-def update(kind, plan, rule, m, k, row):
-    """The update of every parameter by the rule of that number (`bptt.optimizers.RULES`)."""
-    ks = coefficients(kind, k, m, row)
-    if rule == 0:
-        _sgd(plan, m, ks)
-    elif rule == 1:
-        _momentum(plan, m, ks)
-    elif rule == 2:
-        _nesterov(plan, m, ks)
-    elif rule == 3:
-        _rmsprop(plan, m, ks)
-    elif rule == 4:
-        _rmsprop_nesterov(plan, m, ks)
-    elif rule == 5:
-        _adagrad(plan, m, ks)
-    else:
-        _adam(plan, m, ks)
+def update(kind: Any, plan: Any, rule: int, m: Any, k: Any, row: int) -> None:
+    """The update of every parameter by the rule of that number, with the compiler off; compiled,
+    the rule's own function is called."""
+    UPDATES[rule](kind, plan, rule, m, k, row)
 
 
 @part
@@ -213,16 +198,15 @@ def assess(kind, plan, work, m, classes, sample, apart, results, n):
 
 
 @part
-def finish(kind, plan, rule, clip_value, clip_norm, m, k, n, results):
-    """After the walk: clip the gradient and update the parameters."""
+def finish(kind, plan, clip_value, clip_norm, m, n, results):
+    """After the walk: clip the gradient."""
     norm = clip(kind, plan, m, clip_value, clip_norm)
     put_result(kind, results, 4 * n + 3, norm)
-    update(kind, plan, rule, m, k, n)
 
 
-ROUTINES = (begin, assess, finish)
+ROUTINES = (begin, assess, finish, update)
 # Their places in the table of addresses.
-BEGIN, ASSESS, FINISH = range(3)
+BEGIN, ASSESS, FINISH, STEP = range(4)
 CODES = len(ROUTINES)
 
 
@@ -284,14 +268,16 @@ def train(
         if work & UPDATE:
             call_routine(
                 get(codes, FINISH), FINISH,
-                (layout, plan, rule, clip_value, clip_norm, m, k, n, results),
+                (layout, plan, clip_value, clip_norm, m, n, results),
             )  # fmt: skip
+            call_routine(get(codes, STEP), STEP, (layout, plan, rule, m, k, n))
         if carry:
             carry_over(plan, m, parts)
 
 
 def pieces(key: Key) -> list[Piece]:
-    """The functions of a kernel, strips excepted; those that take longest to compile first."""
+    """The functions of a kernel, strips and updates excepted; those that take longest to compile
+    first."""
     regime, dtype = key.regime, key.dtype
     plan = from_dtype(plan_of_nothing(regime, dtype).dtype)
     layout = typeof(Kind(regime, None))
@@ -306,7 +292,7 @@ def pieces(key: Key) -> list[Piece]:
         (ASSESS, (layout, plan, i, number, whole, i, i, number, i)),
         (BEGIN, (layout, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i,
                  i, i)),
-        (FINISH, (layout, plan, i, real, real, number, number, i, number)),
+        (FINISH, (layout, plan, real, real, number, i, number)),
     )  # fmt: skip
     found = [Piece(f"train-{'-'.join(key)}", None, train, tuple(given.values()))]
     for place, taken in routines:
@@ -314,6 +300,17 @@ def pieces(key: Key) -> list[Piece]:
         name = f"{function.__name__}-{regime}-{dtype}"
         found.append(Piece(name, place, function, taken))
     return found
+
+
+def update_pieces(regime: str, dtype: str) -> list[Piece]:
+    """The updates by all rules."""
+    plan, layout = from_dtype(plan_of_nothing(regime, dtype).dtype), typeof(Kind(regime, None))
+    number, i = types.CPointer(getattr(types, dtype)), types.int64
+    taken = (layout, plan, i, number, number, i)
+    return [
+        Piece(update_name(name, regime, dtype), None, UPDATES[rule.code], taken)
+        for name, rule in RULES.items()
+    ]
 
 
 def strip_pieces(regime: str, dtype: str) -> list[Piece]:

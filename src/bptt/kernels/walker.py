@@ -14,7 +14,7 @@ from bptt.kernels.library import COMPILER_OFF, Key, load
 from bptt.kernels.processor import lanes, threads
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.program import DS, STATES
-from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE
+from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE, update_name
 from bptt.kernels.strips import codes_of, strip_name
 from bptt.optimizers import Optimizer
 from bptt.parameters import Array
@@ -66,16 +66,21 @@ def shards(shape: Shape, vector: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, B)) for first in range(0, B, size)]
 
 
-def _kernel(key: Key, spaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, Any], Anything]:
+def _kernel(
+    key: Key, rule: str, spaces: Sequence[Workspace]
+) -> tuple[Any, tuple[Any, Any], Anything]:
     """What a walk calls, and the first arguments of it: kinds and addresses. In the programs of
     the workspaces addresses of strips are put in place of their numbers."""
     if not COMPILER_OFF:
         codes = [codes_of(space.program) for space in spaces]
         numbers = np.unique(np.concatenate(codes))
-        kernel, places = load(key, [strip_name(int(number), key.dtype) for number in numbers])
+        names = [strip_name(int(number), key.dtype) for number in numbers]
+        update = [update_name(rule, key.regime, key.dtype)] if rule else []
+        kernel, places = load(key, [*names, *update])
+        strips, step = places[: len(names)], places[len(names) :] or [0]
         for each_codes in codes:
-            each_codes[:] = np.array(places, np.int64)[np.searchsorted(numbers, each_codes)]
-        return kernel, (None, None), kernel.codes
+            each_codes[:] = np.array(strips, np.int64)[np.searchsorted(numbers, each_codes)]
+        return kernel, (None, None), np.append(kernel.codes, step)
     from bptt.kernels.regimes import Kind
     from bptt.kernels.training import CODES, train
 
@@ -89,12 +94,12 @@ class Walker:
 
     def __init__(self, shape: Shape) -> None:
         self.shape, structure = shape, shape.structure
-        self.parameters = ("theta", *shape.optimizer)  # what a learner has and changes
+        self.parameters = ("theta", *shape.optimizer_states)  # what a learner has and changes
         self.dtype = np.dtype(structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
         self.spaces = workspaces(shape, self.ranges)
         key = Key(shape.regime, structure.cell, structure.activation, structure.dtype)
-        self.kernel, self.kinds, self.codes = _kernel(key, self.spaces)
+        self.kernel, self.kinds, self.codes = _kernel(key, shape.optimizer, self.spaces)
 
     # Parameters and states.
 
