@@ -239,11 +239,9 @@ def fours_forward(kind, plan, m, gates, before, W, done, t, alive):
     for i in range(0, row - 3 * lanes, 4 * lanes):
         a = loads(m, gates + i, lanes, 4)
         a = add_product_of_lanes(a, m, before, W + i, lanes, row, plan.H)
-        here, there = gates + i, before + i
-        cell_forward(kind, plan, m, here, there, (a[0],), t, alive)
-        cell_forward(kind, plan, m, here + lanes, there + lanes, (a[1],), t, alive)
-        cell_forward(kind, plan, m, here + 2 * lanes, there + 2 * lanes, (a[2],), t, alive)
-        cell_forward(kind, plan, m, here + 3 * lanes, there + 3 * lanes, (a[3],), t, alive)
+        for c in range(4):
+            at = i + c * lanes
+            cell_forward(kind, plan, m, gates + at, before + at, (a[c],), t, alive)
         done = i + 4 * lanes
     vectors_forward(kind, plan, m, gates, before, W, done, t, alive)
 
