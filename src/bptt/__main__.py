@@ -14,13 +14,14 @@ def main(arguments: list[str] | None = None) -> None:
     and SIGTERM.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    drawer = drawer_for(given)  # first of all: it has as much to import as we have
-    gc.set_threshold(50_000)  # imports make many objects that stay
     try:
+        drawer = drawer_for(given)  # first of all: it has as much to import as we have
+        gc.set_threshold(50_000)  # imports make many objects that stay
         from bptt.cli import run
 
         code = run(given, drawer)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

@@ -174,29 +174,14 @@ def train_add(
     from bptt.tasks import Addition
 
     options = {
-        "cell": cell,
-        "hidden": hidden,
-        "layers": layers,
-        "activation": activation,
-        "output": output,
-        "loss": loss,
-        "tied": False if untied else None,
-        "initial_state": initial_state,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "clip_norm": clip_norm,
-        "clip_value": clip_value,
-        "batch": batch,
-        "iterations": iterations,
-        "record_every": record_every,
-        "target_loss": target_loss,
-        "smooth_loss": smooth_loss,
-        "seconds": seconds,
-        "exact": exact,
-        "dtype": dtype,
-        "engine": engine,
-        "seed": seed,
-    }
+        "cell": cell, "hidden": hidden, "layers": layers, "activation": activation,
+        "output": output, "loss": loss, "tied": False if untied else None,
+        "initial_state": initial_state, "optimizer": optimizer, "learning_rate": learning_rate,
+        "clip_norm": clip_norm, "clip_value": clip_value, "batch": batch,
+        "iterations": iterations, "record_every": record_every, "target_loss": target_loss,
+        "smooth_loss": smooth_loss, "seconds": seconds, "exact": exact, "dtype": dtype,
+        "engine": engine, "seed": seed,
+    }  # fmt: skip
     task = Addition(bits=bits, signed=signed, carry=carry)
     return train_and_report(task, options, out, "add", checkpoint_seconds, as_json, context.obj)
 

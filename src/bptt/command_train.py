@@ -51,14 +51,22 @@ def train_and_report(
 
 
 def resume_and_report(folder: Path, as_json: bool, drawer: Drawer | None) -> int:
-    """Go on with a run; returns the exit code."""
+    """Go on with a run; returns the exit code. drawer: as above."""
     return _train(runs.load_unfinished(folder), folder, 1.0, as_json, drawer)
 
 
-def _save_figure(run: Run, folder: Path, drawer: Drawer | None) -> None:
-    if run.records:
-        content = drawer.png() if drawer else None
-        runs.write_file(folder / runs.FIGURE, content or run._repr_png_())
+def _save(run: Run, folder: Path, drawer: Drawer | None) -> tuple[dict[str, Any], str]:
+    """Write the run's folder, and test the network meanwhile if the figure is drawn by a drawer;
+    gives the report."""
+    if drawer is None or not run.records:
+        run.save(folder)
+        return training_report(run, folder)
+    runs.save(folder, run.training)
+    drawer.begin(run.curve())
+    try:
+        return training_report(run, folder)
+    finally:  # whoever does not wait for the tests gets the figure all the same
+        runs.write_file(folder / runs.FIGURE, drawer.png() or run._repr_png_())
 
 
 def _train(
@@ -68,24 +76,18 @@ def _train(
     as_json: bool,
     drawer: Drawer | None,
 ) -> int:
-    began = saved = time.monotonic()
+    began, saved = None, time.monotonic()
     with interrupts() as received, Progress(training) as progress:
         for record in training.records(lambda: bool(received)):
             progress.show(record)
             if time.monotonic() - saved >= checkpoint_seconds:
                 runs.save_checkpoint(folder, training)
                 saved = time.monotonic()
+            began = began or time.monotonic()  # kernels are compiled before the first record
             if drawer and time.monotonic() - began >= PATIENCE_SECONDS:
                 drawer.close()
                 drawer = None
-    run = Run(training)
-    if drawer and run.records:
-        drawer.begin(run.curve())
-    runs.save(folder, training)
-    try:
-        values, text = training_report(run, folder)
-    finally:  # whoever does not wait for the tests gets the figure all the same
-        _save_figure(run, folder, drawer)
+    values, text = _save(Run(training), folder, drawer)
     if as_json:
         import json
 

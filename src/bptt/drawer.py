@@ -8,7 +8,7 @@ the run is drawn here.
 
 import contextlib
 import json
-import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,24 +41,29 @@ class Drawer:
 
     def __init__(self) -> None:
         self._process = helper(CODE)
+        self._asking: threading.Thread | None = None
+        self._content = b""
 
     def begin(self, curve: Mapping[str, Any]) -> None:
         """Have a learning curve drawn: the arguments of `bptt.figures.learning_curve`."""
-        assert self._process.stdin is not None
+        # In a thread, because a pipe may hold less than the records.
+        line = json.dumps(curve, default=vars).encode() + b"\n"
+        self._asking = threading.Thread(target=self._ask, args=(line,), daemon=True)
+        self._asking.start()
+
+    def _ask(self, line: bytes) -> None:
         with contextlib.suppress(OSError):  # it has ended
-            self._process.stdin.write(json.dumps(curve, default=vars).encode() + b"\n")
-            self._process.stdin.flush()
+            self._content, _ = self._process.communicate(line)
 
     def png(self) -> bytes | None:
-        """The picture; None if there will be none."""
-        try:
-            content, _ = self._process.communicate(timeout=DRAWING_SECONDS)
-        except (OSError, subprocess.TimeoutExpired):
+        """The picture that was begun; None if there will be none."""
+        assert self._asking is not None
+        self._asking.join(DRAWING_SECONDS)
+        if self._asking.is_alive():
             self._process.kill()
-            self._process.communicate()
-            return None
-        whole = self._process.returncode == 0 and content.startswith(SIGNATURE)
-        return content if whole else None
+            self._asking.join()
+        whole = self._process.returncode == 0 and self._content.startswith(SIGNATURE)
+        return self._content if whole else None
 
     def close(self) -> None:
         """Let the process end, if it has nothing to draw. It is not killed: it may be writing

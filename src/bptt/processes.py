@@ -24,7 +24,7 @@ def threads() -> int:
     are processors that this process may use."""
     for name in ("BPTT_THREADS", "NUMBA_NUM_THREADS"):
         chosen = os.environ.get(name, "")
-        if chosen.isdigit() and int(chosen) > 0:
+        if chosen.isdecimal() and int(chosen) > 0:
             return int(chosen)
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -37,7 +37,8 @@ def helper(code: str) -> subprocess.Popen[bytes]:
     """
     if not sys.executable or getattr(sys, "frozen", False):
         raise OSError("there is no Python interpreter to start")
+    path = json.dumps([str(entry) for entry in sys.path])
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", _BEGINNING + code, json.dumps(sys.path)],
+        [sys.executable, "-P", "-c", _BEGINNING + code, path],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip

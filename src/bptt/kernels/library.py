@@ -34,9 +34,9 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from bptt.kernels.processor import description, threads
+from bptt.kernels.processor import description
 from bptt.kernels.signature import ARGUMENTS
-from bptt.processes import helper
+from bptt.processes import helper, threads
 
 # Whether kernels run as plain Python.
 COMPILER_OFF: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
@@ -237,9 +237,8 @@ class Builder:
         self._process = helper(BUILDER)
 
     def ask(self, key: Key, name: str | None) -> Any:
-        """Have a function of a kernel compiled, or (None) be told the names of
-        them all, strips excepted. Raises
-        OSError or ValueError if the process has ended."""
+        """Have a function of a kernel compiled, or (None) be told the names of them all, strips
+        and updates excepted. Raises OSError or ValueError if the process has ended."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None

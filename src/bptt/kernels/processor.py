@@ -12,8 +12,6 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from bptt.processes import threads as threads
-
 
 @cache
 def description() -> tuple[str, str]:

@@ -11,13 +11,14 @@ import numpy as np
 from bptt.engines import Anything, Learner
 from bptt.kernels.layout import Shape, Workspace, workspaces
 from bptt.kernels.library import COMPILER_OFF, Key, load
-from bptt.kernels.processor import lanes, threads
+from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.program import DS, STATES
 from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE, update_name
 from bptt.kernels.strips import codes_of, strip_name
 from bptt.optimizers import Optimizer
 from bptt.parameters import Array
+from bptt.processes import threads
 from bptt.structure import Structure
 
 # A batch is split if a step of it takes at least this many multiplications, and into at most so
