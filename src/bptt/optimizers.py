@@ -101,7 +101,9 @@ class Rule(msgspec.Struct, frozen=True):
     def states(self) -> tuple[str, ...]:
         """Which of s0 and s1 it keeps: those that it does not hand back as they were given."""
         s0, s1 = 0.25, 0.5
-        _, after0, after1 = self.update(1.0, 1.0, s0, s1, (1.0,) * COEFFICIENTS)
+        ks = (1.0,) * COEFFICIENTS
+        _, ready = self.prepare(1.0, s0, ks)
+        _, after0, after1 = self.update(1.0, 1.0, ready, s1, ks)
         changed = {"s0": after0 is not s0, "s1": after1 is not s1}
         return tuple(name for name, changes in changed.items() if changes)
 

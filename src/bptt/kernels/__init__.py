@@ -1,6 +1,6 @@
 """The walk through time, compiled: the same numbers as `bptt.recurrence`, without its overhead.
 
-    processor.py    what the processor has: registers, vectors, threads
+    processor.py    what the processor has: registers and vectors
     signature.py    what the kernel is given
     library.py      where compiled kernels are kept, how they are had, loaded and called
     builder.py      the compilation of a kernel, by a process of its own

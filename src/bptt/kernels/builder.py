@@ -14,7 +14,8 @@ from bptt.kernels.training import pieces, strip_pieces, update_pieces
 
 @cache
 def _pieces(key: Key) -> tuple[dict[str, Piece], dict[str, Piece]]:
-    """The functions of a kernel, and its strips, by name; the list of the functions is kept."""
+    """The functions of a kernel, and with them those that kernels share, by name; the list of the
+    first is kept."""
     own = {piece.name: piece for piece in pieces(key)}
     shared = [*strip_pieces(key.regime, key.dtype), *update_pieces(key.regime, key.dtype)]
     names: list[str | None] = [None] * len(own)  # the one to be called, then those it calls
@@ -24,10 +25,10 @@ def _pieces(key: Key) -> tuple[dict[str, Piece], dict[str, Piece]]:
     return own, own | {piece.name: piece for piece in shared}
 
 
-def build(key: Key, strips: Sequence[str]) -> None:
-    """Compile what is not kept of a kernel and these strips."""
+def build(key: Key, shared: Sequence[str]) -> None:
+    """Compile what is not kept of a kernel and these shared functions."""
     own, found = _pieces(key)
-    for name in (*own, *strips):
+    for name in (*own, *shared):
         compiler.build(found[name])
 
 

@@ -4,7 +4,8 @@ A walk works on one flat array m: weights, gradient, optimizer state, and the va
 A kernel is given places in m and strides, so that the three layouts differ in numbers alone:
 
     units    lanes are hidden units. One or few samples: each weight is read once and used once,
-             so weights lie as vectors, W also transposed for the way back.
+             so weights lie as vectors, W also transposed for the way back; that of several gates
+             by vectors of units (`Program`).
              A row of values: K planes (or S states) of H numbers, padded to whole vectors.
     samples  lanes are samples, weights single numbers: each weight read serves a vector of samples.
              Nothing is padded but the batch; large matrices are packed in panels.
@@ -172,7 +173,7 @@ class Workspace:
             G=cell.gates, K=K, S=S, R=R, layers=structure.layers, one_hot=shape.one_hot,
             output=head.code,
             reduction=REDUCTIONS.index(structure.reduction), threshold=head.threshold,
-            bias=structure.bias, last=structure.readout == "last",
+            last=structure.readout == "last",
             want_dx=shape.dx, to_start=shape.to_start,
         )  # fmt: skip
         # Hw: what a plane of H units spans in a row of weights. weight: how far apart these are.
@@ -183,10 +184,10 @@ class Workspace:
         models, one = shape.regime == MODELS, units and B == 1
         # Whether vectors of units are apart in W (`Program`): then where those of the unit at i
         # begin, and from one input to the next.
-        apart = units and cell.gates > 1 and Hw > self.L
+        by_vectors = units and cell.gates > 1 and Hw > self.L
         v.update(
-            apart=apart, W_unit=cell.gates * H if apart else 1,
-            W_input=cell.gates * (self.L if apart else Hw),
+            by_vectors=by_vectors, W_unit=cell.gates * H if by_vectors else 1,
+            W_input=cell.gates * (self.L if by_vectors else Hw),
         )  # fmt: skip
         v.update(
             Bp=Bp, Hw=Hw, plane=plane, outer=outer,
@@ -277,7 +278,7 @@ class Workspace:
             (groups, width, row), lead = self.rows[name], values.shape[:-1]
             values = values.reshape(*lead, groups, width)
             at, size = start + self.offsets[name], math.prod(lead) * row
-            if name[0] != "W" or not self.values["apart"]:
+            if name[0] != "W" or not self.values["by_vectors"]:
                 rows = self.m[at : at + size].reshape(*lead, row)
                 rows = rows[..., : groups * self.room.padded(width)]
                 yield rows.reshape(*lead, groups, -1)[..., :width], values
@@ -320,23 +321,24 @@ class Workspace:
         structure, v, take = self.shape.structure, self.values, self.room.take
         B, T, D, Bp = (int(v[each]) for each in ("B", "T", "D", "Bp"))
         units, outer = self.shape.regime == UNITS, int(v["outer"])
-        rows = outer * T if self.shape.gradient else 0
+        gradient = self.shape.gradient
         v["ones"], v["zeros"] = take(Bp), take(self.L)
         v["x"] = take(0 if self.shape.one_hot else T * D * (B if units else Bp))
         v["dh_b"] = v["steps"] * v["plane"]
-        v["dh"] = take(outer * v["dh_b"] if rows else 0)
+        v["dh"] = take(outer * v["dh_b"] if gradient else 0)
         wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
-        v["held"] = take(outer * v["state_t"] if rows else 0)
-        apart = take(0 if v["in_place"] else min(rows, 1) * outer * v["delta_b"])
+        v["held"] = take(outer * v["state_t"] if gradient else 0)
+        own_deltas = gradient and not v["in_place"]
+        deltas_apart = take(outer * v["delta_b"] if own_deltas else 0)
         self.parts: NDArray[np.int64] = np.zeros((structure.layers, PARTS), np.int64)
         self.inputs: list[tuple[Values, int]] = []
         source = Values(v["x"], D * Bp, D * Bp, T * D if units else 0)
         for layer in range(structure.layers):
             states, state_t = take(outer * v["state_b"]), v["state_t"]
             gates = take(outer * v["gate_b"]) if v["in_place"] else states + state_t
-            deltas = gates if v["in_place"] else apart
-            ds = take(outer * state_t if rows else 0)
+            deltas = gates if v["in_place"] else deltas_apart
+            ds = take(outer * state_t if gradient else 0)
             self.parts[layer, [GATES, DELTAS, STATES, DS]] = gates, deltas, states, ds
             self.inputs.append((source, structure.layer_inputs(layer)))
             source = Values(states + state_t, state_t, state_t, v["state_b"])

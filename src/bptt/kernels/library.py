@@ -185,26 +185,26 @@ def _first(array: NDArray[Any], dtype: Any) -> int:
 _kernels: dict[Key, Kernel] = {}
 
 
-def _find(key: Key, strips: Sequence[str]) -> tuple[Kernel, list[int]] | None:
-    """What is kept of a kernel and these strips, if that is all."""
+def _find(key: Key, shared: Sequence[str]) -> tuple[Kernel, list[int]] | None:
+    """What is kept of a kernel and these shared functions, if that is all."""
     kernel = _kernels.get(key) or _kept_kernel(key)
-    places = [place for name in strips if (place := address(name)) is not None]
-    if kernel is None or len(places) < len(strips):
+    places = [place for name in shared if (place := address(name)) is not None]
+    if kernel is None or len(places) < len(shared):
         return None
     _kernels[key] = kernel
     return kernel, places
 
 
-def load(key: Key, strips: Sequence[str]) -> tuple[Kernel, list[int]]:
-    """The kernel for a layout, cell and float type, and the addresses of strips of these names;
-    compiled if they are not kept."""
+def load(key: Key, shared: Sequence[str]) -> tuple[Kernel, list[int]]:
+    """The kernel for a layout, cell and float type, and the addresses of shared functions (strips,
+    an update) of these names; compiled if they are not kept."""
     with _lock:
-        found = _find(key, strips)
+        found = _find(key, shared)
         if found is None:
             for listener in listeners:
                 listener("-".join(key))
-            _build(key, strips)
-            found = _find(key, strips)
+            _build(key, shared)
+            found = _find(key, shared)
     assert found is not None
     return found
 
@@ -268,9 +268,9 @@ def _builders() -> list[Builder]:
     return builders
 
 
-def _share(key: Key, strips: Sequence[str], builders: list[Builder]) -> None:
+def _share(key: Key, shared: Sequence[str], builders: list[Builder]) -> None:
     """Have the functions of a kernel compiled that are missing, each by whoever is free."""
-    names = [*builders[0].ask(key, None), *strips]
+    names = [*builders[0].ask(key, None), *shared]
     missing = deque(name for name in names if kept(f"{name}.o") is None)
 
     def work(builder: Builder) -> None:
@@ -285,18 +285,18 @@ def _share(key: Key, strips: Sequence[str], builders: list[Builder]) -> None:
         worker.join()
 
 
-def _build(key: Key, strips: Sequence[str]) -> None:
-    """Compile what is missing of a kernel and of these strips."""
+def _build(key: Key, shared: Sequence[str]) -> None:
+    """Compile what is missing of a kernel and of these shared functions."""
     builders = _builders()
     try:
         if builders:
-            _share(key, strips, builders)
+            _share(key, shared, builders)
     except (OSError, ValueError):
         pass  # the process has ended; what it should have done is done below
     finally:
         for builder in builders:
             builder.close()
-    if _find(key, strips) is None:
+    if _find(key, shared) is None:
         from bptt.kernels import builder as here
 
-        here.build(key, strips)
+        here.build(key, shared)

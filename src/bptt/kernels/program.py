@@ -35,8 +35,8 @@ HEAD_PRODUCTS = 3
 ) = range(HEAD_PRODUCTS)
 
 # Where each layer has its gates, the derivatives of its preactivations, its states and their
-# derivatives, and W (for rows of units, which are multiplied by it in the walk itself), forward and
-# back.
+# derivatives, and W (for one row of units and for models, which are multiplied by it in the walk
+# itself), forward and back.
 PARTS = 6
 GATES, DELTAS, STATES, DS, W_FORWARD, W_BACK = range(PARTS)
 
@@ -91,7 +91,7 @@ class Program(Products):
             self.runs = [(0, self.G - 1, 0), (self.G - 1, 1, self.K - 1)]
         # The same as they lie in W: where vectors of units are apart, each gate by itself.
         self.runs_of_W = self.runs
-        if v["apart"]:
+        if v["by_vectors"]:
             self.runs_of_W = [
                 (first + k, 1, plane + k) for first, n, plane in self.runs for k in range(n)
             ]
@@ -165,7 +165,7 @@ class Program(Products):
         """W as it is applied forward, or its gradient. Of rows of units with several gates what a
         vector of units needs lies together: [vector of units][input][gate][lane]."""
         wide, gate = self.wide * self.weight, self.Hw * self.weight
-        if self.v["apart"]:
+        if self.v["by_vectors"]:
             step = self.G * self.L
             place, block = self._place(name, area), self.H * step
             return Weights(place, block, step, step, self.L, self.H * wide)
@@ -286,9 +286,9 @@ class Program(Products):
 
     def _start(self, layer: int, state: Values) -> None:
         """h0 (and c0), or zero; for other versions than the first segment's nothing."""
-        for s in range(len(self.versions)):
+        for version in range(len(self.versions)):
             self.begin()
-            for k, letter in enumerate(self.structure.equations.states if s == 0 else ()):
+            for k, letter in enumerate(self.structure.equations.states if version == 0 else ()):
                 first = self.nothing
                 if self.v["trainable"]:
                     name = self.structure.name(f"{letter}0", layer)
@@ -299,10 +299,10 @@ class Program(Products):
     def _start_gradients(self, layer: int, ds: Values) -> None:
         """Of h0: the sum over samples of ds before the first step, or zero if it was not used."""
         for used in (True, False):
-            for s in range(len(self.versions)):
+            for version in range(len(self.versions)):
                 self.begin()
                 for k, letter in enumerate(self.structure.equations.states):
-                    if s > 0 or not self.v["trainable"]:
+                    if version > 0 or not self.v["trainable"]:
                         continue
                     out = self._gradient(self.structure.name(f"{letter}0", layer), 0, self.weight)
                     d = Values(ds.place + k * self.plane, b=ds.case)

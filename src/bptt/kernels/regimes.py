@@ -40,7 +40,7 @@ from bptt.kernels.transposes import transpose
 
 
 class Kind(NamedTuple):
-    """A layout (a name of `bptt.kernels.layout`) and a cell (a key of `CELLS`), or no cell."""
+    """A layout (a name of `bptt.kernels.products`) and a cell (a key of `CELLS`), or no cell."""
 
     regime: str
     cell_key: tuple[str, str] | None
@@ -249,9 +249,15 @@ def _feed_of(kind: Kind) -> Any:
 feed = by_kind(_feed_of)
 
 
+@part
+def fed_plane(plan, g):
+    """How far the plane of the preactivation that gate g of W feeds is from the first."""
+    return (g if g < plan.G - 1 else plan.K - 1) * plan.plane
+
+
 def _back_units(kind, plan, m, d, da, W, i):
     for g in range(plan.G):
-        fed = da + (g if g < plan.G - 1 else plan.K - 1) * plan.plane
+        fed = da + fed_plane(plan, g)
         d = add_product(d, m, fed, W + g * plan.H * plan.Hw + i, 0, plan.Hw, plan.H)
     return d
 
@@ -259,7 +265,7 @@ def _back_units(kind, plan, m, d, da, W, i):
 def _back_models(kind, plan, m, d, da, W, i):
     row, lanes = plan.G * plan.plane, width(m)
     for g in range(plan.G):
-        fed = da + (g if g < plan.G - 1 else plan.K - 1) * plan.plane
+        fed = da + fed_plane(plan, g)
         at = W + (i * plan.G + g * lanes) * plan.H
         d = add_product_of_lanes(d, m, fed, at, row, lanes, plan.H)
     return d

@@ -3,7 +3,7 @@
 A call works through N iterations of one layout, cell and float type. It takes:
 
     kind, layout   the layout with and without its cell; types to the compiler, nothing at run time
-    codes          addresses of the strips and routines that it calls
+    codes          addresses of the routines and the update that it calls (of strips: in `program`)
     plan           a record of sizes, places and strides (`layout.Workspace`)
     work           what is done, of PREPARE, FORWARD, JUDGE, BACKWARD and UPDATE
     m, program, parts, copies        see `layout.Workspace`
@@ -20,9 +20,9 @@ A call works through N iterations of one layout, cell and float type. It takes:
     results        (N, 4): loss, wrong, exact, norm of each; of models a vector each
 """
 
-# PREPARE: look ahead, and copy the weights into the orders in which they are read.
 from bptt.optimizers import RULES
 
+# PREPARE: look ahead, and copy the weights into the orders in which they are read.
 PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
 TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
 

@@ -50,11 +50,14 @@ from bptt.kernels.walk import (
 )
 from bptt.optimizers import COEFFICIENTS, RULES, Rule, look_ahead
 
+# The numbers of the rules that look ahead.
+LOOK_AHEAD = tuple(rule.code for rule in RULES.values() if rule.prepare is look_ahead)
+
 
 @part
 def prepare(kind, plan, rule, m, k, row):
     """What happens before the gradient is taken."""
-    if rule == 2 or rule == 4:
+    if rule in LOOK_AHEAD:
         ks = coefficients(kind, k, m, row)
         for i in range(0, plan.size, width(m)):
             theta, s0 = _look_ahead(load(m, plan.theta + i), load(m, plan.s0 + i), ks)
@@ -83,7 +86,7 @@ def _updater(of: Rule) -> Any:
     s0_kept, s1_kept = "s0" in kept, "s1" in kept
 
     @part
-    def update_all(kind, plan, number, m, k, row):
+    def update_all(kind, plan, number, m, k, row):  # number: what `update` finds this by
         ks = coefficients(kind, k, m, row)
         for i in range(0, plan.size, width(m)):
             theta, g = load(m, plan.theta + i), load(m, plan.g + i)
@@ -254,11 +257,11 @@ def train(
             )  # fmt: skip
         if work & BACKWARD:
             clear(m, plan.clear, plan.cleared)
+            to_start = plan.trainable or plan.to_start
             for segment in range(plan.segments - 1, -1, -1):
                 span = span_of(plan, segment)
                 output_backward(plan, m, program, span)
                 for layer in range(layers - 1, -1, -1):
-                    to_start = plan.trainable or plan.to_start
                     recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start)
                     layer_gradients(
                         kind, plan, m, program, parts, layer, span, ids, sample, apart, own_state

@@ -1,8 +1,8 @@
 """Forward and backward through time, for any cell and layout: `bptt.recurrence`, compiled.
 
-One pass over a batch. What can be done for all steps at once is one product over all of them
-(inputs, outputs, and every gradient: the deltas of all steps are kept, and each weight gradient is
-formed after the walk); inside the walk are only the recurrent product and the cell's equations.
+One pass over a batch. What can be done for many steps at once is one product over a segment of them
+(inputs, outputs, and every gradient, formed from the segment's deltas after its walk back); inside
+the walk are only the recurrent product and the cell's equations.
 Products are known by their numbers (`bptt.kernels.program`): nothing here depends on shapes.
 
 A walk through many steps is divided into segments, each small enough for the cache: forward from
@@ -95,7 +95,8 @@ def _kept_by_lanes(kind, plan, m, states, after, s, t):
         store(m, states + k * plan.plane, select(alive, after[k], s[k]))
 
 
-# The states after a step t that not every sequence has: those that do not have it keep theirs.
+# The states after a step t that not every sequence has: those that do not have it keep theirs. (For
+# samples `freeze` and `keep_where` do this: they are never asked for it here.)
 keep_states = by_regime(_kept_by_row, _kept_by_row, _kept_by_lanes)
 
 
@@ -185,8 +186,9 @@ def deltas_from(plan, first):
 
 @part
 def recurrent(plan, layer, product, version, t):
-    """The number of a recurrent product at step t. Every other step goes through W the other way
-    round, so that it begins with what the step before has left in the nearest cache."""
+    """The number of a recurrent product at step t, where it goes through memory. Every other step
+    goes through W the other way round, so that it begins with what the step before has left in the
+    nearest cache."""
     return of_layer(plan, layer, product + t % 2, version)
 
 
@@ -406,8 +408,8 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
 
 @part
 def layer_gradients(kind, plan, m, program, parts, layer, span, ids, sample, apart, own_state):
-    """What a segment adds to the gradients of U, W, b and the initial state, each one product over
-    steps and samples."""
+    """What a segment adds to the gradients of U, W, b and the initial state, as products
+    over steps and samples."""
     first, end, version = span
     multiply(m, program, of_layer(plan, layer, GRADIENT, version), first, 0)
     if first == 0:
