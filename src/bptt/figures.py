@@ -57,7 +57,7 @@ def learning_curve(history: "Sequence[Record]", title: str, unit: str, outputs: 
     lower.set_ylabel("share (%)")
     lower.set_ylim(-3, 103)
     lower.set_xlabel("iteration")
-    lower.legend(frameon=False, loc="upper right")
+    lower.legend(loc="upper right", edgecolor="none", framealpha=0.9)  # lines may pass behind
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#DDDDDD", linewidth=0.6)
