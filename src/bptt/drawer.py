@@ -77,7 +77,8 @@ class Drawer:
 def drawer_for(arguments: Sequence[str]) -> Drawer | None:
     """A drawer for a command line that is going to train, where two processes can work at once and
     one more can be started."""
-    if arguments[:1] != ["train"] or "--help" in arguments or threads() < 2:
+    trains = arguments[:1] == ["train"] and len(arguments) > 1 and "--help" not in arguments
+    if not trains or threads() < 2:
         return None
     try:
         return Drawer()
