@@ -34,6 +34,7 @@ The equations are derived in docs/derivation.md, under the same numbers.
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from bptt.errors import BpttError, quoted_list
 from bptt.functions import (
@@ -68,7 +69,7 @@ class Cell:
         """The preactivations that the hidden state feeds, gate by gate (the input feeds 0..G-1)."""
         return (*range(self.gates - 1), len(self.preactivations) - 1)
 
-    @property
+    @cached_property
     def gates_are_states(self) -> bool:
         """Whether what the backward pass needs of a step besides the states is the next state."""
         found = []

@@ -14,6 +14,7 @@ ICML 2013, section 2, there equations 3 and 4).
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import ClassVar
 
 import msgspec
@@ -90,14 +91,14 @@ def adam_update(theta: Value, g: Value, s0: Value, s1: Value, k: Values) -> Valu
     return theta - k[5] * theta - k[0] * m / (sqrt(v) * k[3] + k[4]), m, v
 
 
-class Rule(msgspec.Struct, frozen=True):
+class Rule(msgspec.Struct, frozen=True, dict=True):
     """The equations of an optimizer, and the number by which kernels know it."""
 
     code: int
     prepare: Prepare
     update: Update
 
-    @property
+    @cached_property
     def states(self) -> tuple[str, ...]:
         """Which of s0 and s1 it keeps: those that it does not hand back as they were given."""
         s0, s1 = 0.25, 0.5
