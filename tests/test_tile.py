@@ -234,43 +234,34 @@ def test_strips_of_any_constants(dtype, add):
     np.testing.assert_allclose(m, expected, rtol=0, atol=tolerance(dtype, depth * n))
 
 
-@njit
-def add_row(m, out, x, p, columns, depth):
-    n = width(m)
-    first = load(m, out), load(m, out + n), load(m, out + 2 * n)
-    stores(m, out, n, add_product(first, m, x, p, n, columns * n, depth))
+def row_by(product):
+    """What adds a product of one row to three vectors."""
+
+    @njit
+    def add_row(m, out, x, p, columns, depth):
+        n = width(m)
+        first = load(m, out), load(m, out + n), load(m, out + 2 * n)
+        stores(m, out, n, product(first, m, x, p, n, columns * n, depth))
+
+    return add_row
+
+
+NUMBERS_LEFT, VECTORS_LEFT = row_by(add_product), row_by(add_product_of_lanes)
 
 
 @FLOATS
+@pytest.mark.parametrize("by_lanes", [False, True])
 @pytest.mark.parametrize("depth", [0, 1, 2, 3, 7, 8, 16, 21])
-def test_a_product_in_registers(dtype, depth):
+def test_a_product_in_registers(dtype, by_lanes, depth):
     n, columns = lanes(dtype), 4
-    x, p = 5 * n, 5 * n + depth
+    each = n if by_lanes else 1  # numbers of the left side that a step takes
+    x, p = 5 * n, 5 * n + depth * each
     m = numbers(4, p + depth * columns * n, dtype)
     expected = m.astype(np.longdouble)
-    right = expected[p:].reshape(depth, columns, n)[:, :3]
-    expected[n : 4 * n] += np.einsum("k,kcn->cn", expected[x:p], right).ravel()
-    add_row(m, n, x, p, columns, depth)
-    np.testing.assert_allclose(m, expected, rtol=0, atol=tolerance(dtype, depth))
-
-
-@njit
-def add_row_of_lanes(m, out, x, p, columns, depth):
-    n = width(m)
-    first = load(m, out), load(m, out + n), load(m, out + 2 * n)
-    stores(m, out, n, add_product_of_lanes(first, m, x, p, n, columns * n, depth))
-
-
-@FLOATS
-@pytest.mark.parametrize("depth", [0, 1, 2, 3, 7, 8, 16, 21])
-def test_a_product_in_registers_lane_by_lane(dtype, depth):
-    n, columns = lanes(dtype), 4
-    x, p = 5 * n, (5 + depth) * n
-    m = numbers(5, p + depth * columns * n, dtype)
-    expected = m.astype(np.longdouble)
-    left, right = expected[x:p].reshape(depth, n), expected[p:].reshape(depth, columns, n)[:, :3]
-    expected[n : 4 * n] += np.einsum("kn,kcn->cn", left, right).ravel()
-    add_row_of_lanes(m, n, x, p, columns, depth)
+    left, right = expected[x:p].reshape(depth, each), expected[p:].reshape(depth, columns, n)
+    left = np.broadcast_to(left, (depth, n))
+    expected[n : 4 * n] += np.einsum("kn,kcn->cn", left, right[:, :3]).ravel()
+    (VECTORS_LEFT if by_lanes else NUMBERS_LEFT)(m, n, x, p, columns, depth)
     np.testing.assert_allclose(m, expected, rtol=0, atol=tolerance(dtype, depth))
 
 
