@@ -71,8 +71,8 @@ def goes_side_by_side(structure: Structure, batch: int) -> bool:
 @dataclass(frozen=True)
 class Shape:
     """What a workspace is made for: T steps, B samples (of `whole` in the batch) or models; which
-    derivatives are wanted (by the weights, by x, by the initial state); which rule of
-    an optimizer, if any."""
+    derivatives are wanted (by the weights, by x, by the initial state); the optimizer's rule, a
+    name of `RULES`, if there is one."""
 
     structure: Structure
     regime: str

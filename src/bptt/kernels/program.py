@@ -139,8 +139,9 @@ class Program(Products):
             self.copies.append(Copy(place + at, wide, inputs, wide, target + at, PANELS))
         return Weights(target, inputs, 1, TILE_ROWS, self.H * inputs, per_set)
 
-    def _backward(self, name: str, inputs: int) -> Weights:
-        """U or W as it is applied to derivatives: turned where units are in the lanes."""
+    def _backward(self, name: str, inputs: int, forward: Weights) -> Weights:
+        """U or W as it is applied to derivatives: turned where units are in the lanes, from where
+        it is applied `forward`."""
         wide, gate = self.wide * self.weight, self.Hw * self.weight
         place, per_set = self._place(name), inputs * wide
         if not (self.units and self.gradient):
@@ -148,17 +149,13 @@ class Program(Products):
         Iw = self.room.padded(inputs)
         each = self.H * Iw
         target = self.room.take(self.sets * self.G * each)
-        recurrent = name[0] == "W"
-        w = self._recurrent(name, "theta") if recurrent else self._forward(name, inputs, False)
-        for s in range(self.sets):
-            for g in range(self.G):
-                source, turned = w.of(g, s).place, target + (s * self.G + g) * each
-                # Columns that follow each other are turned at once.
-                most = self.H if w.block == self.L else self.L
-                for first in range(0, self.H, most):
-                    columns = min(most, self.H - first)
-                    there = source + first // self.L * w.block, turned + first * Iw
-                    self.copies.append(Copy(there[0], w.step, inputs, columns, there[1], Iw))
+        # Columns that follow each other are turned at once.
+        most = self.H if forward.block == self.L else self.L
+        for s, g, first in product(range(self.sets), range(self.G), range(0, self.H, most)):
+            source = forward.of(g, s).place + first // self.L * forward.block
+            turned = target + ((s * self.G + g) * self.H + first) * Iw
+            columns = min(most, self.H - first)
+            self.copies.append(Copy(source, forward.step, inputs, columns, turned, Iw))
         return Weights(target, self.L, 0, Iw, each, self.G * each)
 
     def _recurrent(self, name: str, area: str) -> Weights:
@@ -211,15 +208,19 @@ class Program(Products):
             int(v[each]) for each in ("gate_t", "gate_b", "delta_b", "state_t", "state_b")
         )
         name = self.structure.name("W", layer)
-        W, W_back = self._recurrent(name, "theta"), self._backward(name, self.H)
+        W = self._recurrent(name, "theta")
+        W_back = self._backward(name, self.H, W)
         parts[W_FORWARD], parts[W_BACK] = W.place, W_back.place
         a, d_step = Values(gates, gate_b, gate_t), Values(deltas, delta_b, gate_t)
         d = Values(deltas, gate_t, gate_t if v["in_place"] else 0, delta_b)
         self._start(layer, Values(states, b=state_b))
         self._input(layer, Values(gates, gate_t, gate_t, gate_b))
+        # Where sums stay in registers the walk multiplies by itself, but for the derivative that
+        # goes on from a segment's first step.
+        forward, back = (self.models or bool(v[f"row_{way}"]) for way in ("forward", "backward"))
         for reverse, (s, _) in product((False, True), self.versions):
             self.begin()
-            for gate, count, plane in self.runs_of_W:
+            for gate, count, plane in () if forward else self.runs_of_W:
                 self.apply(
                     a.at(plane * self.plane), count * self.Hw, W.of(gate, s),
                     Values(states, state_b, state_t), self.H, int(v["outer"]), add=True,
@@ -227,7 +228,8 @@ class Program(Products):
                 )  # fmt: skip
         for reverse, (s, _) in product((False, True), self.versions):
             self.begin()
-            for gate, count, plane in self.runs[::-1] if reverse else self.runs:
+            runs = self.runs[::-1] if reverse else self.runs
+            for gate, count, plane in () if back and reverse else runs:
                 self._back_through(
                     W_back, s, gate, Values(ds, state_t), self.Hw, d_step.at(plane * self.plane),
                     count, int(v["outer"]), True, reverse,
@@ -260,11 +262,12 @@ class Program(Products):
             dx_t = int(v["dx_t"])
             out = Values(int(v["dx"]), dx_t, dx_t, dx_t * int(v["T"]))
             wide = self.room.padded(inputs) if self.units else inputs
-        wanted = layer > 0 or self.dx
-        U = self._backward(self.structure.name("U", layer), inputs) if wanted else None
+        name, wanted = self.structure.name("U", layer), layer > 0 or self.dx
+        if wanted:
+            U = self._backward(name, inputs, self._forward(name, inputs, False))
         for s, n in self.versions:
             self.begin()
-            if U:
+            if wanted:
                 self._back_through(U, s, 0, out, wide, d, self.G, n, False)
 
     def _gradients(self, layer: int, s: int, d: Values, h: Values, n: int) -> None:

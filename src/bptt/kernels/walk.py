@@ -85,12 +85,18 @@ def cell_backward(kind, plan, m, gates, deltas, states, ds, dh):
     stores(m, ds, plane, d)
 
 
+@part
+def with_step(m, lengths, t):
+    """The mask of the lanes whose sequences have a step t."""
+    return load(m, lengths) > constant(zero(m), t)
+
+
 def _kept_by_row(kind, plan, m, states, after, s, t):
     stores(m, states, plan.plane, s)
 
 
 def _kept_by_lanes(kind, plan, m, states, after, s, t):
-    alive = load(m, plan.lengths) > constant(zero(m), t)
+    alive = with_step(m, plan.lengths, t)
     for k in range(plan.S):
         store(m, states + k * plan.plane, select(alive, after[k], s[k]))
 
@@ -110,8 +116,7 @@ def _row_passed_over(kind, plan, m, gates, deltas, states, ds, dh, t):
 def _lanes_passed_over(kind, plan, m, gates, deltas, states, ds, dh, t):
     d = receive(kind, read_states(kind, m, ds, plan.plane), dh)
     cell_backward(kind, plan, m, gates, deltas, states, ds, dh)
-    nothing = zero(m)
-    alive = load(m, plan.lengths) > constant(nothing, t)
+    nothing, alive = zero(m), with_step(m, plan.lengths, t)
     for k in range(plan.K):
         at = deltas + k * plan.plane
         store(m, at, select(alive, load(m, at), nothing))
@@ -138,11 +143,10 @@ def keep_where(plan, m, lengths, t, values, rest, size):
     """Move what lies at `values` of sequences without a step t to `rest`, leaving zero."""
     lanes = width(m)
     nothing = zero(m)
-    now = constant(nothing, t)
     for j in range(0, size, plan.VV * lanes):
         for v in range(plan.VV):
             i = j + v * lanes
-            x, alive = load(m, values + i), load(m, lengths + v * plan.length_v) > now
+            x, alive = load(m, values + i), with_step(m, lengths + v * plan.length_v, t)
             store(m, values + i, select(alive, x, nothing))
             store(m, rest + i, select(alive, nothing, x))
 
@@ -151,11 +155,10 @@ def keep_where(plan, m, lengths, t, values, rest, size):
 def freeze(plan, m, lengths, t, before, after):
     """The state of sequences without a step t stays as it was."""
     lanes = width(m)
-    now = constant(zero(m), t)
     for j in range(0, plan.state_t, plan.VV * lanes):
         for v in range(plan.VV):
             i = j + v * lanes
-            alive = load(m, lengths + v * plan.length_v) > now
+            alive = with_step(m, lengths + v * plan.length_v, t)
             store(m, after + i, select(alive, load(m, after + i), load(m, before + i)))
 
 
