@@ -141,6 +141,20 @@ def test_segments(
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
 
 
+@REGIMES
+@pytest.mark.parametrize("key", COMPILED, ids="-".join)
+def test_steps_that_are_apart(
+    key: tuple[str, str], regime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with a vector between any step's numbers and the next one's."""
+    monkeypatch.setattr(layout, "ALIASING", 8)
+    engine = CompiledEngine()
+    for number, row in enumerate(some(table(regime, 20), 2, 5)):
+        case = case_of(key, PLAIN | row, number)
+        assert_same_pass(REFERENCE, engine, case)
+        assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
+
+
 @pytest.mark.parametrize(("key", "kept"), [(ELMAN, 1), (LSTM, 6), (GRU, 5)])
 @pytest.mark.parametrize("batch", [1, 64])
 def test_what_a_long_walk_keeps(key: tuple[str, str], kept: int, batch: int) -> None:

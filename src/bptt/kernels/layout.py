@@ -45,6 +45,9 @@ ROW_VECTORS = 2
 # many vectors or rows, or a gradient's numbers would be read and written too often.
 CACHE = 2**18
 FEWEST_SUMMED = 16
+# Steps are no multiple of so many bytes apart: a gradient goes through the same numbers of all
+# steps, which would share a few sets of the cache, and push each other out of it.
+ALIASING = 1024
 # The fields of a learner that have a number for each parameter; places of the same names hold them.
 PARAMETERS = ("theta", "s0", "s1")
 # The layers' widest that several models are walked side by side for.
@@ -192,7 +195,7 @@ class Workspace:
         v.update(
             Bp=Bp, Hw=Hw, plane=plane, outer=outer,
             VV=(Hw if units else Bp) // self.L,
-            gate_t=K * plane, gate_b=T * K * plane, state_t=S * plane, state_b=(T + 1) * S * plane,
+            gate_t=self._apart(K * plane), state_t=self._apart(S * plane),
             weight=self.L if models else 1,
             trainable=structure.initial_state == "trainable",
             # Whether recurrent products of one row of units are added to what the equations read,
@@ -203,6 +206,7 @@ class Workspace:
             lane=1 if models else 0,
             length_b=self.L if units else 0, length_v=0 if units else self.L,
         )  # fmt: skip
+        v.update(gate_b=T * v["gate_t"], state_b=(T + 1) * v["state_t"])
         self._segments()
         # Derivatives take the place of the gates; where these are states, which others still need
         # on the way back, they lie apart, of one segment.
@@ -211,6 +215,10 @@ class Workspace:
         v.update(in_place=in_place, delta_b=delta_b)
         if not in_place:
             v["gate_b"] = v["state_b"]
+
+    def _apart(self, n: int) -> int:
+        """How far steps are apart that have n numbers each (`ALIASING`)."""
+        return n if n * np.dtype(self.shape.structure.dtype).itemsize % ALIASING else n + self.L
 
     def _segments(self) -> None:
         """Into how many segments of how many steps the walk is divided: of equal steps but for the
@@ -319,11 +327,12 @@ class Workspace:
     def _values_of_steps(self) -> None:
         """The values of all steps, and the inputs of each layer: where, and how many."""
         structure, v, take = self.shape.structure, self.values, self.room.take
-        B, T, D, Bp = (int(v[each]) for each in ("B", "T", "D", "Bp"))
+        T, D, Bp = (int(v[each]) for each in ("T", "D", "Bp"))
         units, outer = self.shape.regime == UNITS, int(v["outer"])
         gradient = self.shape.gradient
         v["ones"], v["zeros"] = take(Bp), take(self.L)
-        v["x"] = take(0 if self.shape.one_hot else T * D * (B if units else Bp))
+        v["x_t"] = D if units else self._apart(D * Bp)
+        v["x"] = take(0 if self.shape.one_hot else T * v["x_t"] * outer)
         v["dh_b"] = v["steps"] * v["plane"]
         v["dh"] = take(outer * v["dh_b"] if gradient else 0)
         wide = self.room.padded(D) if units else D * Bp
@@ -333,7 +342,7 @@ class Workspace:
         deltas_apart = take(outer * v["delta_b"] if own_deltas else 0)
         self.parts: NDArray[np.int64] = np.zeros((structure.layers, PARTS), np.int64)
         self.inputs: list[tuple[Values, int]] = []
-        source = Values(v["x"], D * Bp, D * Bp, T * D if units else 0)
+        source = Values(v["x"], v["x_t"], v["x_t"], T * D if units else 0)
         for layer in range(structure.layers):
             states, state_t = take(outer * v["state_b"]), v["state_t"]
             gates = take(outer * v["gate_b"]) if v["in_place"] else states + state_t

@@ -299,16 +299,18 @@ def _transfer_units(kind, plan, m, x, y, given, sample, apart):
 
 
 def _transfer_in_lanes(kind, plan, m, x, y, given, sample, apart):
-    if not plan.one_hot:
-        row, last = plan.T * plan.D, plan.Bp - width(m)
-        transpose(x, sample * row, apart * row, plan.B, row, m, plan.x, plan.Bp)
+    lanes, row = width(m), plan.T * plan.D
+    at_once = row if plan.x_t == plan.D * plan.Bp else plan.D  # or steps are apart
+    for first in range(0, 0 if plan.one_hot else row, at_once):
+        place = plan.x + first // plan.D * plan.x_t
+        transpose(x, sample * row + first, apart * row, plan.B, at_once, m, place, plan.Bp)
         # Lanes without a sample repeat the last one: from zeros values may overflow where those of
         # samples do not, and infinity times a derivative of 0 is NaN.
         if plan.Bp > plan.B and plan.lane == 0:
-            present = load(m, plan.present + last) > 0.5
-            for at in range(plan.x, plan.x + row * plan.Bp, plan.Bp):
-                repeated = broadcast(m, at + plan.B - 1)
-                store(m, at + last, select(present, load(m, at + last), repeated))
+            present = load(m, plan.present + plan.Bp - lanes) > 0.5
+            for at in range(place, place + at_once * plan.Bp, plan.Bp):
+                last, repeated = at + plan.Bp - lanes, broadcast(m, at + plan.B - 1)
+                store(m, last, select(present, load(m, last), repeated))
     if plan.output != 3 and given:
         row = plan.R * plan.O
         transpose(y, sample * row, apart * row, plan.B, row, m, plan.y, plan.Bp)

@@ -139,11 +139,11 @@ def clear(m, place, size):
 
 
 @part
-def keep_where(plan, m, lengths, t, values, rest, size):
-    """Move what lies at `values` of sequences without a step t to `rest`, leaving zero."""
+def keep_where(plan, m, lengths, t, values, rest):
+    """Move derivatives by states at `values` to `rest` where there is no step t, leaving zero."""
     lanes = width(m)
     nothing = zero(m)
-    for j in range(0, size, plan.VV * lanes):
+    for j in range(0, plan.S * plan.plane, plan.VV * lanes):
         for v in range(plan.VV):
             i = j + v * lanes
             x, alive = load(m, values + i), with_step(m, lengths + v * plan.length_v, t)
@@ -155,7 +155,7 @@ def keep_where(plan, m, lengths, t, values, rest, size):
 def freeze(plan, m, lengths, t, before, after):
     """The state of sequences without a step t stays as it was."""
     lanes = width(m)
-    for j in range(0, plan.state_t, plan.VV * lanes):
+    for j in range(0, plan.S * plan.plane, plan.VV * lanes):
         for v in range(plan.VV):
             i = j + v * lanes
             alive = with_step(m, lengths + v * plan.length_v, t)
@@ -367,7 +367,7 @@ def steps_backward(kind, plan, m, program, parts, layer, span, full, to_start):
                 held = plan.held + b * plan.state_t
                 add(m, ds_b, dh, plan.plane)
                 clear(m, dh, plan.plane)
-                keep_where(plan, m, lengths, t, ds_b, held, plan.state_t)
+                keep_where(plan, m, lengths, t, ds_b, held)
             here = gates + b * plan.gate_b + t * plan.gate_t
             to = deltas + b * plan.delta_b + (t - origin) * plan.gate_t
             before = states + b * plan.state_b + t * plan.state_t

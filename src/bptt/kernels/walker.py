@@ -160,9 +160,10 @@ class Walker:
         rows = v["T"] + 1 if of_states else 1
         S, outer = v["S"], v["outer"]
         flat = space.m[place : place + outer * rows * v["state_t"]]
+        row = flat.reshape(outer, rows, v["state_t"])[:, t, : S * v["plane"]]
         if self.shape.regime == UNITS:
-            return flat.reshape(outer, rows, S, v["Hw"])[:, t, :, :H].transpose(1, 0, 2)
-        return flat.reshape(rows, S, H, v["Bp"])[t, :, :, :B].transpose(0, 2, 1)
+            return row.reshape(outer, S, v["Hw"])[:, :, :H].transpose(1, 0, 2)
+        return row.reshape(S, H, v["Bp"])[:, :, :B].transpose(0, 2, 1)
 
     def write_states(self, state: Array) -> None:
         """Put the states (layers, S, B, H) that a batch starts from into the workspaces."""
@@ -176,7 +177,7 @@ class Walker:
         if self.shape.regime == SAMPLES:  # lanes without a sample repeat the last one
             for space in self.spaces:
                 for place in space.parts[:, STATES]:
-                    rows = space.m[place : place + space.values["state_t"]]
+                    rows = space.m[place : place + space.values["S"] * space.values["plane"]]
                     rows = rows.reshape(-1, space.values["Bp"])
                     rows[:, space.shape.B :] = rows[:, space.shape.B - 1, None]
 
