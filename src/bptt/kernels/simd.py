@@ -32,7 +32,7 @@ from bptt.kernels.vectors import (
     multiply_add,
     operation,
     store_vector,
-    sum_of_lanes,
+    sums_of_lanes,
 )
 
 
@@ -397,7 +397,7 @@ def _emit_minimum(builder: Any, a: Any, b: Any) -> Any:
 def _define_vsum(_: Any, v: Any) -> Any:
     if not isinstance(v, Vec):
         return None
-    return v.dtype(v), lambda context, builder, sig, args: sum_of_lanes(builder, args[0])
+    return v.dtype(v), lambda context, builder, sig, args: sums_of_lanes(builder, args)[0]
 
 
 @operation(_define_vsum)

@@ -49,7 +49,7 @@ from bptt.kernels.vectors import (
     places_at,
     repeat,
     store_vector,
-    sum_of_lanes,
+    sums_of_lanes,
 )
 
 # Rows are done so many at a time, then so many.
@@ -212,15 +212,17 @@ class _Emitter:
             return load_vector(self.builder, self.m, at, self.vector, self.mask)
         return ir.Constant(self.vector, None)
 
-    def _finish(self, out: Any, base: Any, total: Any) -> None:
-        """Write a sum."""
-        builder = self.builder
+    def _finish(self, outs: list[Any], bases: list[Any], totals: list[Any]) -> None:
+        """Write sums."""
+        builder, m = self.builder, self.m
         if self.kind != SUMMED:
-            store_vector(builder, self.m, out, total, self.mask)
+            for out, total in zip(outs, totals, strict=True):
+                store_vector(builder, m, out, total, self.mask)
             return
-        before = builder.load(builder.gep(self.m, [base]))
-        value = builder.fadd(before, sum_of_lanes(builder, total))
-        builder.store(value, builder.gep(self.m, [out]))
+        sums = sums_of_lanes(builder, totals)
+        for out, base, value in zip(outs, bases, sums, strict=True):
+            before = builder.load(builder.gep(m, [base]))
+            builder.store(builder.fadd(before, value), builder.gep(m, [out]))
 
     def _places(self, name: str, r: Any, R: int) -> list[Any]:
         """Of the places of a tile at row r."""
@@ -241,8 +243,7 @@ class _Emitter:
             tile.start([self._before(at) for at in base])
             x = builder.add(of["x"], builder.mul(r, of["x_block"]))
             tile.accumulate(self.m, of, x, of["p"])
-            for out, at, total in zip(self._places("out", r, R), base, tile.total(), strict=True):
-                self._finish(out, at, total)
+            self._finish(self._places("out", r, R), base, tile.total())
 
     def row(self) -> None:
         """One row, walked once."""
@@ -252,8 +253,7 @@ class _Emitter:
         tile.start([self._before(at) for at in base])
         tile.accumulate(self.m, of, of["x"], of["p"])
         out = places_at(self.builder, of["out"], self.C, of["out_col"])
-        for each in zip(out, base, tile.total(), strict=True):
-            self._finish(*each)
+        self._finish(out, base, tile.total())
 
     def shifted(self, c: Any) -> dict[str, Any]:
         """The numbers, c columns further."""

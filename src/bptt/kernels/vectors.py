@@ -99,15 +99,26 @@ def shuffle(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(order)), order))
 
 
-def sum_of_lanes(builder: Any, value: Any) -> Any:
-    """The sum of a vector's lanes, halves added to halves."""
-    n = value.type.count
-    while n > 1:
-        n //= 2
-        low = shuffle(builder, value, value, list(range(n)))
-        high = shuffle(builder, value, value, list(range(n, 2 * n)))
-        value = builder.fadd(low, high)
-    return builder.extract_element(value, ir.Constant(I32, 0))
+def sums_of_lanes(builder: Any, values: list[Any]) -> list[Any]:
+    """The sum of each vector's lanes, halves added to halves: of two vectors at once, whose sums
+    lie in the halves of one, and so on. Of as many vectors as have lanes that is one addition and
+    two shuffles each, where by itself each takes log2 as many."""
+    n = values[0].type.count
+    if len(values) > n:
+        return sums_of_lanes(builder, values[:n]) + sums_of_lanes(builder, values[n:])
+    count, width = len(values), n  # of lanes whose sum is one that is wanted
+    while width > 1:
+        alone = len(values) == 1
+        values = values + values[-1:] if len(values) % 2 and not alone else values
+        half, wanted = width // 2, []
+        for k in range(0, len(values), 2):
+            a, b = values[k], values[-1 if alone else k + 1]
+            first = range(0, a.type.count * (1 if alone else 2), width)
+            low = [lane for start in first for lane in range(start, start + half)]
+            parts = (shuffle(builder, a, b, [lane + by for lane in low]) for by in (0, half))
+            wanted.append(builder.fadd(*parts))
+        values, width = wanted, half
+    return [builder.extract_element(values[0], ir.Constant(I32, k)) for k in range(count)]
 
 
 def convert(context: Any, builder: Any, value: Any, source: Any, target: Any) -> Any:
