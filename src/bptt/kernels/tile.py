@@ -23,7 +23,7 @@ from numba import types
 from numba.core import cgutils
 
 from bptt.kernels.compiler import Piece, part
-from bptt.kernels.processor import TILE_ROWS
+from bptt.kernels.processor import TILE_ROWS, registers
 from bptt.kernels.simd import get, load, load_part, store, store_part, vsum, width, zero
 from bptt.kernels.strips import (
     LANES,
@@ -52,10 +52,10 @@ from bptt.kernels.vectors import (
     sums_of_lanes,
 )
 
-# Rows are done so many at a time, then so many.
-ROWS = tuple(R for R in (4, 2, 1) if R <= TILE_ROWS)
 # Sums that go on side by side, because each waits about this many additions for its last one.
 SUMS = 8
+# Sums that stay in registers, beside what is multiplied.
+MOST_SUMS = registers() // 2
 
 
 def _define_loads(_: Any, arr: Any, off: Any, stride: Any, count: Any) -> Any:
@@ -133,7 +133,16 @@ class _Tile:
         """Walk the depth, as many times as there are, from these places."""
         builder = self.builder
         self.m = m
-        self.rows = places_at(builder, ir.Constant(I64, 0), self.R, of["x_row"])
+        panels = [ir.Constant(I64, 0)]
+        if self.R > TILE_ROWS:
+            panels = places_at(
+                builder, panels[0], self.R // TILE_ROWS,
+                builder.mul(of["x_block"], ir.Constant(I64, TILE_ROWS)),
+            )  # fmt: skip
+        each = min(self.R, TILE_ROWS)
+        self.rows = [
+            row for panel in panels for row in places_at(builder, panel, each, of["x_row"])
+        ]
         self.columns = places_at(builder, ir.Constant(I64, 0), self.C, of["p_col"])
         # Where the walk is. A step is an addition, so that what is left over after the loop needs
         # no products, which would all be worked out before the loop.
@@ -194,6 +203,15 @@ def _chains(tiles: int) -> int:
     while chains * tiles < SUMS:
         chains *= 2
     return chains
+
+
+def _rows_of(columns: int) -> list[int]:
+    """How many rows are done at a time, then how many of the rest: with few columns more, so that
+    what is loaded of a column serves more sums."""
+    rows = TILE_ROWS
+    while 2 * rows * columns * _chains(TILE_ROWS * columns) <= MOST_SUMS:
+        rows *= 2
+    return [rows >> k for k in range(rows.bit_length())]
 
 
 class _Emitter:
@@ -301,7 +319,7 @@ def _define_strip(
                 emitter.row()
             else:
                 done = none
-                for R in ROWS:
+                for R in _rows_of(columns):
                     left = builder.urem(builder.sub(of["rows"], done), ir.Constant(I64, R))
                     until = builder.sub(of["rows"], left)
                     emitter.rows(R, done, until, _chains(TILE_ROWS * columns))
