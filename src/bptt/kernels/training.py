@@ -25,9 +25,10 @@ from bptt.kernels.simd import (
     constant,
     get,
     load,
-    put,
+    load_part,
     select,
     store,
+    store_part,
     width,
     zero,
 )
@@ -164,11 +165,12 @@ def copy_weights(plan, m, copies):
         elif target_stride > 0:
             transpose(m, source, stride, rows, cols, m, target, target_stride)
         else:
-            for r in range(rows):
-                for c in range(0, cols, TILE_ROWS):
-                    place = target + c * rows + r * TILE_ROWS
-                    for lane in range(TILE_ROWS):
-                        put(m, place + lane, get(m, source + r * stride + c + lane))
+            # A cache line of a row after the other, so that its panels are written in order.
+            for first in range(0, cols, width(m)):
+                for r in range(rows):
+                    for c in range(first, min(first + width(m), cols), TILE_ROWS):
+                        some = load_part(m, source + r * stride + c, TILE_ROWS)
+                        store_part(m, target + c * rows + r * TILE_ROWS, some, TILE_ROWS)
 
 
 # What has nothing to do with the cell is compiled by itself, once for all cells, and called by its
