@@ -166,9 +166,9 @@ class Network:
                     f"one-hot input {x.min() if x.min() < 0 else x.max()}: "
                     f"numbers from 0 to {s.inputs - 1} are allowed"
                 )
-            x = x.astype(np.intp)
+            x = x.astype(np.intp, copy=False)
         elif x.ndim == 3 and x.shape[2] == s.inputs:
-            x = x.astype(s.dtype)
+            x = x.astype(s.dtype, copy=False)
         else:
             raise BpttError(
                 f"x has shape {x.shape}: (batch, steps, {s.inputs}) is needed, "
@@ -184,8 +184,8 @@ class Network:
             )
         checked = self._lengths(lengths, batch, steps)
         ended = np.arange(steps) >= checked[:, None]  # (B, T)
-        if ended.any() and x.ndim == 3:
-            x[ended] = 0  # padding may hold anything, NaN too; x is a copy already
+        if ended.any() and x.ndim == 3:  # padding may hold anything, NaN too
+            x = np.where(ended[..., None], x.dtype.type(0), x)
         return x, checked, self._state(state, batch)
 
     def _lengths(self, lengths: ArrayLike | None, batch: int, steps: int) -> NDArray[np.intp]:
@@ -219,13 +219,13 @@ class Network:
         if y.shape != needed:
             raise BpttError(f"y has shape {y.shape}: {needed} is needed")
         if not s.head.classes:
-            return y.astype(s.dtype)
+            return y.astype(s.dtype, copy=False)
         if not np.issubdtype(y.dtype, np.integer):
             raise BpttError(f"y has type {y.dtype}: class numbers must be integers")
         if y.size and not (y.min() >= 0 and y.max() < s.outputs):
             bad = y.min() if y.min() < 0 else y.max()
             raise BpttError(f"class {bad} in y: numbers from 0 to {s.outputs - 1} are allowed")
-        return y.astype(np.intp)
+        return y.astype(np.intp, copy=False)
 
 
 def engine_of(name: str) -> Engine:
