@@ -44,7 +44,7 @@ ROW_VECTORS = 2
 # of the cache, because each tile of a gradient goes through them again; but enough for sums of so
 # many vectors or rows, or a gradient's numbers would be read and written too often.
 CACHE = 2**18
-FEWEST_SUMMED = 16
+FEWEST_SUMMED = 32
 # Steps are no multiple of so many bytes apart: a gradient goes through the same numbers of all
 # steps, which would share a few sets of the cache, and push each other out of it.
 ALIASING = 1024
