@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -176,7 +177,7 @@ class CompiledEngine:
             learner.state[:] = walker.read_states(0)
         learner.iteration += len(x)
         self._give_back(walker)
-        return _chunks(results.T[None])[0]
+        return _chunks(results[None])[0]
 
     def train_many(
         self,
@@ -241,7 +242,8 @@ class CompiledEngine:
             alike.setdefault((optimizer, learner.iteration), []).append(lane)
         for (optimizer, iteration), some in alike.items():
             lanes_of: Any = some if len(alike) > 1 else slice(None)
-            k[:, :, lanes_of] = optimizer.coefficients(iteration, N)[:, :, None]
+            numbers = optimizer.coefficients(iteration, N).astype(structure.dtype)
+            k[:, :, lanes_of] = numbers[:, :, None]
         data = Data(structure, x[:, :, 0], y[:, :, 0], lengths[:, :, 0]).flat()
         data.reset = np.ones(N, np.int64)
         results = walker.call(space, TRAIN, data, N, False, optimizers[0], k, apart=N)
@@ -249,10 +251,11 @@ class CompiledEngine:
         for learner in learners:
             learner.iteration += N
         self._give_back(walker)
-        return _chunks(results.transpose(2, 1, 0)[:M])
+        return _chunks(results[:M])
 
 
 def _chunks(results: Anything) -> list[Chunk]:
-    """The kernel's results (models, 4, N)."""
-    loss, wrong, exact, norm = np.ascontiguousarray(results.swapaxes(0, 1), np.float64)
-    return [*map(Chunk, loss, wrong.astype(np.int64), exact.astype(np.int64), norm)]
+    """The kernel's results (models, N, 4)."""
+    loss, wrong, exact, norm = np.moveaxis(results, -1, 0)
+    real, whole = (partial(np.ascontiguousarray, dtype=kind) for kind in (np.float64, np.int64))
+    return [*map(Chunk, real(loss), whole(wrong), whole(exact), real(norm))]

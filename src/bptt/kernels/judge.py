@@ -173,14 +173,14 @@ def judge(kind, plan, m, classes, sample, apart, results, at):
             wrong_sum = wrong_sum + wrong
             before = nothing if block == 0 else load(m, plan.wrong + c)
             store(m, plan.wrong + c, before + wrong)
-    put_result(kind, results, at, total(kind, loss_sum))
-    put_result(kind, results, at + 1, total(kind, wrong_sum))
+    put_result(kind, plan, m, results, at, apart, total(kind, loss_sum))
+    put_result(kind, plan, m, results, at + 1, apart, total(kind, wrong_sum))
     exact_sum = nothing
     if plan.lane_cases == 1:
         for c in range(0, plan.Cp, lanes):
             right = select(load(m, plan.wrong + c) == nothing, one, nothing)
             exact_sum = exact_sum + right * load(m, plan.present + c)
-        put_result(kind, results, at + 2, total(kind, exact_sum))
+        put_result(kind, plan, m, results, at + 2, apart, total(kind, exact_sum))
     else:
         exact = 0
         for b in range(plan.B):

@@ -22,6 +22,7 @@ from bptt.cells import CELLS, Cell
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import OPTIONS, part
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
+from bptt.kernels.signature import RESULTS
 from bptt.kernels.simd import (
     broadcast,
     get,
@@ -151,15 +152,17 @@ def _total_models(kind, v):
 total = by_regime(_total_shared, _total_shared, _total_models)
 
 
-def _put_shared(kind, results, at, v):
+def _put_shared(kind, plan, m, results, at, apart, v):
     store_part(results, at, v, 1)
 
 
-def _put_models(kind, results, at, v):
-    store(results, at * width(results), v)
+def _put_models(kind, plan, m, results, at, apart, v):
+    store(m, plan.scratch, v)
+    for lane in range(width(m)):
+        put(results, at + lane * RESULTS * apart, get(m, plan.scratch + lane))
 
 
-# Write a number that is the same in all lanes; of models, a number each.
+# Write a number that is the same in all lanes; of models, a number each to results of its own.
 put_result = by_regime(_put_shared, _put_shared, _put_models)
 
 

@@ -17,13 +17,14 @@ A call works through N iterations of one layout, cell and float type. It takes:
     counted        how many cases count in the whole batch that this one is a shard of; 0: no shard
     reset, carry   an iteration starts from the state that the one before ended in, except where
                    `reset` (N,) sets it back
-    results        (N, 4): loss, wrong, exact, norm of each; of models a vector each
+    results        (N, RESULTS): loss, wrong, exact, norm of each; of models (lanes, N, RESULTS)
 """
 
 from bptt.optimizers import RULES
 
 # PREPARE: look ahead, and copy the weights into the orders in which they are read.
 PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
+RESULTS = 4
 TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
 
 # In order; "number" is the network's float type, a star an array's first element.

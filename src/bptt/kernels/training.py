@@ -18,7 +18,16 @@ from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import MODELS
 from bptt.kernels.program import COPY, SPREAD
 from bptt.kernels.regimes import Kind, coefficient, put_result, total, transfer
-from bptt.kernels.signature import ARGUMENTS, BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE, update_name
+from bptt.kernels.signature import (
+    ARGUMENTS,
+    BACKWARD,
+    FORWARD,
+    JUDGE,
+    PREPARE,
+    RESULTS,
+    UPDATE,
+    update_name,
+)
 from bptt.kernels.simd import (
     any_true,
     broadcast,
@@ -196,17 +205,17 @@ def assess(kind, plan, work, m, classes, sample, apart, results, n):
     """Between the ways: outputs, and losses and their derivatives."""
     turn_outputs(plan, m)
     if work & JUDGE:
-        judge(kind, plan, m, classes, sample, apart, results, 4 * n)
+        judge(kind, plan, m, classes, sample, apart, results, RESULTS * n)
         turn_back(plan, m)
     else:
         predict(plan, m)
 
 
 @part
-def finish(kind, plan, clip_value, clip_norm, m, n, results):
+def finish(kind, plan, clip_value, clip_norm, m, n, apart, results):
     """After the walk: clip the gradient."""
     norm = clip(kind, plan, m, clip_value, clip_norm)
-    put_result(kind, results, 4 * n + 3, norm)
+    put_result(kind, plan, m, results, RESULTS * n + 3, apart, norm)
 
 
 ROUTINES = (begin, assess, finish, update)
@@ -273,7 +282,7 @@ def train(
         if work & UPDATE:
             call_routine(
                 get(codes, FINISH), FINISH,
-                (layout, plan, clip_value, clip_norm, m, n, results),
+                (layout, plan, clip_value, clip_norm, m, n, apart, results),
             )  # fmt: skip
             call_routine(get(codes, STEP), STEP, (layout, plan, rule, m, k, n))
         if carry:
@@ -297,7 +306,7 @@ def pieces(key: Key) -> list[Piece]:
         (ASSESS, (layout, plan, i, number, whole, i, i, number, i)),
         (BEGIN, (layout, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i,
                  i, i)),
-        (FINISH, (layout, plan, real, real, number, i, number)),
+        (FINISH, (layout, plan, real, real, number, i, i, number)),
     )  # fmt: skip
     found = [Piece(f"train-{'-'.join(key)}", None, train, tuple(given.values()))]
     for place, taken in routines:

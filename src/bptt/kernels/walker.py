@@ -14,7 +14,15 @@ from bptt.kernels.library import COMPILER_OFF, Key, load
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.program import DS, STATES
-from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, UPDATE, update_name
+from bptt.kernels.signature import (
+    BACKWARD,
+    FORWARD,
+    JUDGE,
+    PREPARE,
+    RESULTS,
+    UPDATE,
+    update_name,
+)
 from bptt.kernels.strips import codes_of, strip_name
 from bptt.optimizers import Optimizer
 from bptt.parameters import Array
@@ -233,9 +241,10 @@ class Walker:
         self, space: Workspace, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer,
         k: Array, apart: int = 1, counted: int = 0,
     ) -> Array:  # fmt: skip
-        """Call the kernel for n iterations; gives results (n, 4), or (n, 4, lanes) of models."""
-        shape = (n, 4, space.L) if self.shape.regime == MODELS else (n, 4)
-        results = np.zeros(shape, self.dtype)
+        """Call the kernel for n iterations; gives results (n, RESULTS), of
+        models (lanes, n, RESULTS)."""
+        lanes_of = (space.L,) if self.shape.regime == MODELS else ()
+        results = np.zeros((*lanes_of, n, RESULTS), self.dtype)
         self.kernel(
             *self.kinds, self.codes, space.plan, work, space.m, space.program,
             space.parts.reshape(-1), space.copies.reshape(-1), optimizer.rule.code,
@@ -246,11 +255,12 @@ class Walker:
         return results
 
     def walk(self, work: int, data: "Data", carry: bool, optimizer: Optimizer, k: Array) -> Array:
-        """Go through the iterations of `data` (x of N batches, B samples each); results (N, 4)."""
+        """Go through the iterations of `data` (x of N batches, B samples each); results
+        (N, RESULTS)."""
         N = len(data.reset)
         if len(self.spaces) == 1:
             return self.call(self.spaces[0], work, data.flat(), N, carry, optimizer, k)
-        results = np.zeros((N, 4))
+        results = np.zeros((N, RESULTS))
         for n in range(N):
             results[n] = self._walk_shards(work, data, n, carry, optimizer, k[n : n + 1])
         return results
