@@ -16,7 +16,7 @@ from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import UNITS, Base, Products
 from bptt.kernels.simd import load, width
 from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip, codes_of
-from bptt.kernels.tile import add_product, add_product_of_lanes, multiply, stores, strip
+from bptt.kernels.tile import DEEP, add_product, add_product_of_lanes, multiply, stores, strip
 from bptt.kernels.transposes import transpose
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
@@ -133,6 +133,15 @@ def test_products_of_every_depth(kind, dtype):
 
 
 @FLOATS
+@pytest.mark.parametrize("kind", [SHARED, LANES, SUMMED], ids=KINDS)
+def test_deep_products(kind, dtype):
+    """With two columns more rows at a time, then rests of all sizes."""
+    for rows in (2, 2 * TILE_ROWS, 4 * TILE_ROWS - 1):
+        for vectors, start in zip((2, 6, 3), STARTS, strict=True):
+            product_of(kind, dtype, rows, vectors, 0, DEEP + rows % 2, start, gap=rows % 3)
+
+
+@FLOATS
 @settings(max_examples=60, deadline=None)
 @given(
     kind=st.integers(0, 2),
@@ -159,7 +168,8 @@ def test_product_of_any_shape(
 @FLOATS
 @pytest.mark.parametrize("kind", [SHARED, LANES], ids=KINDS[:2])
 def test_products_of_matrices_packed_in_panels(kind, dtype):
-    for blocks, vectors, depth in ((1, 1, 1), (2, 5, 7), (3, 4, 16)):
+    # The last is deep: then two columns have more rows at a time.
+    for blocks, vectors, depth in ((1, 1, 1), (2, 5, 7), (3, 4, 16), (5, 6, DEEP + 1)):
         for start in STARTS:
             product_of(kind, dtype, blocks * TILE_ROWS, vectors, 0, depth, start, panels=True)
 

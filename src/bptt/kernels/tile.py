@@ -56,6 +56,8 @@ from bptt.kernels.vectors import (
 SUMS = 8
 # Sums that stay in registers, beside what is multiplied.
 MOST_SUMS = registers() // 2
+# A product of so many steps is deep: preparing for many rows at a time does not count.
+DEEP = 64
 
 
 def _define_loads(_: Any, arr: Any, off: Any, stride: Any, count: Any) -> Any:
@@ -206,10 +208,10 @@ def _chains(tiles: int) -> int:
 
 
 def _rows_of(columns: int) -> list[int]:
-    """How many rows are done at a time, then how many of the rest: with few columns more, so that
-    what is loaded of a column serves more sums."""
+    """How many rows are done at a time, then how many of the rest. With two columns first twice as
+    many, of products that are deep: what is loaded of a column then serves more sums."""
     rows = TILE_ROWS
-    while 2 * rows * columns * _chains(TILE_ROWS * columns) <= MOST_SUMS:
+    if columns > 1 and 2 * rows * columns <= MOST_SUMS:
         rows *= 2
     return [rows >> k for k in range(rows.bit_length())]
 
@@ -322,6 +324,9 @@ def _define_strip(
                 for R in _rows_of(columns):
                     left = builder.urem(builder.sub(of["rows"], done), ir.Constant(I64, R))
                     until = builder.sub(of["rows"], left)
+                    if R > TILE_ROWS:
+                        deep = builder.icmp_signed(">=", of["depth"], ir.Constant(I64, DEEP))
+                        until = builder.select(deep, until, done)
                     emitter.rows(R, done, until, _chains(TILE_ROWS * columns))
                     done = until
         return context.get_dummy_value()
