@@ -42,6 +42,7 @@ from bptt.reference_engine import ReferenceEngine
 from bptt.structure import Structure
 
 REFERENCE = ReferenceEngine()
+VECTOR = lanes("float64")  # the processor's
 ELMAN, LSTM, GRU = ("elman", "tanh"), ("lstm", "tanh"), ("gru", "tanh")
 BATCHES = {UNITS: (1, 3, 5), SAMPLES: (6, 17, 33)}
 COMPILED = (ELMAN, LSTM, GRU)
@@ -96,7 +97,7 @@ def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch
     engine, split = CompiledEngine(), 0
     for case in cases(key, SAMPLES, 4, 16):
         shape = Shape(case.structure, SAMPLES, case.x.shape[1], 1, case.x.ndim == 3, 1)
-        split += len(walker.shards(shape, lanes("float64"))) > 1
+        split += len(walker.shards(shape, VECTOR)) > 1
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
     assert split > 0
@@ -106,11 +107,11 @@ def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("key", "sizes", "count"),
     [
-        (ELMAN, {"H": 64, "B": 64, "T": 3}, 4),
+        (ELMAN, {"H": 128, "B": 8 * VECTOR, "T": 3}, 4),
         # panels, in two pieces
-        (GRU, {"H": 128, "B": 9, "T": 2, "D": 40, "layers": 2}, 2),
+        (GRU, {"H": 192, "B": VECTOR + 1, "T": 2, "D": 40, "layers": 2}, 2),
         # a set of panels for each step
-        (ELMAN, {"H": 128, "B": 70, "T": 2, "tied": False}, 3),
+        (ELMAN, {"H": 128, "B": 9 * VECTOR - 1, "T": 2, "tied": False}, 3),
     ],
     ids=["shards", "panels", "both"],
 )
@@ -120,7 +121,7 @@ def test_sizes_that_are_split_and_packed_by_themselves(
     """In so many shards."""
     case = case_of(key, PLAIN | sizes, 1)
     shape = Shape(case.structure, SAMPLES, sizes["B"], sizes["T"], False, sizes["B"])
-    assert len(walker.shards(shape, lanes("float64"))) == count
+    assert len(walker.shards(shape, VECTOR)) == count
     assert_same_pass(REFERENCE, CompiledEngine(), case)
     assert_same_training(train(REFERENCE, case), train(CompiledEngine(), case), **CLOSE_IN_TRAINING)
 

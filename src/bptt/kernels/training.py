@@ -128,11 +128,12 @@ def norm_of(kind, plan, m):
     norm = zero(m)
     for attempt in range(2):
         even, odd, factor = zero(m), zero(m), constant(norm, 2.0**-60 if attempt else 1.0)
+        restored = constant(norm, 2.0**60 if attempt else 1.0)
         # Two sums, which do not wait for each other; the size is a whole number of vector pairs.
         for i in range(0, plan.size, 2 * width(m)):
             g0, g1 = load(m, plan.g + i) * factor, load(m, plan.g + i + width(m)) * factor
             even, odd = even + g0 * g0, odd + g1 * g1
-        here = sqrt(total(kind, even + odd)) / factor
+        here = sqrt(total(kind, even + odd)) * restored
         large = constant(norm, 1e18)
         norm = select(norm > large, here, norm) if attempt else here
         if not any_true(norm > large):

@@ -80,6 +80,6 @@ def transpose(
                 src, src_off + r * src_stride + c, src_stride,
                 dst, dst_off + c * dst_stride + r, dst_stride,
             )  # fmt: skip
-    for r in range(rows):
+    for r in range(0 if c_end < cols else r_end, rows):
         for c in range(c_end if r < r_end else 0, cols):
             put(dst, dst_off + c * dst_stride + r, get(src, src_off + r * src_stride + c))
