@@ -15,6 +15,8 @@ the step t and sample b that places are shifted by. So a product costs little mo
 arithmetic, and what runs the products need not know of shapes.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ from bptt.kernels.vectors import (
     call_address,
     data_pointer,
     first_lanes,
+    hidden,
     load_broadcast,
     load_vector,
     multiply_add,
@@ -254,10 +257,10 @@ class _Emitter:
             for place in places_at(builder, row, self.C, of[name + "_col"])
         ]
 
-    def rows(self, R: int, first: Any, end: Any, chains: int) -> None:
+    def rows(self, R: int, first: Any, end: Any) -> None:
         """Tiles of R rows, from the first row to the end."""
         builder, of = self.builder, self.of
-        tile = _Tile(builder, self.vector, R, self.C, self.kind, chains)
+        tile = _Tile(builder, self.vector, R, self.C, self.kind, _chains(TILE_ROWS * self.C))
         with cgutils.for_range_slice(builder, first, end, ir.Constant(I64, R), I64) as (r, _):
             base = self._places("base", r, R)
             tile.start([self._before(at) for at in base])
@@ -275,26 +278,24 @@ class _Emitter:
         out = places_at(self.builder, of["out"], self.C, of["out_col"])
         self._finish(out, base, tile.total())
 
-    def shifted(self, c: Any) -> dict[str, Any]:
-        """The numbers, c columns further."""
-        builder, of = self.builder, self.of
-        return of | {
-            name: builder.add(of[name], builder.mul(c, of[name + "_col"]))
-            for name in ("out", "base", "p")
-        }
 
-
-def _numbers(builder: Any, strip: Any, t: Any, b: Any) -> dict[str, Any]:
-    """Read a strip, and shift its places to a step and sample."""
-    of = {
+def _numbers(builder: Any, strip: Any) -> dict[str, Any]:
+    """Read a strip."""
+    return {
         name: builder.load(builder.gep(strip, [ir.Constant(I64, k)]))
         for k, name in enumerate(Strip._fields)
     }
+
+
+def _shifted(builder: Any, of: dict[str, Any], t: Any, b: Any, column: Any) -> dict[str, Any]:
+    """The numbers of a strip with its places at a step, sample and column."""
     shift = {
         name: builder.add(builder.mul(t, of[name + "_t"]), builder.mul(b, of[name + "_b"]))
         for name in ("out", "x", "p")
     }
     shift["base"] = builder.mul(shift["out"], of["moves"])
+    for name in ("out", "base", "p"):
+        shift[name] = builder.add(shift[name], builder.mul(column, of[name + "_col"]))
     return of | {name: builder.add(of[name], by) for name, by in shift.items()}
 
 
@@ -310,25 +311,32 @@ def _define_strip(
         vector = context.get_value_type(Vec(m.dtype))
         base = data_pointer(context, builder, m, args[3])
         strip = builder.gep(data_pointer(context, builder, program, args[4]), [args[5]])
-        of = _numbers(builder, strip, args[6], args[7])
+        of = _numbers(builder, strip)
         mask = first_lanes(builder, vector, of["last"]) if C.literal_value < 0 else None
         none, one = (ir.Constant(I64, n) for n in (0, 1))
-        whole = _Emitter(builder, vector, columns, number, base, of, mask)
-        with cgutils.for_range_slice(builder, none, of["groups"], one, I64) as (group, _):
-            here = whole.shifted(builder.mul(group, ir.Constant(I64, columns)))
-            emitter = _Emitter(builder, vector, columns, number, base, here, mask)
-            if single.literal_value:
-                emitter.row()
-            else:
-                done = none
-                for R in _rows_of(columns):
-                    left = builder.urem(builder.sub(of["rows"], done), ir.Constant(I64, R))
-                    until = builder.sub(of["rows"], left)
-                    if R > TILE_ROWS:
-                        deep = builder.icmp_signed(">=", of["depth"], ir.Constant(I64, DEEP))
-                        until = builder.select(deep, until, done)
-                    emitter.rows(R, done, until, _chains(TILE_ROWS * columns))
-                    done = until
+
+        def groups(numbers: dict[str, Any], emit: Callable[[_Emitter], None]) -> None:
+            with cgutils.for_range_slice(builder, none, of["groups"], one, I64) as (group, _):
+                column = builder.mul(group, ir.Constant(I64, columns))
+                here = _shifted(builder, numbers, args[6], args[7], column)
+                emit(_Emitter(builder, vector, columns, number, base, here, mask))
+
+        if single.literal_value:
+            groups(of, lambda emitter: emitter.row())
+            return context.get_dummy_value()
+        done = none
+        for R in _rows_of(columns):
+            left = builder.urem(builder.sub(of["rows"], done), ir.Constant(I64, R))
+            until = builder.sub(of["rows"], left)
+            if R > TILE_ROWS:
+                deep = builder.icmp_signed(">=", of["depth"], ir.Constant(I64, DEEP))
+                until = builder.select(deep, until, done)
+            rows = partial(_Emitter.rows, R=R, first=done, end=until)
+            with builder.if_then(builder.icmp_signed("<", done, until)):
+                # Told that this is another strip, the compiler works out what so many rows at a
+                # time need here, not at the beginning for all.
+                groups(_numbers(builder, hidden(builder, strip)), rows)
+            done = until
         return context.get_dummy_value()
 
     integer = types.intp

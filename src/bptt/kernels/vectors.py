@@ -161,11 +161,16 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return call_llvm(builder, "fmuladd", c.type, [a, b, c])
 
 
+def hidden(builder: Any, value: Any) -> Any:
+    """The same value, of which the compiler does not know that it is."""
+    same = ir.InlineAsm(ir.FunctionType(value.type, [value.type]), "", "=r,0")
+    return builder.call(same, [value])
+
+
 @contextmanager
 def repeat(builder: Any, count: Any) -> Iterator[None]:
     """A loop of `count` rounds, without a counter. The compiler is kept from seeing how many rounds
     there will be: it would unroll the loop, for which there are not enough registers."""
-    same = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0")
     with builder.if_then(builder.icmp_signed(">", count, ir.Constant(I64, 0))):
         before = builder.block
         body, after = builder.append_basic_block("round"), builder.append_basic_block("rounds.end")
@@ -174,7 +179,7 @@ def repeat(builder: Any, count: Any) -> Iterator[None]:
         left = builder.phi(I64)
         left.add_incoming(count, before)
         yield
-        rest = builder.call(same, [builder.sub(left, ir.Constant(I64, 1))])
+        rest = hidden(builder, builder.sub(left, ir.Constant(I64, 1)))
         left.add_incoming(rest, builder.block)
         builder.cbranch(builder.icmp_signed(">", rest, ir.Constant(I64, 0)), body, after)
         builder.position_at_end(after)
