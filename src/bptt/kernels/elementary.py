@@ -131,12 +131,11 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
 
     def tanh(x):
         a, one = absolute(x), constant(x, 1.0)
-        top = constant(x, tanh_limit)
-        a = select(a > top, top, a)
         shifted, p = reduced_twice(a)
         scale = power_of_2(shifted)
-        # (e^2a - 1) / (e^2a + 1)
-        return with_sign_of(fma(scale, p, scale - one) / fma(scale, p, scale + one), x)
+        # (e^2a - 1) / (e^2a + 1). Limited last: nothing has to wait for that, as it would for a.
+        y = fma(scale, p, scale - one) / fma(scale, p, scale + one)
+        return with_sign_of(select(a > constant(x, tanh_limit), one, y), x)
 
     @part
     def exp(x):
