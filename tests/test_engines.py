@@ -74,6 +74,8 @@ def assert_same(
     np.testing.assert_allclose(compiled.p[counted], reference.p[counted], **CLOSE)
     np.testing.assert_allclose(compiled.o[counted], reference.o[counted], **CLOSE)
     np.testing.assert_allclose(compiled.state, reference.state, **CLOSE)
+    for network, found in zip(pair, (reference, compiled), strict=True):
+        np.testing.assert_array_equal(network.predict(x, lengths, state), found.p)
     one, two = (each.gradient(x, y, lengths, state, inputs=True) for each in pair)
     assert two.loss == pytest.approx(one.loss, rel=1e-10, abs=1e-12)
     for name, value in one.parameters.items():
@@ -108,6 +110,18 @@ def test_engines_agree(key: tuple[str, str], sizes: tuple[int, ...]) -> None:
                 states = len(structure.equations.states)
                 state = rng.normal(size=(structure.layers, states, samples, H))
             assert_same(structure, pair, x, y, lengths, state)
+
+
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+def test_states_that_are_not_wanted(engine: str) -> None:
+    """Outputs as with them; states of no samples."""
+    network = Network(cell="lstm", inputs=2, hidden=5, outputs=3, layers=2, seed=1, engine=engine)
+    x = np.random.default_rng(0).normal(size=(9, 4, 2)).astype(np.float32)
+    given = network.structure, network.theta, x, np.full(9, 4), None
+    with_states, without = (network.engine.forward(*given, go_on) for go_on in (True, False))
+    assert with_states.state.shape == (2, 2, 9, 5)
+    assert without.state.shape == (2, 2, 0, 5)
+    np.testing.assert_array_equal(without.o, with_states.o)
 
 
 @pytest.mark.parametrize("engine", ["reference", "compiled"])

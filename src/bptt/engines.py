@@ -81,8 +81,10 @@ class Engine(Protocol):
         x: Anything,
         lengths: Anything,
         state: Array | None,
+        go_on: bool = True,
     ) -> Forward:
-        """Outputs and final states of a batch."""
+        """Outputs and final states of a batch. go_on: whether the states are wanted; if not, those
+        given are of no samples."""
 
     def loss(
         self,

@@ -115,7 +115,7 @@ class _Stage:
             here = slice(first, first + count) if whole else some
             x = self.x[here] if whole and count == block else self.x.take(rows, axis=0)
             before = None if state is None else state.take(self.parents.take(rows), axis=2)
-            found = network.engine.forward(s, network.theta, x, self.lengths, before)
+            found = network.engine.forward(s, network.theta, x, self.lengths, before, go_on)
             said = (found.o[:count, :, 0] > s.head.threshold).T
             right[here] = np.logical_and.reduce(said == self.y[:, here])
             if give_up and not right[here].all():

@@ -120,7 +120,8 @@ class Network:
         self, x: ArrayLike, lengths: ArrayLike | None = None, state: ArrayLike | None = None
     ) -> Array:
         """The outputs p: (B, T, O), or (B, O) with readout 'last'."""
-        return self.forward(x, lengths, state).p
+        x, lengths, state = self._checked(x, lengths, state)
+        return self._engine.forward(self.structure, self.theta, x, lengths, state, go_on=False).p
 
     def loss(
         self,

@@ -46,9 +46,11 @@ class ReferenceEngine:
         x: Anything,
         lengths: Anything,
         state: Array | None,
+        go_on: bool = True,
     ) -> Forward:
         """See `Engine.forward`."""
         trace, final = self._forward(structure, theta, x, lengths, state)
+        final = final if go_on else final[:, :, :0]
         rows = trace.o.shape[:2]
         y = np.zeros(rows if structure.head.classes else trace.o.shape, np.intp)
         p = judge(structure, trace, y).p

@@ -68,6 +68,7 @@ class CompiledEngine:
         x: Anything,
         lengths: Anything,
         state: Array | None,
+        go_on: bool = True,
     ) -> Forward:
         """See `bptt.engines.Engine.forward`."""
         parts = []
@@ -76,7 +77,7 @@ class CompiledEngine:
         for first in range(0, len(x), count):
             some = slice(first, first + count)
             given = None if state is None else state[:, :, some]
-            parts.append(self._forward(structure, theta, x[some], lengths[some], given))
+            parts.append(self._forward(structure, theta, x[some], lengths[some], given, go_on))
         if len(parts) == 1:
             return parts[0]
         return Forward(
@@ -92,11 +93,12 @@ class CompiledEngine:
         x: Anything,
         lengths: Anything,
         state: Array | None,
+        go_on: bool,
     ) -> Forward:
         walker = self._take(self._shape(structure, x, gradient=False))
         self._walk(walker, FORWARD, theta, Data(structure, x[None], None, lengths[None]), state)
         p, o = walker.read_outputs("p"), walker.read_outputs("oc")
-        final = walker.read_states(x.shape[1])
+        final = walker.read_states(x.shape[1], go_on)
         self._give_back(walker)
         if structure.readout == "last":
             return Forward(p[:, 0], o[:, 0], final)

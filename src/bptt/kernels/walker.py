@@ -189,12 +189,12 @@ class Walker:
                     rows = rows.reshape(-1, space.values["Bp"])
                     rows[:, space.shape.B :] = rows[:, space.shape.B - 1, None]
 
-    def read_states(self, t: int) -> Array:
-        """The states (layers, S, B, H) before step t."""
+    def read_states(self, t: int, wanted: bool = True) -> Array:
+        """The states (layers, S, B, H) before step t; of no samples if they are not wanted."""
         structure = self.shape.structure
-        S = len(structure.equations.states)
-        state = np.empty((structure.layers, S, self.shape.B, structure.hidden), self.dtype)
-        for start, end, layer, view in self._states(t):
+        S, B = len(structure.equations.states), self.shape.B if wanted else 0
+        state = np.empty((structure.layers, S, B, structure.hidden), self.dtype)
+        for start, end, layer, view in self._states(t) if wanted else ():
             state[layer, :, start:end] = view
         return state
 
