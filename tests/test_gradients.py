@@ -160,8 +160,10 @@ def test_nan_padding_adds_nothing() -> None:
     x, y = data_of(network, 2)
     padded = x.copy()
     padded[np.arange(T) >= LENGTHS[:, None]] = np.nan
+    given = padded.copy()
     expected, found = network.gradient(x, y, LENGTHS), network.gradient(padded, y, LENGTHS)
     np.testing.assert_array_equal(found.flat, expected.flat)
+    np.testing.assert_array_equal(padded, given)  # the caller's array is as it was
 
 
 # Errors planted in our own cells

@@ -109,7 +109,7 @@ def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch
     [
         (ELMAN, {"H": 128, "B": 8 * VECTOR, "T": 3}, 4),
         # panels, in two pieces
-        (GRU, {"H": 192, "B": VECTOR + 1, "T": 2, "D": 40, "layers": 2}, 2),
+        (GRU, {"H": 192, "B": max(VECTOR + 1, 7), "T": 2, "D": 40, "layers": 2}, 2),
         # a set of panels for each step
         (ELMAN, {"H": 128, "B": 9 * VECTOR - 1, "T": 2, "tied": False}, 3),
     ],
@@ -121,6 +121,7 @@ def test_sizes_that_are_split_and_packed_by_themselves(
     """In so many shards."""
     case = case_of(key, PLAIN | sizes, 1)
     shape = Shape(case.structure, SAMPLES, sizes["B"], sizes["T"], False, sizes["B"])
+    assert layout.regime_for(case.structure, sizes["B"]) == SAMPLES
     assert len(walker.shards(shape, VECTOR)) == count
     assert_same_pass(REFERENCE, CompiledEngine(), case)
     assert_same_training(train(REFERENCE, case), train(CompiledEngine(), case), **CLOSE_IN_TRAINING)
@@ -151,7 +152,12 @@ def test_steps_that_are_apart(
     monkeypatch.setattr(layout, "ALIASING", 8)
     engine = CompiledEngine()
     for number, row in enumerate(some(table(regime, 20), 2, 5)):
+        row = row | ({"D": VECTOR} if number % 2 else {})  # inputs are apart too
         case = case_of(key, PLAIN | row, number)
+        B, T = case.x.shape[1:3]
+        shape = Shape(case.structure, regime, B, T, case.x.ndim == 3, B)
+        v = layout.workspaces(shape, [(0, B)])[0].values
+        assert v["state_t"] > v["S"] * v["plane"]
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
 

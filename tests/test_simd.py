@@ -231,7 +231,7 @@ def test_a_processor_with_no_more_than_its_base_instructions():
     """Parts, products and transposes again, on 16-byte vectors without fused multiply-add."""
     if os.environ.get("NUMBA_CPU_NAME") == "generic":
         pytest.skip("this is the run")
-    chosen = ("-q", "-k", "neighbours or every_depth or panels or transpose")
+    chosen = ("-q", "-k", "neighbours or every_depth or deep or panels or transpose")
     generic = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     tiles = Path(__file__).with_name("test_tile.py")
     result = run("-m", "pytest", __file__, str(tiles), *chosen, **generic)

@@ -4,6 +4,9 @@ With the compiler off (NUMBA_DISABLE_JIT=1) the Python forms meet the same tests
 tests/test_simd.py runs some of them on a processor with 16-byte vectors.
 """
 
+from types import FunctionType
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,9 +17,11 @@ from vectors import FLOATS, MARK, numbers, strip_address, tolerance
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import UNITS, Base, Products
+from bptt.kernels.program import PANELS, Copy
 from bptt.kernels.simd import load, width
 from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip, codes_of
 from bptt.kernels.tile import DEEP, add_product, add_product_of_lanes, multiply, stores, strip
+from bptt.kernels.training import copy_weights
 from bptt.kernels.transposes import transpose
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
@@ -177,9 +182,10 @@ def test_products_of_matrices_packed_in_panels(kind, dtype):
 @FLOATS
 @pytest.mark.parametrize("kind", [SHARED, LANES], ids=KINDS[:2])
 @pytest.mark.parametrize("vectors", [1, 2, 4])
-def test_a_row_of_a_product_does_not_depend_on_its_place(dtype, vectors, kind):
+@pytest.mark.parametrize("depth", [19, DEEP + 3])
+def test_a_row_of_a_product_does_not_depend_on_its_place(dtype, depth, vectors, kind):
     """Whether 23 rows are computed together or 2 or 3 at a time, so that a batch may be split."""
-    n, depth, rows = lanes(dtype), 19, 23
+    n, rows = lanes(dtype), 23
     wide = 1 if kind == SHARED else n
     columns = vectors * n
     x = rows * columns
@@ -291,3 +297,24 @@ def test_transpose_of_any_shape(dtype, rows, columns, gap):
     for r, c in np.ndindex(rows, columns):
         expected[gap + c * (rows + gap) + r] = src[gap + r * (columns + gap) + c]
     np.testing.assert_array_equal(dst, expected)
+
+
+class Plan(NamedTuple):
+    copies: int
+
+
+@FLOATS
+@pytest.mark.parametrize("height", [1, 2, 4, 16])
+@pytest.mark.parametrize(("rows", "panels"), [(3, 5), (5, 20), (1, 1)])
+def test_packing_in_panels_of_any_height(dtype, height, rows, panels):
+    """Also of more rows than a vector has lanes, which are those of float64 on ARM."""
+    changed = copy_weights.__globals__ | {"TILE_ROWS": height}
+    pack = njit(FunctionType(copy_weights.__code__, changed))
+    cols, stride, target = panels * height, panels * height + 3, 700 * height
+    m = numbers(1, target + rows * cols + lanes(dtype), dtype)
+    before = m.copy()
+    copy = Copy(7, stride, rows, cols, target, PANELS)
+    pack(Plan(1), m, np.array(copy, np.int64))
+    r, c = np.ogrid[:rows, :cols]
+    places = target + (c // height * rows + r) * height + c % height
+    written_alone(m, before, places, before[7 + r * stride + c], 0)

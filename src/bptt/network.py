@@ -167,9 +167,9 @@ class Network:
                     f"one-hot input {x.min() if x.min() < 0 else x.max()}: "
                     f"numbers from 0 to {s.inputs - 1} are allowed"
                 )
-            x = x.astype(np.intp, copy=False)
+            x = np.require(x, np.intp, "A")
         elif x.ndim == 3 and x.shape[2] == s.inputs:
-            x = x.astype(s.dtype, copy=False)
+            x = np.require(x, s.dtype, "A")
         else:
             raise BpttError(
                 f"x has shape {x.shape}: (batch, steps, {s.inputs}) is needed, "
@@ -220,13 +220,13 @@ class Network:
         if y.shape != needed:
             raise BpttError(f"y has shape {y.shape}: {needed} is needed")
         if not s.head.classes:
-            return y.astype(s.dtype, copy=False)
+            return np.require(y, s.dtype, "A")
         if not np.issubdtype(y.dtype, np.integer):
             raise BpttError(f"y has type {y.dtype}: class numbers must be integers")
         if y.size and not (y.min() >= 0 and y.max() < s.outputs):
             bad = y.min() if y.min() < 0 else y.max()
             raise BpttError(f"class {bad} in y: numbers from 0 to {s.outputs - 1} are allowed")
-        return y.astype(np.intp, copy=False)
+        return np.require(y, np.intp, "A")
 
 
 def engine_of(name: str) -> Engine:

@@ -257,7 +257,7 @@ class CompiledEngine:
 
 
 def _chunks(results: Anything) -> list[Chunk]:
-    """The kernel's results (models, N, 4)."""
+    """The kernel's results (models, N, RESULTS)."""
     loss, wrong, exact, norm = np.moveaxis(results, -1, 0)
     real, whole = (partial(np.ascontiguousarray, dtype=kind) for kind in (np.float64, np.int64))
     return [*map(Chunk, real(loss), whole(wrong), whole(exact), real(norm))]

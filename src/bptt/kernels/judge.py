@@ -145,8 +145,8 @@ def predict(plan, m):
 def judge(kind, plan, m, classes, sample, apart, results, at):
     """Losses of all cases, what counts as wrong, and derivatives in the outputs' place.
 
-    results: at `at` the loss, then wrong outputs, then samples without a wrong one; of models a
-    vector each.
+    results: at `at` the loss, then wrong outputs, then samples without a wrong one; of models in
+    the results of each.
     """
     lanes, nothing = width(m), zero(m)
     one = constant(nothing, 1.0)

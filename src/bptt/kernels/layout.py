@@ -8,7 +8,7 @@ A kernel is given places in m and strides, so that the three layouts differ in n
              by vectors of units (`Program`).
              A row of values: K planes (or S states) of H numbers, padded to whole vectors.
     samples  lanes are samples, weights single numbers: each weight read serves a vector of samples.
-             Nothing is padded but the batch; large matrices are packed in panels.
+             Features are not padded, the batch is; large matrices are packed in panels.
              A row of values: K planes of H features of Bp samples.
     models   lanes are models of the same structure, one sample each; a weight is a vector.
              A row of values: K planes of H features of one vector.
@@ -45,8 +45,9 @@ ROW_VECTORS = 2
 # many vectors or rows, or a gradient's numbers would be read and written too often.
 CACHE = 2**18
 FEWEST_SUMMED = 32
-# Steps are no multiple of so many bytes apart: a gradient goes through the same numbers of all
-# steps, which would share a few sets of the cache, and push each other out of it.
+# Steps' gates and states, and inputs that are turned, are no multiple of so many bytes apart (a
+# vector stays free behind each step if they would be): a gradient goes through the same numbers of
+# all steps, which would share a few sets of the cache, and push each other out of it.
 ALIASING = 1024
 # The fields of a learner that have a number for each parameter; places of the same names hold them.
 PARAMETERS = ("theta", "s0", "s1")
@@ -331,7 +332,8 @@ class Workspace:
         units, outer = self.shape.regime == UNITS, int(v["outer"])
         gradient = self.shape.gradient
         v["ones"], v["zeros"] = take(Bp), take(self.L)
-        v["x_t"] = D if units else self._apart(D * Bp)
+        # Inputs of whole vectors alone: others are turned many steps at a time.
+        v["x_t"] = self._apart(D * Bp) if not units and D % self.L == 0 else D * Bp
         v["x"] = take(0 if self.shape.one_hot else T * v["x_t"] * outer)
         v["dh_b"] = v["steps"] * v["plane"]
         v["dh"] = take(outer * v["dh_b"] if gradient else 0)

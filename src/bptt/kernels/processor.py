@@ -48,7 +48,7 @@ def lanes(dtype: Any) -> int:
     return vector_bytes() // int(np.dtype(dtype).itemsize)
 
 
-# The rows of a tile of a product, of up to four vectors each: as many as leave room for the
-# operands in the registers. Six rows of four vectors would fit too, but not with the next operands
-# that the compiler loads ahead: then sums go through memory, at a third of the speed.
+# The rows of a tile of a product, of up to four vectors each, and of a panel: as many as leave room
+# for the operands in the registers. Six rows of four vectors would fit too, but not with the next
+# operands that the compiler loads ahead: then sums go through memory, at a third of the speed.
 TILE_ROWS = 4 if registers() == 32 else 2

@@ -11,7 +11,7 @@ A call works through N iterations of one layout, cell and float type. It takes:
     count          N
     x, ids, y, classes, lengths      data: values or whole numbers (N, B, T, ...), lengths (N, B);
                    of models (M, N, ...): `apart` is how many samples further the next lane's
-                   data lie (1 or N)
+                   data lie (1, or N of models, whose results lie so too)
     given          whether y is there
     full           every sequence has all T steps
     counted        how many cases count in the whole batch that this one is a shard of; 0: no shard

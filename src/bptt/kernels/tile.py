@@ -214,7 +214,7 @@ def _rows_of(columns: int) -> list[int]:
     """How many rows are done at a time, then how many of the rest. With two columns first twice as
     many, of products that are deep: what is loaded of a column then serves more sums."""
     rows = TILE_ROWS
-    if columns > 1 and 2 * rows * columns <= MOST_SUMS:
+    if columns > 1 and 2 * rows * columns * _chains(rows * columns) <= MOST_SUMS:
         rows *= 2
     return [rows >> k for k in range(rows.bit_length())]
 
@@ -322,7 +322,7 @@ def _define_strip(
                 emit(_Emitter(builder, vector, columns, number, base, here, mask))
 
         if single.literal_value:
-            groups(of, lambda emitter: emitter.row())
+            groups(of, _Emitter.row)
             return context.get_dummy_value()
         done = none
         for R in _rows_of(columns):

@@ -175,12 +175,14 @@ def copy_weights(plan, m, copies):
         elif target_stride > 0:
             transpose(m, source, stride, rows, cols, m, target, target_stride)
         else:
-            # A cache line of a row after the other, so that its panels are written in order.
-            for first in range(0, cols, width(m)):
+            # A vector of a row after the other, so that its panels are written in order.
+            wide, count = max(width(m), TILE_ROWS), min(width(m), TILE_ROWS)
+            for first in range(0, cols, wide):
                 for r in range(rows):
-                    for c in range(first, min(first + width(m), cols), TILE_ROWS):
-                        some = load_part(m, source + r * stride + c, TILE_ROWS)
-                        store_part(m, target + c * rows + r * TILE_ROWS, some, TILE_ROWS)
+                    for c in range(first, min(first + wide, cols), count):
+                        at = c % TILE_ROWS
+                        place = target + (c - at) * rows + r * TILE_ROWS + at
+                        store_part(m, place, load_part(m, source + r * stride + c, count), count)
 
 
 # What has nothing to do with the cell is compiled by itself, once for all cells, and called by its
