@@ -57,8 +57,6 @@ class Parameters(NamedTuple):
     exp_terms: int
     softplus_terms: int
     log_terms: int
-    # For a q below this artanh(q) / q is 1.
-    negligible: float
     # Beyond this tanh is 1 to the last place.
     tanh_limit: float
     # Below this e^x is 0, above it infinite.
@@ -77,7 +75,6 @@ SINGLE = Parameters(
     exp_terms=6,
     softplus_terms=7,
     log_terms=4,
-    negligible=2.0**-15,
     tanh_limit=10.0,
     exp_low=-104.0,
     exp_high=89.0,
@@ -92,7 +89,6 @@ DOUBLE = Parameters(
     exp_terms=12,
     softplus_terms=16,
     log_terms=10,
-    negligible=2.0**-30,
     tanh_limit=20.0,
     exp_low=-746.0,
     exp_high=710.0,
@@ -111,7 +107,7 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
     """The functions that rest on e^x, for one float type."""
     shift, ln2_high, ln2_low = of.shift, of.ln2_high, of.ln2_low
     tanh_limit, exp_low, exp_high = of.tanh_limit, of.exp_low, of.exp_high
-    softplus_series, negligible = _artanh_series(of.softplus_terms), of.negligible
+    softplus_series = _artanh_series(of.softplus_terms)
 
     def reduction(f: float) -> Any:
         """Of a number x the function that gives (n + shift, e^r - 1) of f x = n ln 2 + r."""
@@ -158,9 +154,7 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
         zero = constant(x, 0.0)
         e = exp(-absolute(x))
         q = e / (constant(x, 2.0) + e)  # ln(1 + e) = 2 artanh(q), q <= 1/3
-        # Powers of small numbers may be denormal, which takes many processors 100 times as long.
-        large = select(q < constant(x, negligible), zero, q)
-        q2 = large * large
+        q2 = q * q
         series = fma((q + q) * q2, polynomial(q2, softplus_series), q + q)
         return series + select(x < zero, zero, x)
 

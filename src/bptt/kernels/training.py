@@ -11,6 +11,7 @@ from numba import from_dtype, typeof, types
 
 from bptt.functions import sqrt
 from bptt.kernels.compiler import Piece, part
+from bptt.kernels.denormals import denormals_as, denormals_to_zero
 from bptt.kernels.judge import judge, predict, turn_back, turn_outputs, weigh_cases
 from bptt.kernels.layout import plan_of_nothing
 from bptt.kernels.library import Key
@@ -247,7 +248,7 @@ def train(
     count, x, ids, y, given, classes, lengths, full, counted, apart, reset, carry, results,
 ):  # fmt: skip
     """`count` iterations; see `bptt.kernels.signature`."""
-    layers = plan.layers
+    layers, before = plan.layers, denormals_to_zero()
     for n in range(count):
         sample = n if plan.lane else n * plan.B
         call_routine(
@@ -290,6 +291,7 @@ def train(
             call_routine(get(codes, STEP), STEP, (layout, plan, rule, m, k, n))
         if carry:
             carry_over(plan, m, parts)
+    denormals_as(before)
 
 
 def pieces(key: Key) -> list[Piece]:
