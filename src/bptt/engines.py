@@ -1,7 +1,8 @@
 """What does the arithmetic: the interface of an engine, and what goes in and out.
 
 There are two engines with the same methods and, within rounding, the same numbers: 'reference'
-(`bptt.reference_engine`) runs `bptt.recurrence`, 'compiled' (`bptt.kernels.engine`) the kernels.
+(`bptt.reference_engine`) runs `bptt.recurrence`, 'compiled' (`bptt.kernels.engine`) the kernels, to
+which numbers too small to be normal are zero.
 
 Arrays at this edge are (B, T, features), batch first, and already checked by `bptt.network`.
 """

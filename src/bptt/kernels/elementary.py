@@ -14,7 +14,8 @@ Logarithms rest on ln s = 2 artanh(q) = 2 q (1 + q^2/3 + q^4/5 + ...), q = (s - 
 Errors are below 3 units in the last place for tanh, sigmoid and exp, 4 for log and softplus, over
 the whole range, results too small for normal numbers included (tests/test_elementary.py). NaN
 gives NaN: arguments, or results, are limited by comparisons that let NaN through. Importing this
-module makes the names of `bptt.functions` callable from kernels.
+module makes the names of `bptt.functions` callable from kernels, where numbers too small to be
+normal are zero (`bptt.kernels.denormals`).
 """
 
 import math
