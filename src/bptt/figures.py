@@ -57,7 +57,8 @@ def learning_curve(history: "Sequence[Record]", title: str, unit: str, outputs: 
     lower.set_ylabel("share (%)")
     lower.set_ylim(-3, 103)
     lower.set_xlabel("iteration")
-    lower.legend(loc="upper right", edgecolor="none", framealpha=0.9)  # lines may pass behind
+    # Before anything is learned the shares are high: there is room below them.
+    lower.legend(loc="lower left", edgecolor="none", framealpha=0.9)
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#DDDDDD", linewidth=0.6)
