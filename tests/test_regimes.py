@@ -152,14 +152,15 @@ def test_steps_that_are_apart(
     monkeypatch.setattr(layout, "ALIASING", 8)
     engine = CompiledEngine()
     for number, row in enumerate(some(table(regime, 20), 2, 5)):
-        row = row | ({"D": VECTOR} if number % 2 else {})  # inputs are apart too
+        # By a rule that does not enlarge rounding errors; of every other one inputs are apart too.
+        row = row | {"kind": "momentum"} | ({"D": VECTOR} if number % 2 else {})
         case = case_of(key, PLAIN | row, number)
         B, T = case.x.shape[1:3]
         shape = Shape(case.structure, regime, B, T, case.x.ndim == 3, B)
         v = layout.workspaces(shape, [(0, B)])[0].values
         assert v["state_t"] > v["S"] * v["plane"]
         assert_same_pass(REFERENCE, engine, case)
-        assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
+        assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE)
 
 
 @pytest.mark.parametrize(("key", "kept"), [(ELMAN, 1), (LSTM, 6), (GRU, 5)])
