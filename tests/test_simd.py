@@ -28,7 +28,6 @@ from bptt.kernels.simd import (
     load,
     load_part,
     polynomial,
-    power_of_2,
     put,
     root,
     select,
@@ -37,6 +36,7 @@ from bptt.kernels.simd import (
     splat,
     store,
     store_part,
+    times_power_of_2,
     vsum,
     width,
     with_sign_of,
@@ -262,19 +262,46 @@ def test_polynomial_and_parts_of_numbers(dtype):
 
 
 @njit
-def powers(a, out):
-    store(out, 0, power_of_2(load(a, 0)))
+def powers(a, b, out):
+    store(out, 0, times_power_of_2(load(a, 0), load(b, 0)))
 
 
 @FLOATS
-def test_power_of_2(dtype):
+@pytest.mark.parametrize("factor", [1.0, 0.71, -1.41])
+def test_times_power_of_2(dtype, factor):
     n, shift = lanes(dtype), 1.5 * 2.0 ** (23 if dtype is np.float32 else 52)
     lowest = -126 if dtype is np.float32 else -1022
-    for first in (lowest, -n // 2, 1 - lowest - n + 1):
+    small = int(abs(factor) < 1)  # its exponent is one less, so n goes from one more to one more
+    for first in (lowest + small, -n // 2, 1 - lowest - n + 1 + small):
         exponents = np.arange(first, first + n)
-        out = np.zeros(n, dtype)
-        powers((exponents + shift).astype(dtype), out)
-        np.testing.assert_array_equal(out, np.ldexp(dtype(1), exponents))
+        x, out = np.full(n, factor, dtype), np.zeros(n, dtype)
+        powers(x, (exponents + shift).astype(dtype), out)
+        np.testing.assert_array_equal(out, np.ldexp(x, exponents))
+
+
+@njit
+def roots(a, out):
+    store(out, 0, root(load(a, 0)))
+
+
+@FLOATS
+def test_roots(dtype):
+    """Of all mantissas of odd and even exponents (float32: each 37th), of small and large numbers,
+    and of those that are their own roots."""
+    n, kind = lanes(dtype), np.int32 if dtype is np.float32 else np.int64
+    first, last = (int(np.array(each, dtype).view(kind)) for each in (1.0, 4.0))
+    count = n * (30_000 if not config.DISABLE_JIT else 30)
+    x = np.array([first + (last - first) * k // count for k in range(count)], kind).view(dtype)
+    information = np.finfo(dtype)
+    x = np.concatenate([x, x * information.tiny, x * (information.max / 4)])
+    found = np.zeros_like(x)
+    for at in range(0, x.size, n):
+        roots(x[at : at + n], found[at : at + n])
+    right = np.sqrt(x.astype(np.float64 if dtype is np.float32 else np.longdouble))
+    assert (abs(found - right) < 0.8 * np.spacing(right.astype(dtype))).all()
+    special = np.resize(np.array([0.0, np.inf, np.nan, -1.0], dtype), n)
+    roots(special, out := np.zeros(n, dtype))
+    np.testing.assert_array_equal(out, np.resize([0.0, np.inf, np.nan, np.nan], n))
 
 
 @njit

@@ -34,11 +34,11 @@ from bptt.kernels.simd import (
     fma,
     largest,
     polynomial,
-    power_of_2,
     root,
     select,
     significand,
     smallest,
+    times_power_of_2,
     with_sign_of,
 )
 from bptt.kernels.vectors import Vec
@@ -58,9 +58,11 @@ class Parameters(NamedTuple):
     exp_terms: int
     softplus_terms: int
     log_terms: int
-    # Beyond this tanh is 1 to the last place.
+    # Beyond these tanh and sigmoid are 1 to the last place.
     tanh_limit: float
-    # Below this e^x is 0, above it infinite.
+    sigmoid_limit: float
+    # Below this e^x is too small to be normal, above it infinite: the logarithms of the smallest
+    # normal and of the largest number, rounded to the inside.
     exp_low: float
     exp_high: float
     # The smallest normal number, and a power of 2 that makes normal numbers of smaller ones.
@@ -77,8 +79,9 @@ SINGLE = Parameters(
     softplus_terms=7,
     log_terms=4,
     tanh_limit=10.0,
-    exp_low=-104.0,
-    exp_high=89.0,
+    sigmoid_limit=20.0,
+    exp_low=-87.33654,
+    exp_high=88.72283,
     tiny=2.0**-126,
     raising=2.0**24,
     raised=24.0,
@@ -91,8 +94,9 @@ DOUBLE = Parameters(
     softplus_terms=16,
     log_terms=10,
     tanh_limit=20.0,
-    exp_low=-746.0,
-    exp_high=710.0,
+    sigmoid_limit=40.0,
+    exp_low=-708.3964185322641,
+    exp_high=709.782712893384,
     tiny=2.0**-1022,
     raising=2.0**54,
     raised=54.0,
@@ -107,7 +111,8 @@ def _artanh_series(terms: int) -> tuple[float, ...]:
 def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
     """The functions that rest on e^x, for one float type."""
     shift, ln2_high, ln2_low = of.shift, of.ln2_high, of.ln2_low
-    tanh_limit, exp_low, exp_high = of.tanh_limit, of.exp_low, of.exp_high
+    tanh_limit, sigmoid_limit = of.tanh_limit, of.sigmoid_limit
+    exp_low, exp_high = of.exp_low, of.exp_high
     softplus_series = _artanh_series(of.softplus_terms)
 
     def reduction(f: float) -> Any:
@@ -129,31 +134,32 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
     def tanh(x):
         a, one = absolute(x), constant(x, 1.0)
         shifted, p = reduced_twice(a)
-        scale = power_of_2(shifted)
+        scale = times_power_of_2(one, shifted)
         # (e^2a - 1) / (e^2a + 1). Limited last: nothing has to wait for that, as it would for a.
         y = fma(scale, p, scale - one) / fma(scale, p, scale + one)
         return with_sign_of(select(a > constant(x, tanh_limit), one, y), x)
 
     @part
+    def exp_of_negative(x):
+        shifted, p = reduced(x)
+        y = times_power_of_2(p + constant(x, 1.0), shifted)
+        return select(x < constant(x, exp_low), constant(x, 0.0), y)
+
     def exp(x):
-        low, high = constant(x, exp_low), constant(x, exp_high)
-        z = select(x < low, low, x)
-        z = select(z > high, high, z)
-        shifted, p = reduced(z)
-        # In two factors: 2^n itself may be out of range.
-        n = shifted - constant(x, shift)
-        first = fma(n, constant(x, 0.5), constant(x, shift))
-        second = (n - (first - constant(x, shift))) + constant(x, shift)
-        return (p + constant(x, 1.0)) * power_of_2(first) * power_of_2(second)
+        # Beyond the limit infinity, of NaN NaN.
+        return select(x <= constant(x, exp_high), exp_of_negative(x), x * constant(x, math.inf))
 
     def sigmoid(x):
         one = constant(x, 1.0)
-        e = exp(-absolute(x))
-        return select(x >= constant(x, 0.0), one, e) / (one + e)
+        shifted, p = reduced(-x)
+        scale = times_power_of_2(one, shifted)
+        y = one / fma(scale, p, scale + one)
+        y = select(x > constant(x, sigmoid_limit), one, y)
+        return select(x < constant(x, exp_low), constant(x, 0.0), y)
 
     def softplus(x):
         zero = constant(x, 0.0)
-        e = exp(-absolute(x))
+        e = exp_of_negative(-absolute(x))
         q = e / (constant(x, 2.0) + e)  # ln(1 + e) = 2 artanh(q), q <= 1/3
         q2 = q * q
         series = fma((q + q) * q2, polynomial(q2, softplus_series), q + q)
