@@ -91,24 +91,82 @@ def coefficients(kind, k, m, row):
 _look_ahead = part(look_ahead)
 
 
+@part
+def squares_of(plan, m, factor):
+    """The sum of the squares of the gradient times a factor, in every lane its own."""
+    even, odd = zero(m), zero(m)
+    for i in range(0, plan.size, 2 * width(m)):
+        g0, g1 = load(m, plan.g + i) * factor, load(m, plan.g + i + width(m)) * factor
+        even, odd = even + g0 * g0, odd + g1 * g1
+    return even + odd
+
+
+@part
+def norm_of(kind, plan, m, squares):
+    """The Euclidean norm of the gradient, given the sums of its squares; where these would
+    overflow, from smaller numbers."""
+    norm, large = sqrt(total(kind, squares)), constant(squares, 1e18)
+    if any_true(norm > large):
+        squares = squares_of(plan, m, constant(norm, 2.0**-60))
+        smaller = sqrt(total(kind, squares)) * constant(norm, 2.0**60)
+        norm = select(norm > large, smaller, norm)
+    return norm
+
+
+@part
+def clip(kind, plan, m, clip_value, clip_norm):
+    """`bptt.optimizers.clip`: by value, then by norm; returns the norm before."""
+    one = constant(zero(m), 1.0)
+    norm = norm_of(kind, plan, m, squares_of(plan, m, one))
+    clipped = norm
+    if clip_value < 1e300:
+        limit = constant(norm, clip_value)
+        for i in range(0, plan.size, width(m)):
+            g = load(m, plan.g + i)
+            g = select(g > limit, limit, g)
+            store(m, plan.g + i, select(g < -limit, -limit, g))
+        clipped = norm_of(kind, plan, m, squares_of(plan, m, one))
+    if clip_norm < 1e300:
+        limit = constant(norm, clip_norm)
+        factor = select(clipped > limit, limit / clipped, one)
+        for i in range(0, plan.size, width(m)):
+            store(m, plan.g + i, load(m, plan.g + i) * factor)
+    return norm
+
+
 def _updater(of: Rule) -> Any:
     """The update of every parameter by a rule; only the states that the rule keeps are there."""
     rule, kept = part(of.update), of.states
     s0_kept, s1_kept = "s0" in kept, "s1" in kept
 
     @part
-    def update_all(kind, plan, number, m, k, row):  # number: what `update` finds this by
+    def update_vector(plan, m, ks, i):  # gives the squares of the gradient
+        theta, g = load(m, plan.theta + i), load(m, plan.g + i)
+        s0 = load(m, plan.s0 + i) if s0_kept else g
+        s1 = load(m, plan.s1 + i) if s1_kept else g
+        theta, s0, s1 = rule(theta, g, s0, s1, ks)
+        store(m, plan.theta + i, theta)
+        if s0_kept:
+            store(m, plan.s0 + i, s0)
+        if s1_kept:
+            store(m, plan.s1 + i, s1)
+        return g * g
+
+    # number: what `update` finds this by
+    @part
+    def update_all(kind, plan, number, clip_value, clip_norm, m, k, row, apart, results):
+        norm, clips = zero(m), clip_value < 1e300 or clip_norm < 1e300
+        if clips:
+            norm = clip(kind, plan, m, clip_value, clip_norm)
         ks = coefficients(kind, k, m, row)
-        for i in range(0, plan.size, width(m)):
-            theta, g = load(m, plan.theta + i), load(m, plan.g + i)
-            s0 = load(m, plan.s0 + i) if s0_kept else g
-            s1 = load(m, plan.s1 + i) if s1_kept else g
-            theta, s0, s1 = rule(theta, g, s0, s1, ks)
-            store(m, plan.theta + i, theta)
-            if s0_kept:
-                store(m, plan.s0 + i, s0)
-            if s1_kept:
-                store(m, plan.s1 + i, s1)
+        # Two sums, which do not wait for each other; the size is a whole number of vector pairs.
+        even, odd = zero(m), zero(m)
+        for i in range(0, plan.size, 2 * width(m)):
+            even = even + update_vector(plan, m, ks, i)
+            odd = odd + update_vector(plan, m, ks, i + width(m))
+        if not clips:
+            norm = norm_of(kind, plan, m, even + odd)
+        put_result(kind, plan, m, results, RESULTS * row + 3, apart, norm)
 
     return update_all
 
@@ -117,49 +175,13 @@ def _updater(of: Rule) -> Any:
 UPDATES = {rule.code: _updater(rule) for rule in RULES.values()}
 
 
-def update(kind: Any, plan: Any, rule: int, m: Any, k: Any, row: int) -> None:
+def update(
+    kind: Any, plan: Any, rule: int, clip_value: float, clip_norm: float, m: Any, k: Any, row: int,
+    apart: int, results: Any,
+) -> None:  # fmt: skip
     """The update of every parameter by the rule of that number, with the compiler off; compiled,
     the rule's own function is called."""
-    UPDATES[rule](kind, plan, rule, m, k, row)
-
-
-@part
-def norm_of(kind, plan, m):
-    """The Euclidean norm of the gradient; where squares would overflow, of smaller numbers."""
-    norm = zero(m)
-    for attempt in range(2):
-        even, odd, factor = zero(m), zero(m), constant(norm, 2.0**-60 if attempt else 1.0)
-        restored = constant(norm, 2.0**60 if attempt else 1.0)
-        # Two sums, which do not wait for each other; the size is a whole number of vector pairs.
-        for i in range(0, plan.size, 2 * width(m)):
-            g0, g1 = load(m, plan.g + i) * factor, load(m, plan.g + i + width(m)) * factor
-            even, odd = even + g0 * g0, odd + g1 * g1
-        here = sqrt(total(kind, even + odd)) * restored
-        large = constant(norm, 1e18)
-        norm = select(norm > large, here, norm) if attempt else here
-        if not any_true(norm > large):
-            break
-    return norm
-
-
-@part
-def clip(kind, plan, m, clip_value, clip_norm):
-    """`bptt.optimizers.clip`: by value, then by norm; returns the norm before."""
-    norm = norm_of(kind, plan, m)
-    clipped = norm
-    if clip_value < 1e300:
-        limit = constant(norm, clip_value)
-        for i in range(0, plan.size, width(m)):
-            g = load(m, plan.g + i)
-            g = select(g > limit, limit, g)
-            store(m, plan.g + i, select(g < -limit, -limit, g))
-        clipped = norm_of(kind, plan, m)
-    if clip_norm < 1e300:
-        one, limit = constant(norm, 1.0), constant(norm, clip_norm)
-        factor = select(clipped > limit, limit / clipped, one)
-        for i in range(0, plan.size, width(m)):
-            store(m, plan.g + i, load(m, plan.g + i) * factor)
-    return norm
+    UPDATES[rule](kind, plan, rule, clip_value, clip_norm, m, k, row, apart, results)
 
 
 @part
@@ -215,16 +237,9 @@ def assess(kind, plan, work, m, classes, sample, apart, results, n):
         predict(plan, m)
 
 
-@part
-def finish(kind, plan, clip_value, clip_norm, m, n, apart, results):
-    """After the walk: clip the gradient."""
-    norm = clip(kind, plan, m, clip_value, clip_norm)
-    put_result(kind, plan, m, results, RESULTS * n + 3, apart, norm)
-
-
-ROUTINES = (begin, assess, finish, update)
+ROUTINES = (begin, assess, update)
 # Their places in the table of addresses.
-BEGIN, ASSESS, FINISH, STEP = range(4)
+BEGIN, ASSESS, STEP = range(3)
 CODES = len(ROUTINES)
 
 
@@ -285,10 +300,9 @@ def train(
                         input_backward(plan, m, program, layer, span)
         if work & UPDATE:
             call_routine(
-                get(codes, FINISH), FINISH,
-                (layout, plan, clip_value, clip_norm, m, n, apart, results),
+                get(codes, STEP), STEP,
+                (layout, plan, rule, clip_value, clip_norm, m, k, n, apart, results),
             )  # fmt: skip
-            call_routine(get(codes, STEP), STEP, (layout, plan, rule, m, k, n))
         if carry:
             carry_over(plan, m, parts)
     denormals_as(before)
@@ -311,7 +325,6 @@ def pieces(key: Key) -> list[Piece]:
         (ASSESS, (layout, plan, i, number, whole, i, i, number, i)),
         (BEGIN, (layout, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i,
                  i, i)),
-        (FINISH, (layout, plan, real, real, number, i, i, number)),
     )  # fmt: skip
     found = [Piece(f"train-{'-'.join(key)}", None, train, tuple(given.values()))]
     for place, taken in routines:
@@ -324,8 +337,8 @@ def pieces(key: Key) -> list[Piece]:
 def update_pieces(regime: str, dtype: str) -> list[Piece]:
     """The updates by all rules."""
     plan, layout = from_dtype(plan_of_nothing(regime, dtype).dtype), typeof(Kind(regime, None))
-    number, i = types.CPointer(getattr(types, dtype)), types.int64
-    taken = (layout, plan, i, number, number, i)
+    number, i, real = types.CPointer(getattr(types, dtype)), types.int64, types.float64
+    taken = (layout, plan, i, real, real, number, number, i, i, number)
     return [
         Piece(update_name(name, regime, dtype), None, UPDATES[rule.code], taken)
         for name, rule in RULES.items()
