@@ -44,16 +44,17 @@ class Gradient:
 
 @dataclass
 class Chunk:
-    """What N training iterations leave behind, one entry an iteration.
+    """What N training iterations leave behind, one entry an iteration (counts too may be held as
+    floats).
 
     loss: the loss of the batch before the update; wrong: wrong outputs; exact: samples without a
     wrong output; norm: the gradient's norm before clipping.
     """
 
-    loss: NDArray[np.float64]
-    wrong: NDArray[np.int64]
-    exact: NDArray[np.int64]
-    norm: NDArray[np.float64]
+    loss: Anything
+    wrong: Anything
+    exact: Anything
+    norm: Anything
 
 
 @dataclass

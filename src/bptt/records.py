@@ -57,8 +57,8 @@ class Pending:
     """Per-iteration results since the last record."""
 
     loss: list[float] = field(default_factory=list)
-    wrong: list[int] = field(default_factory=list)
-    exact: list[int] = field(default_factory=list)
+    wrong: list[float] = field(default_factory=list)
+    exact: list[float] = field(default_factory=list)
     norm: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
 

@@ -178,9 +178,7 @@ class CompiledEngine:
             learner.state[:] = walker.read_states(0)
         learner.iteration += len(x)
         self._give_back(walker)
-        kept = _Kept(1, len(x))
-        kept.put(0, results)
-        return kept.chunks()[0]
+        return Chunk(*results.T)
 
     def train_many(
         self,
@@ -210,68 +208,73 @@ class CompiledEngine:
             group[at : at + size] for group in alike.values() for at in range(0, len(group), size)
         ]
 
-        kept = _Kept(*x.shape[:2])
+        numbers = _Numbers(structure.dtype, x.shape[1])
+        chunks: dict[int, Chunk] = {}
 
         def train_block(block: list[int]) -> None:
             # Neighbours' data are taken as they lie, without a copy.
             together = block[-1] - block[0] == len(block) - 1
             some: Any = slice(block[0], block[-1] + 1) if together else block
             results = self._train_block(
-                structure, [optimizers[m] for m in block], [learners[m] for m in block],
+                structure, optimizers[block[0]], [learners[m] for m in block],
+                numbers.of([(optimizers[m], learners[m].iteration) for m in block]),
                 x[some], y[some], lengths[some],
             )  # fmt: skip
-            kept.put(some, results)
+            chunks.update(
+                (m, Chunk(*columns.T)) for m, columns in zip(block, results, strict=False)
+            )
 
         each(train_block, blocks)
-        return kept.chunks()
+        return [chunks[m] for m in range(len(learners))]
 
     def _train_block(
         self,
         structure: Structure,
-        optimizers: Sequence[Optimizer],
+        optimizer: Optimizer,
         learners: Sequence[Learner],
+        numbers: Array,
         x: Anything,
         y: Anything,
         lengths: Anything,
     ) -> Anything:
-        """As many models as a vector has lanes, or fewer; the kernel's results (M, N, RESULTS).
-        x (M, N, 1, T, ...)."""
+        """As many models as a vector has lanes, or fewer, with their optimizers' numbers
+        (`_Numbers.of`); the kernel's results (lanes, N, RESULTS). x (M, N, 1, T, ...)."""
         M, N, _, T = x.shape[:4]
-        rule = optimizers[0].kind
-        walker = self._take(Shape(structure, MODELS, M, T, x.ndim == 4, 1, optimizer=rule))
+        walker = self._take(
+            Shape(structure, MODELS, M, T, x.ndim == 4, 1, optimizer=optimizer.kind)
+        )
         walker.write_learners(learners)
-        space = walker.spaces[0]
-        k = np.zeros((N, COEFFICIENTS, space.L), structure.dtype)
-        alike: dict[tuple[Optimizer, int], list[int]] = {}
-        for lane, (optimizer, learner) in enumerate(zip(optimizers, learners, strict=True)):
-            alike.setdefault((optimizer, learner.iteration), []).append(lane)
-        for (optimizer, iteration), some in alike.items():
-            lanes_of: Any = some if len(alike) > 1 else slice(None)
-            numbers = optimizer.coefficients(iteration, N).astype(structure.dtype)
-            k[:, :, lanes_of] = numbers[:, :, None]
         data = Data(structure, x[:, :, 0], y[:, :, 0], lengths[:, :, 0]).flat()
         data.reset = np.ones(N, np.int64)
-        results = walker.call(space, TRAIN, data, N, False, optimizers[0], k, apart=N)
+        results = walker.call(walker.spaces[0], TRAIN, data, N, False, optimizer, numbers, apart=N)
         walker.read_learners(learners)
         for learner in learners:
             learner.iteration += N
         self._give_back(walker)
-        return results[:M]
+        return results
 
 
-class _Kept:
-    """Room for the results of N iterations of some models, of all in two arrays: four new ones for
-    each block took a tenth of the time of small models."""
+class _Numbers:
+    """The numbers of optimizers for N iterations, a model in each lane. Most blocks of a study have
+    the same, which are worked out once."""
 
-    def __init__(self, models: int, N: int) -> None:
-        real, whole = np.empty((2, models, N)), np.empty((2, models, N), np.int64)
-        self.columns = real[0], whole[0], whole[1], real[1]  # as `Chunk` has them
+    def __init__(self, dtype: str, N: int) -> None:
+        self._dtype, self._N = dtype, N
+        self._found: dict[tuple[tuple[Optimizer, int], ...], Array] = {}
+        self._lock = Lock()
 
-    def put(self, some: Any, results: Anything) -> None:
-        """The kernel's results (models, N, RESULTS) of some of the models."""
-        for column, values in zip(self.columns, np.moveaxis(results, -1, 0), strict=True):
-            column[some] = values
-
-    def chunks(self) -> list[Chunk]:
-        """One for each model."""
-        return [*map(Chunk, *self.columns)]
+    def of(self, block: Sequence[tuple[Optimizer, int]]) -> Array:
+        """Those of models with these optimizers, which have done so many iterations: (N,
+        COEFFICIENTS, lanes)."""
+        alike: dict[tuple[Optimizer, int], list[int]] = {}
+        for lane, model in enumerate(block):
+            alike.setdefault(model, []).append(lane)
+        with self._lock:
+            if (key := tuple(block)) not in self._found:
+                k = np.zeros((self._N, COEFFICIENTS, lanes(self._dtype)), self._dtype)
+                for (optimizer, iteration), some in alike.items():
+                    lanes_of: Any = some if len(alike) > 1 else slice(None)
+                    numbers = optimizer.coefficients(iteration, self._N).astype(self._dtype)
+                    k[:, :, lanes_of] = numbers[:, :, None]
+                self._found[key] = k
+            return self._found[key]
