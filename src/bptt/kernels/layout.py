@@ -199,11 +199,12 @@ class Workspace:
             gate_t=self._apart(K * plane), state_t=self._apart(S * plane),
             weight=self.L if models else 1,
             trainable=structure.initial_state == "trainable",
-            # Whether recurrent products of one row of units are added to what the equations read,
-            # forward and back. A number of h that is read for one vector of weights at a time is
-            # worth it for few vectors; the gates of a unit share it.
-            row_forward=one and (cell.gates > 1 or Hw <= ROW_VECTORS * self.L),
-            row_backward=one and Hw <= ROW_VECTORS * self.L,
+            # Whether recurrent products are short, forward and back: the walk works them out by
+            # itself. A number of h of one row of units that is read for one vector of weights at a
+            # time is worth it for few vectors; the gates of a unit share it.
+            short=models or (one and (cell.gates > 1 or Hw <= ROW_VECTORS * self.L)),
+            short_back=models or (one and Hw <= ROW_VECTORS * self.L),
+            one_vector=one and Hw == self.L,
             lane=1 if models else 0,
             length_b=self.L if units else 0, length_v=0 if units else self.L,
         )  # fmt: skip

@@ -215,12 +215,11 @@ class Program(Products):
         d = Values(deltas, gate_t, gate_t if v["in_place"] else 0, delta_b)
         self._start(layer, Values(states, b=state_b))
         self._input(layer, Values(gates, gate_t, gate_t, gate_b))
-        # Where sums stay in registers the walk multiplies by itself, but for the derivative that
-        # goes on from a segment's first step.
-        forward, back = (self.models or bool(v[f"row_{way}"]) for way in ("forward", "backward"))
+        # Short products the walk works out by itself; back but for a segment's first step, which
+        # may be an odd one.
         for reverse, (s, _) in product((False, True), self.versions):
             self.begin()
-            for gate, count, plane in () if forward else self.runs_of_W:
+            for gate, count, plane in () if v["short"] else self.runs_of_W:
                 self.apply(
                     a.at(plane * self.plane), count * self.Hw, W.of(gate, s),
                     Values(states, state_b, state_t), self.H, int(v["outer"]), add=True,
@@ -228,8 +227,7 @@ class Program(Products):
                 )  # fmt: skip
         for reverse, (s, _) in product((False, True), self.versions):
             self.begin()
-            runs = self.runs[::-1] if reverse else self.runs
-            for gate, count, plane in () if back and reverse else runs:
+            for gate, count, plane in self.runs[:: -1 if reverse else 1]:
                 self._back_through(
                     W_back, s, gate, Values(ds, state_t), self.Hw, d_step.at(plane * self.plane),
                     count, int(v["outer"]), True, reverse,

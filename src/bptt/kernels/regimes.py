@@ -36,7 +36,7 @@ from bptt.kernels.simd import (
     vsum,
     width,
 )
-from bptt.kernels.tile import add_product, add_product_of_lanes, loads, stores
+from bptt.kernels.tile import add_product, add_product_of_lanes, loads, multiply, stores
 from bptt.kernels.transposes import transpose
 
 
@@ -221,8 +221,10 @@ def _scatter_row_in_lanes(kind, plan, m, table, ids, first, stride, d):
 scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_in_lanes)
 
 
-# Recurrent products whose sums stay in registers: of one row of units, or of models, whose lanes
-# have weights of their own. `i` is where in a plane the vector is that they are for.
+# Recurrent products: what h adds to the preactivations, and what their derivatives add to ds. In
+# general one is a product as others are (`multiply`). What is short is worked out here, sums in
+# registers: of one row of units, and of models, whose lanes have weights of their own. `i` is where
+# in a plane the vector is that they are for.
 
 
 def _fed_units(kind, plan, m, a, h, W, i):
@@ -277,6 +279,55 @@ def _back_models(kind, plan, m, d, da, W, i):
 # The derivatives d by a vector of units (of models by one unit, or by several in a row), and da W^T
 # added.
 feed_back = by_regime(_back_units, _back_units, _back_models)
+
+
+# All vectors of units of a row, at a step t: forward every other step the other way round (see
+# `recurrent` in `walk.py`).
+
+
+def _row(kind, plan, m, gates, before, W, done, t):
+    lanes = width(m)
+    for j in range(done, plan.plane, lanes):
+        i = j if t % 2 == 0 else done + plan.plane - lanes - j
+        a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, W, i)
+        stores(m, gates + i, plan.plane, a)
+
+
+def _row_of_fours(kind, plan, m, gates, before, W, done, t):  # four units read each h once
+    lanes = width(m)
+    for i in range(0, plan.plane - 3 * lanes, 4 * lanes):
+        a = loads(m, gates + i, lanes, 4)
+        a = add_product_of_lanes(a, m, before, W + i, lanes, plan.plane, plan.H)
+        stores(m, gates + i, lanes, a)
+        done = i + 4 * lanes
+    _rest_of_row(kind, plan, m, gates, before, W, done, t)
+
+
+_rest_of_row = part(_row)
+_feed_row = by_kind(
+    lambda kind: _row_of_fours if kind.regime == MODELS and kind.cell.gates == 1 else _row
+)
+
+
+# The recurrent product of a step, `number` among the products if it is one of them.
+
+
+def _step_of_units(kind, plan, m, program, number, gates, before, W, t):
+    if plan.short:
+        _feed_row(kind, plan, m, gates, before, W, 0, t)
+    else:
+        multiply(m, program, number, t, 0)
+
+
+def _step_of_samples(kind, plan, m, program, number, gates, before, W, t):
+    multiply(m, program, number, t, 0)
+
+
+def _step_of_models(kind, plan, m, program, number, gates, before, W, t):
+    _feed_row(kind, plan, m, gates, before, W, 0, t)
+
+
+feed_step = by_regime(_step_of_units, _step_of_samples, _step_of_models)
 
 
 # The data of an iteration into m.

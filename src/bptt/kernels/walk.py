@@ -12,7 +12,6 @@ and which version of the products it has.
 """
 
 from bptt.kernels.compiler import part
-from bptt.kernels.products import MODELS
 from bptt.kernels.program import (
     DELTAS,
     DS,
@@ -37,11 +36,11 @@ from bptt.kernels.program import (
 from bptt.kernels.regimes import (
     add,
     add_row,
-    by_kind,
     by_regime,
     copy,
     feed,
     feed_back,
+    feed_step,
     keep_gates,
     read_gates,
     read_states,
@@ -51,7 +50,7 @@ from bptt.kernels.regimes import (
     step_forward,
 )
 from bptt.kernels.simd import constant, get, load, select, store, width, zero
-from bptt.kernels.tile import add_product_of_lanes, loads, multiply, stores
+from bptt.kernels.tile import loads, multiply, stores
 
 
 @part
@@ -61,16 +60,12 @@ def part_of(parts, layer, which):
 
 
 @part
-def cell_forward(kind, plan, m, gates, states, a, t, alive):
-    """The equations of a vector of cells at a step t, from the preactivations a: gates and the next
-    state are written. alive: all these sequences have the step."""
-    s = read_states(kind, m, states, plan.plane)
-    a, after = step_forward(kind, a, s)
+def cell_forward(kind, plan, m, gates, states, a):
+    """The equations of a vector of cells, from the preactivations a: gates and the next state are
+    written."""
+    a, after = step_forward(kind, a, read_states(kind, m, states, plan.plane))
     keep_gates(kind, m, gates, plan.plane, a)
-    if alive:
-        stores(m, states + plan.state_t, plan.plane, after)
-    else:
-        keep_states(kind, plan, m, states + plan.state_t, after, s, t)
+    stores(m, states + plan.state_t, plan.plane, after)
 
 
 @part
@@ -91,45 +86,6 @@ def with_step(m, lengths, t):
     return load(m, lengths) > constant(zero(m), t)
 
 
-def _kept_by_row(kind, plan, m, states, after, s, t):
-    stores(m, states, plan.plane, s)
-
-
-def _kept_by_lanes(kind, plan, m, states, after, s, t):
-    alive = with_step(m, plan.lengths, t)
-    for k in range(plan.S):
-        store(m, states + k * plan.plane, select(alive, after[k], s[k]))
-
-
-# The states after a step t that not every sequence has: those that do not have it keep theirs. (For
-# samples `freeze` and `keep_where` do this: they are never asked for it here.)
-keep_states = by_regime(_kept_by_row, _kept_by_row, _kept_by_lanes)
-
-
-def _row_passed_over(kind, plan, m, gates, deltas, states, ds, dh, t):
-    d = receive(kind, read_states(kind, m, ds, plan.plane), dh)
-    for k in range(plan.K):
-        store(m, deltas + k * plan.plane, zero(m))
-    stores(m, ds, plan.plane, d)
-
-
-def _lanes_passed_over(kind, plan, m, gates, deltas, states, ds, dh, t):
-    d = receive(kind, read_states(kind, m, ds, plan.plane), dh)
-    cell_backward(kind, plan, m, gates, deltas, states, ds, dh)
-    nothing, alive = zero(m), with_step(m, plan.lengths, t)
-    for k in range(plan.K):
-        at = deltas + k * plan.plane
-        store(m, at, select(alive, load(m, at), nothing))
-    for k in range(plan.S):
-        at = ds + k * plan.plane
-        store(m, at, select(alive, load(m, at), d[k]))
-
-
-# Back through a step t that not every sequence has: where a state was handed on, so is its
-# derivative.
-cell_passed_over = by_regime(_row_passed_over, _row_passed_over, _lanes_passed_over)
-
-
 @part
 def clear(m, place, size):
     """Zero for `size` numbers (up to whole vectors)."""
@@ -138,17 +94,33 @@ def clear(m, place, size):
         store(m, place + i, nothing)
 
 
+def _row_has(kind, m, lengths, t):
+    return get(m, lengths) > t
+
+
+def _lanes_have(kind, m, lengths, t):
+    return False
+
+
+# Whether all sequences of a row of values are known to have a step t: its one sample, or those in
+# its lanes.
+has_step = by_regime(_row_has, _lanes_have, _lanes_have)
+
+
 @part
-def keep_where(plan, m, lengths, t, values, rest):
-    """Move derivatives by states at `values` to `rest` where there is no step t, leaving zero."""
-    lanes = width(m)
-    nothing = zero(m)
+def hold(plan, m, lengths, t, ds, dh, held):
+    """Move derivatives by states and dh to `held` where there is no step t, leaving zero."""
+    lanes, nothing = width(m), zero(m)
     for j in range(0, plan.S * plan.plane, plan.VV * lanes):
         for v in range(plan.VV):
-            i = j + v * lanes
-            x, alive = load(m, values + i), with_step(m, lengths + v * plan.length_v, t)
-            store(m, values + i, select(alive, x, nothing))
-            store(m, rest + i, select(alive, nothing, x))
+            i, alive = j + v * lanes, with_step(m, lengths + v * plan.length_v, t)
+            x = load(m, ds + i)
+            store(m, ds + i, select(alive, x, nothing))
+            if j < plan.plane:
+                d = load(m, dh + i)
+                store(m, dh + i, select(alive, d, nothing))
+                x = x + d
+            store(m, held + i, select(alive, nothing, x))
 
 
 @part
@@ -215,198 +187,124 @@ def input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart
                 add_row(kind, plan, m, rows, ids, id_, apart * plan.T, to)
 
 
-def _row_goes_on(kind, plan, m, t, full):
-    return full or get(m, plan.lengths) > t
-
-
-def _lanes_go_on(kind, plan, m, t, full):
-    return full
-
-
-# Whether the one sequence there is, or all of them, are known to have a step t.
-goes_on = by_regime(_row_goes_on, _row_goes_on, _lanes_go_on)
+# The equations of a step, of all rows of values, forward after the recurrent product, back before
+# it. What short products add is kept in registers between product and equations, where each step
+# would wait for the delay of memory: forward of a row of units that is one vector (by itself, for
+# the compiler makes faster code of it than of a loop), back of short rows and of models, of which
+# four units read each derivative once.
 
 
 @part
-def vectors_forward(kind, plan, m, gates, before, W, done, t, alive):
-    """A step of all vectors of units from place `done` of their planes on."""
-    lanes = width(m)
-    for j in range(done, plan.plane, lanes):
-        i = j if t % 2 == 0 else done + plan.plane - lanes - j  # see `recurrent`
-        a = feed(kind, plan, m, read_gates(kind, m, gates + i, plan.plane), before, W, i)
-        cell_forward(kind, plan, m, gates + i, before + i, a, t, alive)
+def cells_forward(kind, plan, m, gates, before, W):
+    """Forward, products added."""
+    for i in range(0, plan.plane, width(m)):
+        a = read_gates(kind, m, gates + i, plan.plane)
+        cell_forward(kind, plan, m, gates + i, before + i, a)
+
+
+def _units_forward(kind, plan, m, gates, before, W):
+    if plan.one_vector:
+        a = feed(kind, plan, m, read_gates(kind, m, gates, plan.plane), before, W, 0)
+        cell_forward(kind, plan, m, gates, before, a)
+        return
+    for b in range(plan.outer):
+        cells_forward(kind, plan, m, gates + b * plan.gate_b, before + b * plan.state_b, W)
+
+
+rows_forward = by_regime(_units_forward, cells_forward, cells_forward)
 
 
 @part
-def fours_forward(kind, plan, m, gates, before, W, done, t, alive):
-    """The same of models of a cell with one gate: four units read each h once."""
-    lanes, row = width(m), plan.plane
-    for i in range(0, row - 3 * lanes, 4 * lanes):
-        a = loads(m, gates + i, lanes, 4)
-        a = add_product_of_lanes(a, m, before, W + i, lanes, row, plan.H)
-        for c in range(4):
-            at = i + c * lanes
-            cell_forward(kind, plan, m, gates + at, before + at, (a[c],), t, alive)
-        done = i + 4 * lanes
-    vectors_forward(kind, plan, m, gates, before, W, done, t, alive)
-
-
-def _advance_of(kind):
-    fours = kind.regime == MODELS and kind.cell.gates == 1
-    return fours_forward if fours else vectors_forward
-
-
-advance = by_kind(_advance_of)
-
-
-@part
-def back_at(kind, plan, m, gates, deltas, states, ds, d, i, t, alive):
-    """The equations back of the vector at i, d being all that reaches h besides ds."""
-    if alive:
-        cell_backward(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d)
-    else:
-        cell_passed_over(kind, plan, m, gates + i, deltas + i, states + i, ds + i, d, t)
-
-
-@part
-def vectors_backward(kind, plan, m, gates, deltas, states, ds, dh, W, done, fed, t, alive):
-    """A step back of all vectors of units from place `done` of their planes on. fed: whether the
-    step after it has fed back its derivatives."""
+def vectors_backward(kind, plan, m, gates, deltas, before, ds, dh, W, done, fed):
+    """Back, from place `done` of the planes on. fed: what the derivatives of the step after it add
+    has still to be added."""
     for i in range(done, plan.plane, width(m)):
         d = (load(m, dh + i),)
         if fed:
             d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
-        back_at(kind, plan, m, gates, deltas, states, ds, d[0], i, t, alive)
+        cell_backward(kind, plan, m, gates + i, deltas + i, before + i, ds + i, d[0])
 
 
-@part
-def fours_backward(kind, plan, m, gates, deltas, states, ds, dh, W, done, fed, t, alive):
-    """The same of models: four units read each derivative once."""
-    lanes = width(m)
+def _units_backward(kind, plan, m, gates, deltas, before, ds, dh, W, fed):
+    if plan.one_vector:
+        d = (load(m, dh),)
+        if fed:
+            d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, 0)
+        cell_backward(kind, plan, m, gates, deltas, before, ds, d[0])
+        return
+    for b in range(plan.outer):
+        vectors_backward(
+            kind, plan, m, gates + b * plan.gate_b, deltas + b * plan.delta_b,
+            before + b * plan.state_b, ds + b * plan.state_t, dh + b * plan.dh_b, W, 0, fed,
+        )  # fmt: skip
+
+
+def _samples_backward(kind, plan, m, gates, deltas, before, ds, dh, W, fed):
+    for i in range(0, plan.plane, width(m)):
+        d = load(m, dh + i)
+        cell_backward(kind, plan, m, gates + i, deltas + i, before + i, ds + i, d)
+
+
+def _models_backward(kind, plan, m, gates, deltas, before, ds, dh, W, fed):
+    lanes, done = width(m), 0
     for i in range(0, plan.plane - 3 * lanes, 4 * lanes):
         d = loads(m, dh + i, lanes, 4)
         if fed:
             d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
         for c in range(4):
-            back_at(kind, plan, m, gates, deltas, states, ds, d[c], i + c * lanes, t, alive)
+            at = i + c * lanes
+            cell_backward(kind, plan, m, gates + at, deltas + at, before + at, ds + at, d[c])
         done = i + 4 * lanes
-    vectors_backward(kind, plan, m, gates, deltas, states, ds, dh, W, done, fed, t, alive)
+    vectors_backward(kind, plan, m, gates, deltas, before, ds, dh, W, done, fed)
 
 
-retreat = by_regime(vectors_backward, vectors_backward, fours_backward)
-
-
-# A layer's walk where recurrent products are added to what the cell's equations read: their sums
-# do not go through memory, whose delay each step would wait for.
+rows_backward = by_regime(_units_backward, _samples_backward, _models_backward)
 
 
 @part
-def row_forward(kind, plan, m, program, parts, layer, span, full):
-    """Forward through a segment."""
-    first, end, _ = span
-    gates = part_of(parts, layer, GATES) + first * plan.gate_t
-    before = part_of(parts, layer, STATES) + first * plan.state_t
+def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
+    """One layer's walk through a segment."""
+    first, end, version = span
+    gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
     W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
     for t in range(first, end):
-        advance(kind, plan, m, gates, before, W, 0, t, goes_on(kind, plan, m, t, full))
-        gates, before = gates + plan.gate_t, before + plan.state_t
-
-
-@part
-def row_backward(kind, plan, m, program, parts, layer, span, full, to_start):
-    """And back."""
-    first, end, version = span
-    gates = part_of(parts, layer, GATES) + (end - 1) * plan.gate_t
-    deltas = part_of(parts, layer, DELTAS) + (end - 1 - deltas_from(plan, first)) * plan.gate_t
-    states = part_of(parts, layer, STATES) + (end - 1) * plan.state_t
-    ds, dh = part_of(parts, layer, DS), plan.dh + (end - 1 - first) * plan.plane
-    W = part_of(parts, layer, W_BACK)
-    for t in range(end - 1, first - 1, -1):
-        alive = goes_on(kind, plan, m, t, full)
-        retreat(kind, plan, m, gates, deltas, states, ds, dh, W, 0, t < end - 1, t, alive)
-        gates, deltas = gates - plan.gate_t, deltas - plan.gate_t
-        states, dh = states - plan.state_t, dh - plan.plane
-    if first > 0 or to_start:
-        number = of_layer(plan, layer, RECURRENT_BACK, version)
-        multiply(m, program, number, first - deltas_from(plan, first), 0)
-
-
-# A layer's walk in general: a recurrent product, then the equations.
-
-
-@part
-def steps_forward(kind, plan, m, program, parts, layer, span, full):
-    """Forward through a segment."""
-    first, end, version = span
-    gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    for t in range(first, end):
-        multiply(m, program, recurrent(plan, layer, RECURRENT, version, t), t, 0)
-        for b in range(plan.outer):
-            before = states + b * plan.state_b + t * plan.state_t
-            here = gates + b * plan.gate_b + t * plan.gate_t
-            for i in range(0, plan.plane, width(m)):
-                a = read_gates(kind, m, here + i, plan.plane)
-                cell_forward(kind, plan, m, here + i, before + i, a, t, True)
-            if not full:
-                lengths = plan.lengths + b * plan.length_b
-                freeze(plan, m, lengths, t, before, before + plan.state_t)
-
-
-@part
-def steps_backward(kind, plan, m, program, parts, layer, span, full, to_start):
-    """And back."""
-    first, end, version = span
-    gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    deltas, origin = part_of(parts, layer, DELTAS), deltas_from(plan, first)
-    ds = part_of(parts, layer, DS)
-    for t in range(end - 1, first - 1, -1):
-        for b in range(plan.outer):
-            ds_b, dh = ds + b * plan.state_t, plan.dh + b * plan.dh_b + (t - first) * plan.plane
-            if not full:
-                lengths = plan.lengths + b * plan.length_b
-                held = plan.held + b * plan.state_t
-                add(m, ds_b, dh, plan.plane)
-                clear(m, dh, plan.plane)
-                keep_where(plan, m, lengths, t, ds_b, held)
-            here = gates + b * plan.gate_b + t * plan.gate_t
-            to = deltas + b * plan.delta_b + (t - origin) * plan.gate_t
-            before = states + b * plan.state_b + t * plan.state_t
-            for i in range(0, plan.plane, width(m)):
-                dh_i = load(m, dh + i)
-                cell_backward(kind, plan, m, here + i, to + i, before + i, ds_b + i, dh_i)
-        if t > 0 or to_start:
-            number = recurrent(plan, layer, RECURRENT_BACK, version, t)
-            multiply(m, program, number, t - origin, 0)
-        if not full:
-            add(m, ds, plan.held, plan.outer * plan.state_t)
-
-
-def _forward_of_units(kind, plan, m, program, parts, layer, span, full):
-    if plan.row_forward:
-        row_forward(kind, plan, m, program, parts, layer, span, full)
-    else:
-        steps_forward(kind, plan, m, program, parts, layer, span, full)
-
-
-def _backward_of_units(kind, plan, m, program, parts, layer, span, full, to_start):
-    if plan.row_backward:
-        row_backward(kind, plan, m, program, parts, layer, span, full, to_start)
-    else:
-        steps_backward(kind, plan, m, program, parts, layer, span, full, to_start)
-
-
-# One layer's walk through a segment, and back: ds is carried from step to step, and the derivatives
-# da are written.
-recurrent_forward = by_regime(_forward_of_units, steps_forward, row_forward)
-_recurrent_backward = by_regime(_backward_of_units, steps_backward, row_backward)
+        here, before = gates + t * plan.gate_t, states + t * plan.state_t
+        if not plan.one_vector:
+            number = recurrent(plan, layer, RECURRENT, version, t)
+            feed_step(kind, plan, m, program, number, here, before, W, t)
+        rows_forward(kind, plan, m, here, before, W)
+        for b in range(0 if full else plan.outer):
+            lengths, row = plan.lengths + b * plan.length_b, before + b * plan.state_b
+            if not has_step(kind, m, lengths, t):
+                freeze(plan, m, lengths, t, row, row + plan.state_t)
 
 
 @part
 def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start):
-    """One layer's walk back through a segment; behind the last step the derivative is zero."""
-    if span[1] == plan.T:
-        clear(m, part_of(parts, layer, DS), plan.outer * plan.state_t)
-    _recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start)
+    """And back: ds is carried from step to step, and the derivatives da are written. Behind the
+    last step the derivative is zero; where a state was handed on, so is its derivative."""
+    first, end, version = span
+    gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
+    deltas, origin = part_of(parts, layer, DELTAS), deltas_from(plan, first)
+    ds, W = part_of(parts, layer, DS), part_of(parts, layer, W_BACK) + first * plan.W_t
+    if end == plan.T:
+        clear(m, ds, plan.outer * plan.state_t)
+    for t in range(end - 1, first - 1, -1):
+        dh = plan.dh + (t - first) * plan.plane
+        for b in range(0 if full else plan.outer):
+            lengths, row = plan.lengths + b * plan.length_b, b * plan.state_t
+            if not has_step(kind, m, lengths, t):
+                hold(plan, m, lengths, t, ds + row, dh + b * plan.dh_b, plan.held + row)
+        here, before = gates + t * plan.gate_t, states + t * plan.state_t
+        to, fed = deltas + (t - origin) * plan.gate_t, plan.short_back and t < end - 1
+        rows_backward(kind, plan, m, here, to, before, ds, dh, W, fed)
+        if (t > 0 or to_start) and (t == first or not plan.short_back):
+            number = recurrent(plan, layer, RECURRENT_BACK, version, t)
+            multiply(m, program, number, t - origin, 0)
+        for b in range(0 if full else plan.outer):
+            row = b * plan.state_t
+            if not has_step(kind, m, plan.lengths + b * plan.length_b, t):
+                add(m, ds + row, plan.held + row, plan.state_t)
 
 
 @part
