@@ -73,9 +73,9 @@ def _elementwise(plan, m, at, y, weight, alive):
 
 
 @part
-def _shares(plan, m, at, p):
-    """Softmax of one vector of cases into p. Returns the largest output, which one that is, and
-    the sum of exponentials."""
+def _exponentials(plan, m, at, p):
+    """e^o of the outputs o of one vector of cases into p, o less the largest. Returns the largest
+    output, which one that is, and the sum."""
     nothing = zero(m)
     largest, best = load(m, at), nothing
     for k in range(1, plan.O):
@@ -87,8 +87,6 @@ def _shares(plan, m, at, p):
         each = exp(load(m, at + k * plan.Cp) - largest)
         store(m, p + k * plan.Cp, each)
         s = s + each
-    for k in range(plan.O):
-        store(m, p + k * plan.Cp, load(m, p + k * plan.Cp) / s)
     return largest, best, s
 
 
@@ -101,10 +99,11 @@ def _softmax(plan, m, at, weights, alive, classes, first, stride, cases):
         target = get(classes, first + lane * stride)
         put(m, plan.scratch + lane, target)
         put(m, plan.scratch + lanes + lane, get(m, at + target * plan.Cp + lane))
-    largest, best, s = _shares(plan, m, at, at)
+    largest, best, s = _exponentials(plan, m, at, at)
+    share = weight / s
     for k in range(plan.O):
         each = load(m, at + k * plan.Cp)
-        store(m, at + k * plan.Cp, select(alive, each * weight, nothing))
+        store(m, at + k * plan.Cp, select(alive, each * share, nothing))
     for lane in range(cases):
         place = at + get(classes, first + lane * stride) * plan.Cp + lane
         put(m, place, get(m, place) - get(m, weights + lane))
@@ -133,7 +132,9 @@ def predict(plan, m):
         for c in range(0, plan.Cp, width(m)):
             row = block * plan.O * plan.Cp + c
             if plan.output == 3:
-                _shares(plan, m, plan.oc + row, plan.p + row)
+                _, _, s = _exponentials(plan, m, plan.oc + row, plan.p + row)
+                for i in range(row, row + plan.O * plan.Cp, plan.Cp):
+                    store(m, plan.p + i, load(m, plan.p + i) / s)
             else:
                 for i in range(row, row + plan.O * plan.Cp, plan.Cp):
                     value = load(m, plan.oc + i)
