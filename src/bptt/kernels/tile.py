@@ -137,7 +137,6 @@ class _Tile:
     def accumulate(self, m: Any, of: dict[str, Any], x: Any, p: Any) -> None:
         """Walk the depth, as many times as there are, from these places."""
         builder = self.builder
-        self.m = m
         panels = [ir.Constant(I64, 0)]
         if self.R > TILE_ROWS:
             panels = places_at(
@@ -145,12 +144,14 @@ class _Tile:
                 builder.mul(of["x_block"], ir.Constant(I64, TILE_ROWS)),
             )  # fmt: skip
         each = min(self.R, TILE_ROWS)
-        self.rows = [
-            row for panel in panels for row in places_at(builder, panel, each, of["x_row"])
-        ]
-        self.columns = places_at(builder, ir.Constant(I64, 0), self.C, of["p_col"])
+        rows = [row for panel in panels for row in places_at(builder, panel, each, of["x_row"])]
+        columns = places_at(builder, ir.Constant(I64, 0), self.C, of["p_col"])
+        self.rows, self.columns = (
+            [builder.gep(m, [at]) for at in all_] for all_ in (rows, columns)
+        )
         # Where the walk is. A step is an addition, so that what is left over after the loop needs
-        # no products, which would all be worked out before the loop.
+        # no products, which would all be worked out before the loop. It is hidden from the compiler
+        # that rows and columns move alike: it would keep, and move, an address of each.
         self.walks = [
             (cgutils.alloca_once(builder, I64), of[step]) for step in ("x_step", "p_step")
         ]
@@ -188,18 +189,16 @@ class _Tile:
         builder = self.builder
         for chain in chains:
             x_at, p_at = (builder.load(place) for place, _ in self.walks)
-            right = [
-                load_vector(builder, self.m, builder.add(p_at, column), self.vector)
-                for column in self.columns
-            ]
+            right = [load_vector(builder, column, p_at, self.vector) for column in self.columns]
             for r, row in enumerate(self.rows):
-                left = self.fetch(builder, self.m, builder.add(x_at, row), self.vector)
+                left = self.fetch(builder, row, x_at, self.vector)
                 for c in range(self.C):
                     total = self.sums[chain][r * self.C + c]
                     value = multiply_add(builder, left, right[c], builder.load(total))
                     builder.store(value, total)
             for place, step in self.walks:
-                builder.store(builder.add(builder.load(place), step), place)
+                after = builder.add(builder.load(place), step)
+                builder.store(hidden(builder, after), place)
 
 
 def _chains(tiles: int) -> int:
