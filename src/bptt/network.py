@@ -184,9 +184,9 @@ class Network:
                 "give at most that many, or use a tied network"
             )
         checked = self._lengths(lengths, batch, steps)
-        ended = np.arange(steps) >= checked[:, None]  # (B, T)
-        if ended.any() and x.ndim == 3:  # padding may hold anything, NaN too
-            x = np.where(ended[..., None], x.dtype.type(0), x)
+        if lengths is not None and x.ndim == 3:  # padding may hold anything, NaN too
+            ended = np.arange(steps) >= checked[:, None]  # (B, T)
+            x = np.where(ended[..., None], x.dtype.type(0), x) if ended.any() else x
         return x, checked, self._state(state, batch)
 
     def _lengths(self, lengths: ArrayLike | None, batch: int, steps: int) -> NDArray[np.intp]:

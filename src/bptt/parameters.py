@@ -4,9 +4,10 @@ Initialisers fill the views; optimizers, clipping, gradient checks, checkpoints 
 of two networks see one vector.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 
 import numpy as np
@@ -26,25 +27,23 @@ class Layout:
         """How many numbers there are in all."""
         return sum(prod(shape) for shape in self.shapes.values())
 
-    def slices(self) -> Iterator[tuple[str, slice]]:
-        """Name and place in the flat vector of each parameter."""
-        start = 0
-        for name, shape in self.shapes.items():
-            stop = start + prod(shape)
-            yield name, slice(start, stop)
-            start = stop
-
-    def offset(self, name: str) -> int:
-        """Where a parameter starts in the flat vector; -1 for one that the network has not."""
-        return next((place.start for each, place in self.slices() if each == name), -1)
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """The place of each parameter in the flat vector."""
+        sizes = [prod(shape) for shape in self.shapes.values()]
+        starts = accumulate(sizes, initial=0)
+        return {
+            name: slice(start, start + size)
+            for name, start, size in zip(self.shapes, starts, sizes, strict=False)
+        }
 
     def views(self, flat: Array) -> dict[str, Array]:
         """The parameters as views of the flat vector: writing to one writes to the other."""
-        return {name: flat[place].reshape(self.shapes[name]) for name, place in self.slices()}
+        return {name: flat[place].reshape(self.shapes[name]) for name, place in self.slices.items()}
 
     def name_of(self, index: int) -> tuple[str, tuple[int, ...]]:
         """The parameter that holds flat position `index`, and the index within it."""
-        for name, place in self.slices():
+        for name, place in self.slices.items():
             if index < place.stop:
                 inside = np.unravel_index(index - place.start, self.shapes[name])
                 return name, tuple(int(i) for i in inside)

@@ -4,9 +4,9 @@ from functools import lru_cache
 
 import msgspec
 
-from bptt.cells import Cell, cell_of
+from bptt.cells import CELLS, Cell, cell_of
 from bptt.errors import BpttError, quoted_list
-from bptt.outputs import REDUCTIONS, Output, output_of
+from bptt.outputs import OUTPUTS, REDUCTIONS, Output, output_of
 from bptt.parameters import Layout
 
 READOUTS = ("steps", "last")
@@ -76,12 +76,12 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def equations(self) -> Cell:
         """The cell's equations."""
-        return cell_of(self.cell, self.activation)
+        return CELLS[self.cell, self.activation]
 
     @property
     def head(self) -> Output:
         """The output function and loss."""
-        return output_of(self.output, self.loss)
+        return OUTPUTS[self.output, self.loss]
 
     def layer_inputs(self, layer: int) -> int:
         """How many inputs a layer has: D for the first, H for the others."""

@@ -24,6 +24,8 @@ KEPT_BYTES = 2**28
 # A forward pass walks as many samples at once as have this many values in all steps: they stay in
 # the processor's cache, and few calls are made.
 AT_ONCE = 2**18
+# What stands for one where nothing is updated.
+NO_OPTIMIZER = Optimizer()
 
 
 class CompiledEngine:
@@ -107,13 +109,12 @@ class CompiledEngine:
         self, walker: Walker, work: int, theta: Array, data: Data, state: Array | None
     ) -> Anything:
         """One batch, without an optimizer; gives the kernel's results."""
-        structure, optimizer = walker.shape.structure, Optimizer()
         walker.write("theta", theta)
         data.reset[:] = state is None
         if state is not None:
             walker.write_states(state)
-        k = optimizer.coefficients(0, 1).astype(structure.dtype)
-        return walker.walk(PREPARE | work, data, state is not None, optimizer, k)
+        k = np.zeros((1, COEFFICIENTS), walker.dtype)
+        return walker.walk(PREPARE | work, data, state is not None, NO_OPTIMIZER, k)
 
     def loss(
         self,
@@ -246,7 +247,7 @@ class CompiledEngine:
         walker.write_learners(learners)
         data = Data(structure, x[:, :, 0], y[:, :, 0], lengths[:, :, 0]).flat()
         data.reset = np.ones(N, np.int64)
-        results = walker.call(walker.spaces[0], TRAIN, data, N, False, optimizer, numbers, apart=N)
+        results = walker.call(0, TRAIN, data, N, False, optimizer, numbers, apart=N)
         walker.read_learners(learners)
         for learner in learners:
             learner.iteration += N

@@ -140,6 +140,7 @@ class Workspace:
         self.L = lanes(shape.structure.dtype)
         self.room: Places = first.room if first else Places(self.L)
         self.values: dict[str, Any] = {}
+        self._pieces: dict[str, list[tuple[Array, tuple[int, ...], int, tuple[int, ...]]]] = {}
         self._sizes()
         self._parameters()
         self._values_of_steps()
@@ -251,7 +252,7 @@ class Workspace:
             self._padded_parameters()
         else:
             for name in layout.shapes:
-                self.offsets[name] = layout.offset(name) * v["weight"]
+                self.offsets[name] = layout.slices[name].start * v["weight"]
             self.size = layout.size * v["weight"]
         self.size += -self.size % (2 * self.L)
         for name in PARAMETERS:
@@ -278,11 +279,22 @@ class Workspace:
 
     def parameters(self, place: str, flat: Array) -> Iterator[tuple[Array, Array]]:
         """What lies at `place` (values of parameters, gradients, ...) and the same in the order of
-        `flat`, as pairs of views of equal shape."""
+        `flat`, one piece of memory, as pairs of views of equal shape."""
         start = int(self.values[place])
         if self.shape.regime != UNITS:
             yield self.m[start : start + flat.size], flat
             return
+        if place not in self._pieces:  # what slicing finds out is the same at every call
+            beginning = np.empty_like(flat)
+            self._pieces[place] = [
+                (mine, its.shape, its.ctypes.data - beginning.ctypes.data, its.strides)
+                for mine, its in self._padded(start, beginning)
+            ]
+        for mine, shape, offset, strides in self._pieces[place]:
+            yield mine, np.ndarray(shape, flat.dtype, flat, offset, strides)
+
+    def _padded(self, start: int, flat: Array) -> Iterator[tuple[Array, Array]]:
+        """`parameters` of the layout "units", from place `start`."""
         for name, values in self.shape.structure.layout().views(flat).items():
             values = np.swapaxes(values, -1, -2) if name == "V" else values
             (groups, width, row), lead = self.rows[name], values.shape[:-1]

@@ -157,26 +157,38 @@ class Kernel:
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
         self._function = prototype(entry)
         dtypes = {"int64*": np.dtype(np.int64), "number*": np.dtype(key.dtype), "record*": None}
-        self._convert = [
-            partial(_first, dtype=dtypes[kind]) if kind in dtypes else _itself
-            for kind in ARGUMENTS.values()
-        ]
+        self._convert = {
+            name: partial(_first, dtype=dtypes[kind]) if kind in dtypes else _itself
+            for name, kind in ARGUMENTS.items()
+        }
+
+    def fixed(self, **arrays: NDArray[Any]) -> tuple["Address", ...]:
+        """Arrays by the names of their arguments as the kernel is handed them, worked out once for
+        many calls. They must stay where they are as long as that."""
+        return tuple(Address(self._convert[name](array)) for name, array in arrays.items())
 
     def __call__(self, *arguments: Any) -> None:
         """Run it; other Python threads go on meanwhile."""
         place = ctypes.c_void_p()
-        values = [convert(value) for convert, value in zip(self._convert, arguments, strict=True)]
+        pairs = zip(self._convert.values(), arguments, strict=True)
+        values = [convert(value) for convert, value in pairs]
         status = self._function(ctypes.byref(place), ctypes.byref(place), *values)
         if status:
             raise RuntimeError(f"a kernel ended with status {status}")
+
+
+class Address(int):
+    """Where the first element of an array is."""
 
 
 def _itself(value: Any) -> Any:
     return value
 
 
-def _first(array: NDArray[Any], dtype: Any) -> int:
+def _first(array: NDArray[Any] | Address, dtype: Any) -> int:
     """The address of the first element of an array, which must be as the kernel takes it to be."""
+    if isinstance(array, Address):
+        return array
     if (dtype is not None and array.dtype != dtype) or not array.flags.c_contiguous:
         raise TypeError(f"an array of {array.dtype} is no contiguous one of {dtype}")
     return array.ctypes.data  # `__array_interface__` would list the fields of a record, 60 us

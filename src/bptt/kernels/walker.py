@@ -109,6 +109,15 @@ class Walker:
         self.spaces = workspaces(shape, self.ranges)
         key = Key(shape.regime, structure.cell, structure.activation, structure.dtype)
         self.kernel, self.kinds, self.codes = _kernel(key, shape.optimizer, self.spaces)
+        self.fixed = [self._fixed(space) for space in self.spaces]
+
+    def _fixed(self, space: Workspace) -> tuple[Any, ...]:
+        """The arguments of a kernel that are the same at every call."""
+        arrays = {
+            "codes": self.codes, "plan": space.plan, "m": space.m, "program": space.program,
+            "parts": space.parts.reshape(-1), "copies": space.copies.reshape(-1),
+        }  # fmt: skip
+        return tuple(arrays.values()) if COMPILER_OFF else self.kernel.fixed(**arrays)
 
     # Parameters and states.
 
@@ -238,19 +247,19 @@ class Walker:
     # Work.
 
     def call(
-        self, space: Workspace, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer,
+        self, index: int, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer,
         k: Array, apart: int = 1, counted: int = 0,
     ) -> Array:  # fmt: skip
-        """Call the kernel for n iterations; gives results (n, RESULTS), of
-        models (lanes, n, RESULTS)."""
-        lanes_of = (space.L,) if self.shape.regime == MODELS else ()
+        """Call the kernel for n iterations of the workspace of that number; gives results
+        (n, RESULTS), of models (lanes, n, RESULTS)."""
+        lanes_of = (self.spaces[0].L,) if self.shape.regime == MODELS else ()
         results = np.zeros((*lanes_of, n, RESULTS), self.dtype)
+        codes, plan, *arrays = self.fixed[index]
         self.kernel(
-            *self.kinds, self.codes, space.plan, work, space.m, space.program,
-            space.parts.reshape(-1), space.copies.reshape(-1), optimizer.rule.code,
-            *optimizer.clips, k.reshape(-1), data.reset.size, data.x, data.ids, data.y,
-            data.y.size > 0, data.classes, data.lengths, data.full, counted, apart, data.reset,
-            carry, results.reshape(-1),
+            *self.kinds, codes, plan, work, *arrays, optimizer.rule.code, *optimizer.clips,
+            k.reshape(-1), data.reset.size, data.x, data.ids, data.y, data.y.size > 0,
+            data.classes, data.lengths, data.full, counted, apart, data.reset, carry,
+            results.reshape(-1),
         )  # fmt: skip
         return results
 
@@ -259,7 +268,7 @@ class Walker:
         (N, RESULTS)."""
         N = len(data.reset)
         if len(self.spaces) == 1:
-            return self.call(self.spaces[0], work, data.flat(), N, carry, optimizer, k)
+            return self.call(0, work, data.flat(), N, carry, optimizer, k)
         results = np.zeros((N, RESULTS))
         for n in range(N):
             results[n] = self._walk_shards(work, data, n, carry, optimizer, k[n : n + 1])
@@ -272,13 +281,12 @@ class Walker:
         first, structure = self.spaces[0], self.shape.structure
         rows = data.lengths[n].sum() if structure.readout == "steps" else self.shape.B
         nothing = data.part(n, 0, 0)
-        self.call(first, PREPARE, nothing, 1, False, optimizer, k)
+        self.call(0, PREPARE, nothing, 1, False, optimizer, k)
 
         def one(index: int) -> Array:
             part = data.part(n, *self.ranges[index])
             passes = work & (FORWARD | JUDGE | BACKWARD)
-            space = self.spaces[index]
-            return self.call(space, passes, part, 1, carry, optimizer, k, counted=int(rows))
+            return self.call(index, passes, part, 1, carry, optimizer, k, counted=int(rows))
 
         found = each(one, list(range(len(self.spaces))))
         results: Array = np.sum([row[0].astype(np.float64) for row in found], axis=0)
@@ -288,7 +296,7 @@ class Walker:
                 at = space.values["g"]
                 g += space.m[at : at + space.size]
         if work & UPDATE:
-            last = self.call(first, UPDATE, nothing, 1, False, optimizer, k)
+            last = self.call(0, UPDATE, nothing, 1, False, optimizer, k)
             results[3] = last[0, 3]
         return results
 
