@@ -19,6 +19,7 @@ from numba.extending import (
 )
 
 from bptt.cells import CELLS, Cell
+from bptt.functions import sqrt
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import OPTIONS, part
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
@@ -150,6 +151,18 @@ def _total_models(kind, v):
 
 # The sum over the lanes, in every lane; of models, each lane's own.
 total = by_regime(_total_shared, _total_shared, _total_models)
+
+
+def _root_shared(kind, v):
+    return splat(sqrt(vsum(v)))
+
+
+def _root_models(kind, v):
+    return sqrt(v)
+
+
+# Its square root: of one number for all lanes, or of each lane's.
+root_of_total = by_regime(_root_shared, _root_shared, _root_models)
 
 
 def _put_shared(kind, plan, m, results, at, apart, v):

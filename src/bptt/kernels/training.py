@@ -9,7 +9,6 @@ from typing import Any
 
 from numba import from_dtype, typeof, types
 
-from bptt.functions import sqrt
 from bptt.kernels.compiler import Piece, part
 from bptt.kernels.denormals import denormals_as, denormals_to_zero
 from bptt.kernels.judge import judge, predict, turn_back, turn_outputs, weigh_cases
@@ -18,7 +17,7 @@ from bptt.kernels.library import Key
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import MODELS
 from bptt.kernels.program import COPY, SPREAD
-from bptt.kernels.regimes import Kind, coefficient, put_result, total, transfer
+from bptt.kernels.regimes import Kind, coefficient, put_result, root_of_total, transfer
 from bptt.kernels.signature import (
     ARGUMENTS,
     BACKWARD,
@@ -105,10 +104,10 @@ def squares_of(plan, m, factor):
 def norm_of(kind, plan, m, squares):
     """The Euclidean norm of the gradient, given the sums of its squares; where these would
     overflow, from smaller numbers."""
-    norm, large = sqrt(total(kind, squares)), constant(squares, 1e18)
+    norm, large = root_of_total(kind, squares), constant(squares, 1e18)
     if any_true(norm > large):
         squares = squares_of(plan, m, constant(norm, 2.0**-60))
-        smaller = sqrt(total(kind, squares)) * constant(norm, 2.0**60)
+        smaller = root_of_total(kind, squares) * constant(norm, 2.0**60)
         norm = select(norm > large, smaller, norm)
     return norm
 
