@@ -6,10 +6,11 @@ operations without a branch, written once for float32 and float64, numbers and v
 Most rest on expm1 of a reduced argument: z = n ln 2 + r with |r| <= ln(2)/2, ln 2 in two parts so
 that n ln 2 is exact enough;
 
-    e^r - 1 = r + r^2 (1/2 + r/6 + r^2/24 + ...)    to r^7 in float32, r^13 in float64
+    e^r - 1 = r + r^2 (1/2 + r/6 + r^2/24 + ...)    to r^6 in float32, r^11 in float64
     e^z     = 2^n (1 + (e^r - 1)),  2^n written into the exponent bits.
 
 Logarithms rest on ln s = 2 artanh(q) = 2 q (1 + q^2/3 + q^4/5 + ...), q = (s - 1) / (s + 1).
+Series are economised: cut off at those terms they would need one to six more.
 
 Errors are below 3 units in the last place for tanh, sigmoid and exp, 4 for log and softplus, over
 the whole range, results too small for normal numbers included (tests/test_elementary.py). NaN
@@ -19,7 +20,9 @@ normal are zero (`bptt.kernels.denormals`).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from numba import types
@@ -57,7 +60,7 @@ class Parameters(NamedTuple):
     # Whether that is needed for tanh: n ln 2 is wrong by n / 30 of a unit in the last place of 1
     # if ln 2 is one float32 (of a float64 n / 5), and n is large only where tanh is 1.
     tanh_in_one: bool
-    # Terms of the series of e^r - 1 after r, and of artanh(q) after q: q <= 1/3, q <= 0.172.
+    # Terms of the series of e^r - 1 after r, and of artanh(q) after q.
     exp_terms: int
     softplus_terms: int
     log_terms: int
@@ -79,9 +82,9 @@ SINGLE = Parameters(
     ln2_high=0.693145751953125,
     ln2_low=1.4286068203094172e-06,
     tanh_in_one=True,
-    exp_terms=6,
-    softplus_terms=7,
-    log_terms=4,
+    exp_terms=5,
+    softplus_terms=4,
+    log_terms=3,
     tanh_limit=10.0,
     sigmoid_limit=20.0,
     exp_low=-87.33654,
@@ -95,9 +98,9 @@ DOUBLE = Parameters(
     ln2_high=0.6931471803691238,
     ln2_low=1.9082149292705877e-10,
     tanh_in_one=False,
-    exp_terms=12,
-    softplus_terms=16,
-    log_terms=10,
+    exp_terms=10,
+    softplus_terms=10,
+    log_terms=7,
     tanh_limit=20.0,
     sigmoid_limit=40.0,
     exp_low=-708.3964185322641,
@@ -108,9 +111,35 @@ DOUBLE = Parameters(
 )
 
 
-def _artanh_series(terms: int) -> tuple[float, ...]:
-    """1/3, 1/5, ...: what follows 1 in artanh(q) / q as a polynomial of q^2."""
-    return tuple(1 / (2 * k + 3) for k in range(terms))
+def economised(
+    series: Iterable[Fraction], low: Fraction, high: Fraction, terms: int
+) -> tuple[float, ...]:
+    """Of c[0] + c[1] x + c[2] x^2 + ... (the first of infinitely many terms) a polynomial of fewer
+    that comes near to it for low <= x <= high: the last term is replaced by the lower ones of the
+    Chebyshev polynomial that has it, until so many are left. Worked out in exact numbers."""
+    found = list(series)
+    u = -(low + high) / (high - low), 2 / (high - low)  # x = low..high is u = -1..1
+    chebyshev = [[Fraction(1)], list(u)]  # T_n(u) = 2 u T_(n-1)(u) - T_(n-2)(u), in powers of x
+    while len(chebyshev) < len(found):
+        last, none = chebyshev[-1], Fraction(0)
+        pairs = zip([*last, none], [none, *last], strict=True)
+        after = zip_longest((2 * (u[0] * a + u[1] * b) for a, b in pairs), chebyshev[-2])
+        chebyshev.append([a - (b or none) for a, b in after])
+    for t in chebyshev[: terms - 1 : -1]:
+        share = found.pop() / t[-1]
+        found = [a - share * b for a, b in zip(found, t, strict=False)]
+    return tuple(float(c) for c in found)
+
+
+def _exp_series(terms: int) -> tuple[float, ...]:
+    """1/2, 1/6, 1/24, ...: what follows in e^r = 1 + r + r^2 (1/2 + r/6 + ...), |r| <= ln(2)/2."""
+    series = (Fraction(1, math.factorial(k + 2)) for k in range(16))
+    return economised(series, Fraction(-7, 20), Fraction(7, 20), terms)
+
+
+def _artanh_series(most: Fraction, terms: int) -> tuple[float, ...]:
+    """1/3, 1/5, ...: what follows 1 in artanh(q) / q as a polynomial of q^2 <= most."""
+    return economised((Fraction(1, 2 * k + 3) for k in range(20)), Fraction(0), most, terms)
 
 
 def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
@@ -118,12 +147,12 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
     shift, ln2_high, ln2_low = of.shift, of.ln2_high, of.ln2_low
     tanh_limit, sigmoid_limit = of.tanh_limit, of.sigmoid_limit
     exp_low, exp_high = of.exp_low, of.exp_high
-    softplus_series = _artanh_series(of.softplus_terms)
+    softplus_series = _artanh_series(Fraction(1, 9), of.softplus_terms)
 
     def reduction(f: float, in_one: bool) -> Any:
         """Of a number x the function that gives (n + shift, e^r - 1) of f x = n ln 2 + r. in_one:
         n is so small that ln 2 need not be in two parts."""
-        series = tuple(f**k / math.factorial(k) for k in range(2, of.exp_terms + 2))
+        series = tuple(f ** (k + 2) * c for k, c in enumerate(_exp_series(of.exp_terms)))
         high, low, to_n = -ln2_high / f, -ln2_low / f, f * LOG2_E
         if in_one:
             high = -LN2 / f
@@ -182,7 +211,7 @@ def _logarithm(of: Parameters) -> dict[str, Callable[..., Any]]:
     """ln, for one float type."""
     ln2_high, ln2_low = of.ln2_high, of.ln2_low
     tiny, raising, raised = of.tiny, of.raising, of.raised
-    series = _artanh_series(of.log_terms)
+    series = _artanh_series(Fraction(3, 100), of.log_terms)
 
     def log(x):
         zero, one = constant(x, 0.0), constant(x, 1.0)
