@@ -298,7 +298,9 @@ def test_roots(dtype):
     for at in range(0, x.size, n):
         roots(x[at : at + n], found[at : at + n])
     right = np.sqrt(x.astype(np.float64 if dtype is np.float32 else np.longdouble))
-    assert (abs(found - right) < 0.8 * np.spacing(right.astype(dtype))).all()
+    # The last step's own roundings, of estimates too good for more; of one step in float32.
+    units = 0.8 if dtype is np.float32 else 1.5
+    assert (abs(found - right) < units * np.spacing(right.astype(dtype))).all()
     special = np.resize(np.array([0.0, np.inf, np.nan, -1.0], dtype), n)
     with np.errstate(invalid="ignore"):  # with the compiler off NumPy would warn of -1
         roots(special, out := np.zeros(n, dtype))
