@@ -348,3 +348,21 @@ def test_float32_is_close_to_float64(engine: str) -> None:
         data = training_data(network.structure, seed=7)
         learners.append(train(engine, network.structure, optimizer, data)[0])
     assert_close_in_float32(learners[0].theta, learners[1].theta, terms)
+
+
+@pytest.mark.parametrize("hidden", [5, 20])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_of_another_type_or_order(dtype: str, hidden: int) -> None:
+    """A user's own descent may leave theta in another float type, or as a column of an array; what
+    the engine keeps from the call before is of its own type."""
+    settings = {"inputs": 2, "outputs": 2, "hidden": hidden, "cell": "lstm", "dtype": dtype}
+    network, rng = Network(seed=1, **settings), np.random.default_rng(0)
+    x, y = rng.random((2, 4, 2)).astype(dtype), rng.integers(0, 2, (2, 4, 2)).astype(dtype)
+    right = network.gradient(x, y)
+    table = np.zeros((network.theta.size, 3), dtype)
+    table[:, 1] = network.theta
+    for theta in (network.theta.astype("float64"), network.theta.astype("float32"), table[:, 1]):
+        network.theta = theta
+        found = network.gradient(x, y)
+        np.testing.assert_allclose(found.flat, right.flat, rtol=1e-3, atol=1e-5)
+        assert found.loss == pytest.approx(right.loss, rel=1e-5)

@@ -16,27 +16,29 @@ import pytest
 from numba import config, errors, njit, types
 from vectors import FLOATS, MARK, numbers, tolerance
 
+from bptt.kernels.arithmetic import (
+    exponent,
+    polynomial,
+    root,
+    significand,
+    times_power_of_2,
+)
 from bptt.kernels.simd import (
     absolute,
     any_true,
     broadcast,
     constant,
-    exponent,
     fma,
     get,
     largest,
     load,
     load_part,
-    polynomial,
     put,
-    root,
     select,
-    significand,
     smallest,
     splat,
     store,
     store_part,
-    times_power_of_2,
     vsum,
     width,
     with_sign_of,

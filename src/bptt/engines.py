@@ -44,8 +44,8 @@ class Gradient:
 
 @dataclass
 class Chunk:
-    """What N training iterations leave behind, one entry an iteration (counts too may be held as
-    floats).
+    """What N training iterations leave behind, one entry an iteration, in any type that holds it
+    (the compiled engine's are all of the network's float type).
 
     loss: the loss of the batch before the update; wrong: wrong outputs; exact: samples without a
     wrong output; norm: the gradient's norm before clipping.

@@ -7,6 +7,7 @@
     compiler.py     how functions are compiled to object code
     vectors.py      the type of a vector of numbers, as wide as the processor's registers
     simd.py         operations on vectors
+    arithmetic.py   roots, powers of 2 and polynomials
     denormals.py    numbers too small to be normal are zero
     elementary.py   compiled versions of `bptt.functions`, on numbers and on vectors
     tile.py         matrix products, by tiles held in registers

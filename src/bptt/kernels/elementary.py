@@ -13,10 +13,10 @@ Logarithms rest on ln s = 2 artanh(q) = 2 q (1 + q^2/3 + q^4/5 + ...), q = (s - 
 Series are economised: cut off at those terms they would need one to six more.
 
 Errors are below 3 units in the last place for tanh, sigmoid and exp, 4 for log and softplus, over
-the whole range, results too small for normal numbers included (tests/test_elementary.py). NaN
-gives NaN: arguments, or results, are limited by comparisons that let NaN through. Importing this
-module makes the names of `bptt.functions` callable from kernels, where numbers too small to be
-normal are zero (`bptt.kernels.denormals`).
+the whole range (tests/test_elementary.py); of exp, sigmoid and softplus results too small to be
+normal are zero, as all such numbers are in kernels (`bptt.kernels.denormals`). NaN gives NaN:
+results are limited by comparisons that let NaN through. Importing this module makes the names of
+`bptt.functions` callable from kernels.
 """
 
 import math
@@ -29,19 +29,21 @@ from numba import types
 from numba.extending import overload
 
 from bptt import functions
+from bptt.kernels.arithmetic import (
+    exponent,
+    polynomial,
+    root,
+    significand,
+    times_power_of_2,
+)
 from bptt.kernels.compiler import OPTIONS, part
 from bptt.kernels.simd import (
     absolute,
     constant,
-    exponent,
     fma,
     largest,
-    polynomial,
-    root,
     select,
-    significand,
     smallest,
-    times_power_of_2,
     with_sign_of,
 )
 from bptt.kernels.vectors import Vec
@@ -142,33 +144,34 @@ def _artanh_series(most: Fraction, terms: int) -> tuple[float, ...]:
     return economised((Fraction(1, 2 * k + 3) for k in range(20)), Fraction(0), most, terms)
 
 
+def _reduction(of: Parameters, f: float, in_one: bool) -> Any:
+    """Of a number x the function that gives (n + shift, e^r - 1) of f x = n ln 2 + r. in_one:
+    n is so small that ln 2 need not be in two parts."""
+    shift = of.shift
+    series = tuple(f ** (k + 2) * c for k, c in enumerate(_exp_series(of.exp_terms)))
+    high, low, to_n = -of.ln2_high / f, -of.ln2_low / f, f * LOG2_E
+    if in_one:
+        high = -LN2 / f
+
+    @part
+    def reduced(x):
+        shifted = fma(x, constant(x, to_n), constant(x, shift))
+        n = shifted - constant(x, shift)
+        r = fma(n, constant(x, high), x)  # r / f, in fact
+        if not in_one:
+            r = fma(n, constant(x, low), r)
+        return shifted, fma(r * r, polynomial(r, series), r * constant(x, f))
+
+    return reduced
+
+
 def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
     """The functions that rest on e^x, for one float type."""
-    shift, ln2_high, ln2_low = of.shift, of.ln2_high, of.ln2_low
     tanh_limit, sigmoid_limit = of.tanh_limit, of.sigmoid_limit
     exp_low, exp_high = of.exp_low, of.exp_high
     softplus_series = _artanh_series(Fraction(1, 9), of.softplus_terms)
 
-    def reduction(f: float, in_one: bool) -> Any:
-        """Of a number x the function that gives (n + shift, e^r - 1) of f x = n ln 2 + r. in_one:
-        n is so small that ln 2 need not be in two parts."""
-        series = tuple(f ** (k + 2) * c for k, c in enumerate(_exp_series(of.exp_terms)))
-        high, low, to_n = -ln2_high / f, -ln2_low / f, f * LOG2_E
-        if in_one:
-            high = -LN2 / f
-
-        @part
-        def reduced(x):
-            shifted = fma(x, constant(x, to_n), constant(x, shift))
-            n = shifted - constant(x, shift)
-            r = fma(n, constant(x, high), x)  # r / f, in fact
-            if not in_one:
-                r = fma(n, constant(x, low), r)
-            return shifted, fma(r * r, polynomial(r, series), r * constant(x, f))
-
-        return reduced
-
-    reduced, reduced_twice = reduction(1.0, False), reduction(2.0, of.tanh_in_one)
+    reduced, reduced_twice = _reduction(of, 1.0, False), _reduction(of, 2.0, of.tanh_in_one)
 
     def tanh(x):
         a, one = absolute(x), constant(x, 1.0)

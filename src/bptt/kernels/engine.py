@@ -257,25 +257,28 @@ class CompiledEngine:
 
 class _Numbers:
     """The numbers of optimizers for N iterations, a model in each lane. Most blocks of a study have
-    the same, which are worked out once."""
+    the same as the block before, which are worked out once."""
 
     def __init__(self, dtype: str, N: int) -> None:
         self._dtype, self._N = dtype, N
-        self._found: dict[tuple[tuple[Optimizer, int], ...], Array] = {}
-        self._lock = Lock()
+        self._last: tuple[Sequence[tuple[Optimizer, int]], Array] = [], np.empty(0)
 
     def of(self, block: Sequence[tuple[Optimizer, int]]) -> Array:
         """Those of models with these optimizers, which have done so many iterations: (N,
         COEFFICIENTS, lanes)."""
+        before, numbers = self._last  # threads may change it: each looks once
+        if block != before:
+            numbers = self._work_out(block)
+            self._last = block, numbers
+        return numbers
+
+    def _work_out(self, block: Sequence[tuple[Optimizer, int]]) -> Array:
         alike: dict[tuple[Optimizer, int], list[int]] = {}
         for lane, model in enumerate(block):
             alike.setdefault(model, []).append(lane)
-        with self._lock:
-            if (key := tuple(block)) not in self._found:
-                k = np.zeros((self._N, COEFFICIENTS, lanes(self._dtype)), self._dtype)
-                for (optimizer, iteration), some in alike.items():
-                    lanes_of: Any = some if len(alike) > 1 else slice(None)
-                    numbers = optimizer.coefficients(iteration, self._N).astype(self._dtype)
-                    k[:, :, lanes_of] = numbers[:, :, None]
-                self._found[key] = k
-            return self._found[key]
+        k = np.zeros((self._N, COEFFICIENTS, lanes(self._dtype)), self._dtype)
+        for (optimizer, iteration), some in alike.items():
+            lanes_of: Any = some if len(alike) > 1 else slice(None)
+            numbers = optimizer.coefficients(iteration, self._N).astype(self._dtype)
+            k[:, :, lanes_of] = numbers[:, :, None]
+        return k

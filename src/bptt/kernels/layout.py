@@ -279,10 +279,13 @@ class Workspace:
 
     def parameters(self, place: str, flat: Array) -> Iterator[tuple[Array, Array]]:
         """What lies at `place` (values of parameters, gradients, ...) and the same in the order of
-        `flat`, one piece of memory, as pairs of views of equal shape."""
+        `flat`, as pairs of views of equal shape."""
         start = int(self.values[place])
         if self.shape.regime != UNITS:
             yield self.m[start : start + flat.size], flat
+            return
+        if flat.dtype != self.m.dtype or not flat.flags.c_contiguous:
+            yield from self._padded(start, flat)
             return
         if place not in self._pieces:  # what slicing finds out is the same at every call
             beginning = np.empty_like(flat)

@@ -161,7 +161,7 @@ def _root_models(kind, v):
     return sqrt(v)
 
 
-# Its square root: of one number for all lanes, or of each lane's.
+# Its square root.
 root_of_total = by_regime(_root_shared, _root_shared, _root_models)
 
 
@@ -294,8 +294,8 @@ def _back_models(kind, plan, m, d, da, W, i):
 feed_back = by_regime(_back_units, _back_units, _back_models)
 
 
-# All vectors of units of a row, at a step t: forward every other step the other way round (see
-# `recurrent` in `walk.py`).
+# All vectors of units of a row, at a step t. W is gone through the other way round at every other
+# step (see `recurrent` in `walk.py`), but for models, whose W stays in the nearest cache.
 
 
 def _row(kind, plan, m, gates, before, W, done, t):

@@ -24,8 +24,9 @@ from bptt.optimizers import RULES
 
 # PREPARE: look ahead, and copy the weights into the orders in which they are read.
 PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
-RESULTS = 4
 TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
+# How many results an iteration has.
+RESULTS = 4
 
 # In order; "number" is the network's float type, a star an array's first element.
 ARGUMENTS = {
