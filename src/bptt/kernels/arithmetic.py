@@ -61,12 +61,12 @@ def root(x: Any) -> Any:
 
 
 def _integers(kind: Any) -> Any:
-    """The LLVM integers as wide as a float or vector type, and the mantissa bits and bias."""
+    """The LLVM integers as wide as a float or vector type, and how many bits of its numbers are the
+    mantissa."""
     if isinstance(kind, ir.VectorType):
-        element, mantissa, bias = _integers(kind.element)
-        return ir.VectorType(element, kind.count), mantissa, bias
-    single = kind == ir.FloatType()
-    return (I32, 23, 127) if single else (I64, 52, 1023)
+        element, mantissa = _integers(kind.element)
+        return ir.VectorType(element, kind.count), mantissa
+    return (I32, 23) if kind == ir.FloatType() else (I64, 52)
 
 
 def _integer_constant(kind: Any, value: int) -> Any:
@@ -77,7 +77,7 @@ def _integer_constant(kind: Any, value: int) -> Any:
 
 def _define_bits(emit: Any) -> Any:
     """The definition of an operation on the bits of x: `emit` is given the builder, x, x as
-    integers, a function that makes constants of them, mantissa bits and bias."""
+    integers, a function that makes constants of them, and the bits of the mantissa."""
 
     def define(_: Any, x: Any) -> Any:
         kind = common(x)
@@ -85,22 +85,20 @@ def _define_bits(emit: Any) -> Any:
             return None
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            integers, mantissa, bias = _integers(args[0].type)
+            integers, mantissa = _integers(args[0].type)
             bits = builder.bitcast(args[0], integers)
-            return emit(
-                builder, args[0], bits, lambda n: _integer_constant(integers, n), mantissa, bias
-            )
+            return emit(builder, args[0], bits, lambda n: _integer_constant(integers, n), mantissa)
 
         return kind(x), generate
 
     return define
 
 
-def _bits(x: Any) -> tuple[Any, Any, int, int]:
-    """The bits of x as integers, their type, and the mantissa bits and bias."""
+def _bits(x: Any) -> tuple[Any, Any, int]:
+    """The bits of x as integers, their type, and the bits of the mantissa."""
     if x.dtype == np.float32:
-        return x.view(np.int32), np.int32, 23, 127
-    return x.view(np.int64), np.int64, 52, 1023
+        return x.view(np.int32), np.int32, 23
+    return x.view(np.int64), np.int64, 52
 
 
 def _define_times_power_of_2(_: Any, x: Any, shifted: Any) -> Any:
@@ -108,7 +106,7 @@ def _define_times_power_of_2(_: Any, x: Any, shifted: Any) -> Any:
         return None
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        integers, mantissa, _ = _integers(args[0].type)
+        integers, mantissa = _integers(args[0].type)
         bits, n = (builder.bitcast(each, integers) for each in args)
         n = builder.shl(n, _integer_constant(integers, mantissa))
         return builder.bitcast(builder.add(bits, n), args[0].type)
@@ -120,7 +118,7 @@ def _define_times_power_of_2(_: Any, x: Any, shifted: Any) -> Any:
 def times_power_of_2(x: Any, shifted: Any) -> Any:
     """x 2^n, given n + 1.5 2^m (m = 23 or 52 mantissa bits), whose lowest bits are n. x and the
     result are normal numbers; of others, anything."""
-    (bits, kind, m, _), n = _bits(x), _bits(shifted)[0]
+    (bits, kind, m), n = _bits(x), _bits(shifted)[0]
     return (bits + (n << kind(m))).view(x.dtype)
 
 
@@ -130,7 +128,7 @@ def _square_root_of_half(m: int) -> int:
     return int(_bits(half)[0])
 
 
-def _emit_exponent(builder: Any, x: Any, bits: Any, number: Any, m: int, bias: int) -> Any:
+def _emit_exponent(builder: Any, x: Any, bits: Any, number: Any, m: int) -> Any:
     above = builder.sub(bits, number(_square_root_of_half(m)))
     return builder.sitofp(builder.ashr(above, number(m)), x.type)
 
@@ -138,11 +136,11 @@ def _emit_exponent(builder: Any, x: Any, bits: Any, number: Any, m: int, bias: i
 @operation(_define_bits(_emit_exponent))
 def exponent(x: Any) -> Any:
     """k of x = s 2^k with s from sqrt(1/2) to sqrt(2), for normal x > 0."""
-    bits, kind, m, _ = _bits(x)
+    bits, kind, m = _bits(x)
     return ((bits - kind(_square_root_of_half(m))) >> kind(m)).astype(x.dtype)
 
 
-def _emit_significand(builder: Any, x: Any, bits: Any, number: Any, m: int, bias: int) -> Any:
+def _emit_significand(builder: Any, x: Any, bits: Any, number: Any, m: int) -> Any:
     above = builder.sub(bits, number(_square_root_of_half(m)))
     above = builder.and_(above, number(-1 << m))
     return builder.bitcast(builder.sub(bits, above), x.type)
@@ -151,7 +149,7 @@ def _emit_significand(builder: Any, x: Any, bits: Any, number: Any, m: int, bias
 @operation(_define_bits(_emit_significand))
 def significand(x: Any) -> Any:
     """s of x = s 2^k with s from sqrt(1/2) to sqrt(2), for normal x > 0."""
-    bits, kind, m, _ = _bits(x)
+    bits, kind, m = _bits(x)
     above = (bits - kind(_square_root_of_half(m))) & kind(-1 << m)
     return (bits - above).view(x.dtype)
 
