@@ -107,6 +107,18 @@ def _lanes_have(kind, m, lengths, t):
 has_step = by_regime(_row_has, _lanes_have, _lanes_have)
 
 
+def _row_is_over(kind, plan, m, t, full):
+    return not full and plan.outer == 1 and get(m, plan.lengths) <= t
+
+
+def _lanes_are_not(kind, plan, m, t, full):
+    return False
+
+
+# Whether the one sequence there is has ended before step t, which is then passed over.
+is_over = by_regime(_row_is_over, _lanes_are_not, _lanes_are_not)
+
+
 @part
 def hold(plan, m, lengths, t, ds, dh, held):
     """Move derivatives by states and dh to `held` where there is no step t, leaving zero."""
@@ -269,6 +281,9 @@ def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
     W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
     for t in range(first, end):
         here, before = gates + t * plan.gate_t, states + t * plan.state_t
+        if is_over(kind, plan, m, t, full):
+            copy(m, before + plan.state_t, m, before, plan.state_t)
+            continue
         if not plan.one_vector:
             number = recurrent(plan, layer, RECURRENT, version, t)
             feed_step(kind, plan, m, program, number, here, before, W, t)
@@ -290,13 +305,17 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
     if end == plan.T:
         clear(m, ds, plan.outer * plan.state_t)
     for t in range(end - 1, first - 1, -1):
-        dh = plan.dh + (t - first) * plan.plane
+        dh, to = plan.dh + (t - first) * plan.plane, deltas + (t - origin) * plan.gate_t
+        if is_over(kind, plan, m, t, full):
+            add(m, ds, dh, plan.plane)
+            clear(m, to, plan.gate_t)
+            continue
         for b in range(0 if full else plan.outer):
             lengths, row = plan.lengths + b * plan.length_b, b * plan.state_t
             if not has_step(kind, m, lengths, t):
                 hold(plan, m, lengths, t, ds + row, dh + b * plan.dh_b, plan.held + row)
         here, before = gates + t * plan.gate_t, states + t * plan.state_t
-        to, fed = deltas + (t - origin) * plan.gate_t, plan.short_back and t < end - 1
+        fed = plan.short_back and t < end - 1
         rows_backward(kind, plan, m, here, to, before, ds, dh, W, fed)
         if (t > 0 or to_start) and (t == first or not plan.short_back):
             number = recurrent(plan, layer, RECURRENT_BACK, version, t)
