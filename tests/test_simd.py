@@ -288,7 +288,7 @@ def roots(a, out):
 
 @FLOATS
 def test_roots(dtype):
-    """Of all mantissas of odd and even exponents (float32: each 37th), of small and large numbers,
+    """Of all mantissas of odd and even exponents (float32: each 35th), of small and large numbers,
     and of those that are their own roots."""
     n, kind = lanes(dtype), np.int32 if dtype is np.float32 else np.int64
     first, last = (int(np.array(each, dtype).view(kind)) for each in (1.0, 4.0))

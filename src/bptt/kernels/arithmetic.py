@@ -33,7 +33,7 @@ def _emit_root(builder: Any, x: Any) -> Any:
     if name is None:
         return call_llvm(builder, "sqrt", x.type, [x])
     count = x.type.count
-    mask = ir.IntType(count if count == 16 else 8)
+    mask = ir.IntType(count)
     kind = ir.FunctionType(x.type, [x.type, x.type, mask])
     estimate = cgutils.get_or_insert_function(builder.module, kind, name)
     y = builder.call(estimate, [x, ir.Constant(x.type, None), ir.Constant(mask, -1)])

@@ -182,14 +182,14 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
         return with_sign_of(select(a > constant(x, tanh_limit), one, y), x)
 
     @part
-    def exp_of_negative(x):
+    def exp_below_limit(x):
         shifted, p = reduced(x)
         y = times_power_of_2(p + constant(x, 1.0), shifted)
         return select(x < constant(x, exp_low), constant(x, 0.0), y)
 
     def exp(x):
         # Beyond the limit infinity, of NaN NaN.
-        return select(x <= constant(x, exp_high), exp_of_negative(x), x * constant(x, math.inf))
+        return select(x <= constant(x, exp_high), exp_below_limit(x), x * constant(x, math.inf))
 
     def sigmoid(x):
         one = constant(x, 1.0)
@@ -201,7 +201,7 @@ def _exponential(of: Parameters) -> dict[str, Callable[..., Any]]:
 
     def softplus(x):
         zero = constant(x, 0.0)
-        e = exp_of_negative(-absolute(x))
+        e = exp_below_limit(-absolute(x))
         q = e / (constant(x, 2.0) + e)  # ln(1 + e) = 2 artanh(q), q <= 1/3
         q2 = q * q
         series = fma((q + q) * q2, polynomial(q2, softplus_series), q + q)

@@ -325,7 +325,7 @@ _feed_row = by_kind(
 # The recurrent product of a step, `number` among the products if it is one of them.
 
 
-def _step_of_units(kind, plan, m, program, number, gates, before, W, t):
+def _step_maybe_short(kind, plan, m, program, number, gates, before, W, t):
     if plan.short:
         _feed_row(kind, plan, m, gates, before, W, 0, t)
     else:
@@ -336,11 +336,7 @@ def _step_of_samples(kind, plan, m, program, number, gates, before, W, t):
     multiply(m, program, number, t, 0)
 
 
-def _step_of_models(kind, plan, m, program, number, gates, before, W, t):
-    _feed_row(kind, plan, m, gates, before, W, 0, t)
-
-
-feed_step = by_regime(_step_of_units, _step_of_samples, _step_of_models)
+feed_step = by_regime(_step_maybe_short, _step_of_samples, _step_maybe_short)
 
 
 # The data of an iteration into m.
