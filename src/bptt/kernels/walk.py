@@ -49,7 +49,7 @@ from bptt.kernels.regimes import (
     step_backward,
     step_forward,
 )
-from bptt.kernels.simd import constant, get, load, select, store, width, zero
+from bptt.kernels.simd import any_true, constant, get, load, select, store, width, zero
 from bptt.kernels.tile import loads, multiply, stores
 
 
@@ -107,16 +107,22 @@ def _lanes_have(kind, m, lengths, t):
 has_step = by_regime(_row_has, _lanes_have, _lanes_have)
 
 
-def _row_is_over(kind, plan, m, t, full):
-    return not full and plan.outer == 1 and get(m, plan.lengths) <= t
+def _rows_are_over(kind, plan, m, t):
+    over = True
+    for b in range(plan.outer):
+        over = over and get(m, plan.lengths + b * plan.length_b) <= t
+    return over
 
 
-def _lanes_are_not(kind, plan, m, t, full):
-    return False
+def _lanes_are_over(kind, plan, m, t):
+    over = True
+    for v in range(plan.VV):
+        over = over and not any_true(with_step(m, plan.lengths + v * plan.length_v, t))
+    return over
 
 
-# Whether the one sequence there is has ended before step t, which is then passed over.
-is_over = by_regime(_row_is_over, _lanes_are_not, _lanes_are_not)
+# Whether no sequence has a step t, which is then passed over.
+is_over = by_regime(_rows_are_over, _lanes_are_over, _lanes_are_over)
 
 
 @part
@@ -281,8 +287,10 @@ def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
     W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
     for t in range(first, end):
         here, before = gates + t * plan.gate_t, states + t * plan.state_t
-        if is_over(kind, plan, m, t, full):
-            copy(m, before + plan.state_t, m, before, plan.state_t)
+        if not full and is_over(kind, plan, m, t):
+            for b in range(plan.outer):
+                row = before + b * plan.state_b
+                copy(m, row + plan.state_t, m, row, plan.state_t)
             continue
         if not plan.one_vector:
             number = recurrent(plan, layer, RECURRENT, version, t)
@@ -306,9 +314,10 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
         clear(m, ds, plan.outer * plan.state_t)
     for t in range(end - 1, first - 1, -1):
         dh, to = plan.dh + (t - first) * plan.plane, deltas + (t - origin) * plan.gate_t
-        if is_over(kind, plan, m, t, full):
-            add(m, ds, dh, plan.plane)
-            clear(m, to, plan.gate_t)
+        if not full and is_over(kind, plan, m, t):
+            for b in range(plan.outer):
+                add(m, ds + b * plan.state_t, dh + b * plan.dh_b, plan.plane)
+                clear(m, to + b * plan.delta_b, plan.gate_t)
             continue
         for b in range(0 if full else plan.outer):
             lengths, row = plan.lengths + b * plan.length_b, b * plan.state_t
