@@ -16,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from regimes import (
     CLOSE,
     CLOSE_IN_TRAINING,
@@ -33,7 +34,7 @@ from regimes import (
 
 from bptt.cells import CELLS
 from bptt.kernels import engine as kernel_engine
-from bptt.kernels import layout, program, walker
+from bptt.kernels import layout, products, program, walker
 from bptt.kernels.engine import CompiledEngine
 from bptt.kernels.layout import Shape
 from bptt.kernels.products import SAMPLES, UNITS
@@ -68,6 +69,21 @@ def cases(key: tuple[str, str], regime: str, few: int, largest: int = 5) -> Iter
         yield case_of(key, row, number)
 
 
+@pytest.fixture(
+    params=[
+        "copied",
+        pytest.param(
+            "borrowed", marks=pytest.mark.skipif(COMPILER_OFF, reason="then they are copied")
+        ),
+    ]
+)
+def owners(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether parameters are copied for a walk, or used where their owner has them, as large ones
+    are."""
+    monkeypatch.setattr(layout, "BORROWED", 0 if request.param == "borrowed" else 2**40)
+    return str(request.param)
+
+
 def test_every_pair_of_options_occurs() -> None:
     rows = table(SAMPLES, 0)
     assert len(rows) < 100
@@ -81,6 +97,7 @@ def test_every_pair_of_options_occurs() -> None:
 
 @REGIMES
 @pytest.mark.parametrize("key", KEYS, ids="-".join)
+@pytest.mark.usefixtures("owners")
 def test_every_pair_of_options(key: tuple[str, str], regime: str) -> None:
     """Outputs, gradients and training; one engine for all, as they come."""
     engine = CompiledEngine()
@@ -90,6 +107,7 @@ def test_every_pair_of_options(key: tuple[str, str], regime: str) -> None:
 
 
 @pytest.mark.parametrize("key", COMPILED, ids="-".join)
+@pytest.mark.usefixtures("owners")
 def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where every batch of more than one vector is split and every matrix is packed."""
     monkeypatch.setattr(walker, "SHARD_WORK", 1)
@@ -163,6 +181,21 @@ def test_steps_that_are_apart(
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE)
 
 
+@pytest.mark.usefixtures("owners")
+@pytest.mark.parametrize("key", COMPILED, ids="-".join)
+def test_matrices_that_are_gone_through_some_rows_at_a_time(
+    key: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where every matrix of units is too large for the cache."""
+    monkeypatch.setattr(products, "STREAMED", 0)
+    monkeypatch.setattr(products, "ROWS", 3)
+    engine = CompiledEngine()
+    for number, row in enumerate(some(table(UNITS, 7), 2, 5)):
+        case = case_of(key, PLAIN | row | {"H": (3, 5, 16, 20, 33)[number % 5]}, number)
+        assert_same_pass(REFERENCE, engine, case)
+        assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
+
+
 @pytest.mark.parametrize(("key", "kept"), [(ELMAN, 1), (LSTM, 6), (GRU, 5)])
 @pytest.mark.parametrize("batch", [1, 64])
 def test_what_a_long_walk_keeps(key: tuple[str, str], kept: int, batch: int) -> None:
@@ -176,13 +209,71 @@ def test_what_a_long_walk_keeps(key: tuple[str, str], kept: int, batch: int) -> 
     assert sizes[1] - sizes[0] < 1.3 * (4096 - 1024) * batch * kept * 64
 
 
-def test_shards_have_a_gradient_each_and_share_the_rest() -> None:
-    """In sizes of theta: itself, two states, and W packed, once; a gradient for each of two."""
-    structure = Structure(inputs=2, outputs=1, hidden=512)
-    shape = Shape(structure, SAMPLES, 64, 1, False, 64, optimizer="adam")
-    spaces = layout.workspaces(shape, [(0, 32), (32, 64)])
-    assert spaces[0].m is spaces[1].m
-    assert 6 <= spaces[0].m.size / structure.layout().size < 7
+@pytest.mark.skipif(COMPILER_OFF, reason="then parameters are copied")
+@pytest.mark.parametrize("regime", [UNITS, SAMPLES])
+@pytest.mark.parametrize("key", COMPILED, ids="-".join)
+def test_large_parameters_are_in_no_other_place(key: tuple[str, str], regime: str) -> None:
+    """Besides them there is, of units, W once more, turned; of samples, whose packed W lies where
+    its gradient will, only a second shard's gradient; and the values of a step."""
+    structure = Structure(inputs=2, outputs=1, hidden=512, cell=key[0])
+    values = 32 * 512 * 16  # of at most 16 numbers a unit and sample
+    for ranges in [[(0, 1)]] if regime == UNITS else [[(0, 32)], [(0, 16), (16, 32)]]:
+        batch = ranges[-1][1]
+        shape = Shape(structure, regime, batch, 1, False, batch, optimizer="adam")
+        assert shape.borrows
+        spaces = layout.workspaces(shape, ranges)
+        assert all(space.m is spaces[0].m for space in spaces)
+        more = 1 if regime == UNITS else len(spaces) - 1
+        assert spaces[0].m.size < more * structure.layout().size + values
+
+
+def surrounded(flat: NDArray[Any]) -> NDArray[Any]:
+    """A copy at an odd place, in the middle of other numbers."""
+    around = np.full(flat.size + 7 + 40, 1234.5, flat.dtype)
+    around[7 : 7 + flat.size] = flat
+    return around[7 : 7 + flat.size]
+
+
+@REGIMES
+def test_what_is_next_to_borrowed_arrays_is_left_alone(
+    regime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the numbers are those that copies give, to the last bit."""
+    rows = some(table(regime, 5), 2, 5)
+    for number, row in enumerate(rows):
+        case = case_of(COMPILED[number % 3], PLAIN | row, number)
+        monkeypatch.setattr(layout, "BORROWED", 2**40)
+        copied = train(CompiledEngine(), case)
+        monkeypatch.setattr(layout, "BORROWED", 0)
+        learner = learner_of(case)
+        for name in ("theta", "s0", "s1"):
+            setattr(learner, name, surrounded(getattr(learner, name)))
+        assert_same_training(copied, train(CompiledEngine(), case, learner=learner))
+        for name in ("theta", "s0", "s1"):
+            array = getattr(learner, name)
+            assert (array.base[:7] == 1234.5).all()
+            assert (array.base[7 + array.size :] == 1234.5).all()
+
+
+@pytest.mark.usefixtures("owners")
+def test_arrays_of_any_kind_are_taken() -> None:
+    """Weights that may not be written, and a learner's with gaps between the numbers; a gradient
+    stays what it was when the next one is asked for."""
+    case, engine = case_of(LSTM, PLAIN | {"B": 2}, 3), CompiledEngine()
+    structure, theta, x, lengths, state = case.batch
+    theta.flags.writeable = False
+    assert_same_pass(REFERENCE, engine, case)
+    first = engine.gradient(structure, theta, x, case.y[0], lengths, state).flat
+    kept = first.copy()
+    other = engine.gradient(structure, 2 * theta, x, case.y[0], lengths, state).flat
+    assert not np.array_equal(other, kept)
+    np.testing.assert_array_equal(first, kept)
+    learner = learner_of(case)
+    for name in ("theta", "s0", "s1"):
+        apart = np.zeros((theta.size, 2))
+        apart[:, 1] = getattr(learner, name)
+        setattr(learner, name, apart[:, 1])
+    assert_same_training(train(engine, case), train(engine, case, learner=learner))
 
 
 def test_a_long_batch_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ tests/test_simd.py runs some of them on a processor with 16-byte vectors.
 """
 
 from types import FunctionType
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,11 +16,10 @@ from vectors import FLOATS, MARK, numbers, strip_address, tolerance
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import UNITS, Base, Products
-from bptt.kernels.program import PANELS, Copy
 from bptt.kernels.simd import load, width
 from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip, codes_of
 from bptt.kernels.tile import DEEP, add_product, add_product_of_lanes, multiply, stores, strip
-from bptt.kernels.training import copy_weights
+from bptt.kernels.training import copy_rows, pack
 from bptt.kernels.transposes import transpose
 from bptt.kernels.vectors import lanes
 from bptt.structure import Structure
@@ -299,22 +297,37 @@ def test_transpose_of_any_shape(dtype, rows, columns, gap):
     np.testing.assert_array_equal(dst, expected)
 
 
-class Plan(NamedTuple):
-    copies: int
-
-
 @FLOATS
 @pytest.mark.parametrize("height", [1, 2, 4, 16])
 @pytest.mark.parametrize(("rows", "panels"), [(3, 5), (5, 20), (1, 1)])
 def test_packing_in_panels_of_any_height(dtype, height, rows, panels):
     """Also of more rows than a vector has lanes, which are those of float64 on ARM."""
-    changed = copy_weights.__globals__ | {"TILE_ROWS": height}
-    pack = njit(FunctionType(copy_weights.__code__, changed))
+    packed = njit(FunctionType(pack.__code__, pack.__globals__ | {"TILE_ROWS": height}))
     cols, stride, target = panels * height, panels * height + 3, 700 * height
     m = numbers(1, target + rows * cols + lanes(dtype), dtype)
     before = m.copy()
-    copy = Copy(7, stride, rows, cols, target, PANELS)
-    pack(Plan(1), m, np.array(copy, np.int64))
+    packed(m, 7, stride, rows, cols, target)
     r, c = np.ogrid[:rows, :cols]
     places = target + (c // height * rows + r) * height + c % height
     written_alone(m, before, places, before[7 + r * stride + c], 0)
+
+
+@njit
+def spread_rows(m, source, stride, rows, columns, target, target_stride):
+    copy_rows(m, source, stride, rows, columns, target, target_stride)
+
+
+@FLOATS
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(0, 9), columns=st.integers(1, 40), gap=st.integers(0, 3))
+def test_rows_are_padded_with_zeros(dtype, rows, columns, gap):
+    """To whole vectors, which may be further apart."""
+    padded = -(-columns // lanes(dtype)) * lanes(dtype)
+    stride, target_stride = columns + gap, padded + gap
+    target = rows * stride + 5
+    m = numbers(1, target + rows * target_stride + lanes(dtype), dtype)
+    before = m.copy()
+    spread_rows(m, 3, stride, rows, columns, target, target_stride)
+    r, c = np.ogrid[:rows, :padded]
+    wanted = np.where(c < columns, before[3 + r * stride + np.minimum(c, columns - 1)], 0)
+    written_alone(m, before, target + r * target_stride + c, wanted, 0)

@@ -45,6 +45,7 @@ class CompiledEngine:
         return Walker(shape)
 
     def _give_back(self, walker: Walker) -> None:
+        walker.borrowed.clear()
         with self._lock:
             self._kept.setdefault(walker.shape, []).append(walker)
             self._kept.move_to_end(walker.shape)
@@ -54,7 +55,7 @@ class CompiledEngine:
     def _size(self) -> int:
         """The bytes of all arrays that are kept."""
         walkers = [walker for free in self._kept.values() for walker in free]
-        return sum(walker.spaces[0].m.nbytes for walker in walkers)
+        return sum(walker.nbytes for walker in walkers)
 
     def _shape(self, structure: Structure, x: Anything, **wanted: Any) -> Shape:
         """The shape of a batch x (B, T, ...)."""
@@ -146,11 +147,10 @@ class CompiledEngine:
         inputs = inputs and x.ndim == 3
         walker = self._take(self._shape(structure, x, dx=inputs, to_start=True))
         data = Data(structure, x[None], y[None], lengths[None])
+        walker.write_gradient()
         results = self._walk(walker, FORWARD | JUDGE | BACKWARD, theta, data, state)
-        g = np.empty_like(theta)
-        walker.read("g", g)
         found = Gradient(
-            float(results[0, 0]), g, walker.read_dx() if inputs else None,
+            float(results[0, 0]), walker.read_gradient(), walker.read_dx() if inputs else None,
             walker.read_state_gradient(), walker.read_states(x.shape[1]),
         )  # fmt: skip
         self._give_back(walker)

@@ -1,11 +1,13 @@
 """Where everything lies: the layouts of a walk, chosen by shapes, and one array that holds it all.
 
-A walk works on one flat array m: weights, gradient, optimizer state, and the values of all steps.
-A kernel is given places in m and strides, so that the three layouts differ in numbers alone:
+A walk works on one flat array m: weights, gradient, optimizer state (parameters and what goes with
+them in the order of the flat vector; large ones stay where their owner has them), and the values of
+all steps. A kernel is given places in m and strides, so that the three layouts differ in numbers
+alone:
 
     units    lanes are hidden units. One or few samples: each weight is read once and used once,
-             so weights lie as vectors, W also transposed for the way back; that of several gates
-             by vectors of units (`Program`).
+             so weights are read as vectors, W also turned for the way back; rows that are not
+             whole vectors are applied from copies that are (`Program`).
              A row of values: K planes (or S states) of H numbers, padded to whole vectors.
     samples  lanes are samples, weights single numbers: each weight read serves a vector of samples.
              Features are not padded, the batch is; large matrices are packed in panels.
@@ -16,8 +18,7 @@ A kernel is given places in m and strides, so that the three layouts differ in n
 A "case" is one column of a product: a step, or a sample.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +26,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.engines import Anything
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
-from bptt.kernels.program import COPY, DELTAS, DS, GATES, PARTS, STATES, Program
+from bptt.kernels.program import COPY, DELTAS, DH, DS, FAR, GATES, PARTS, STATES, Program
 from bptt.optimizers import RULES
 from bptt.outputs import REDUCTIONS
 from bptt.parameters import Array
@@ -51,6 +53,10 @@ FEWEST_SUMMED = 32
 ALIASING = 1024
 # The fields of a learner that have a number for each parameter; places of the same names hold them.
 PARAMETERS = ("theta", "s0", "s1")
+# Parameters of so many bytes, their optimizer's states and their gradient are not copied into m but
+# borrowed: used where their owner has them, whose memory would be needed twice. Few numbers are
+# copied in no time, and lie at the beginning of a cache line then.
+BORROWED = 2**20
 # The layers' widest that several models are walked side by side for.
 SIDE_BY_SIDE = 16
 
@@ -90,6 +96,15 @@ class Shape:
     optimizer: str = ""
 
     @property
+    def borrows(self) -> bool:
+        """Whether arrays of parameters are borrowed. Models are interleaved, and without the
+        compiler nothing outside of m can be reached."""
+        if COMPILER_OFF or self.regime == MODELS:
+            return False
+        numbers = self.structure.layout().size
+        return numbers * np.dtype(self.structure.dtype).itemsize >= BORROWED
+
+    @property
     def optimizer_states(self) -> tuple[str, ...]:
         """Which states of the optimizer there are."""
         return RULES[self.optimizer].states if self.optimizer else ()
@@ -122,11 +137,20 @@ def _record(values: dict[str, Any]) -> Any:
     return np.array([row], dtype=list(zip(names, kinds, strict=True)))
 
 
+def zeros(n: int, dtype: Any) -> Array:
+    """n zeros, at the beginning of a cache line."""
+    size = n * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype)
+
+
 class Workspace:
     """The array of a walk, and the numbers that say what is where.
 
     first: the workspace of a batch's first shard, whose array this one shares, and in it the
-    weights and the optimizer's state; `allocate` comes after the last shard.
+    weights and the optimizer's state; `allocate` comes after the last shard. Where the shape says
+    so these and the first shard's gradient are arrays of their own: then `borrow` tells which.
 
     Attributes: plan (a record of sizes, places and strides), program (the products: see
     `bptt.kernels.program`), copies (rows of `program.Copy`), parts (layers, `program.PARTS`),
@@ -140,13 +164,13 @@ class Workspace:
         self.L = lanes(shape.structure.dtype)
         self.room: Places = first.room if first else Places(self.L)
         self.values: dict[str, Any] = {}
-        self._pieces: dict[str, list[tuple[Array, tuple[int, ...], int, tuple[int, ...]]]] = {}
         self._sizes()
         self._parameters()
         self._values_of_steps()
         self._cases()
         self._program()
         self.plan = _record(self.values)
+        self._find_borrowed()
 
     def allocate(self) -> None:
         """Make the array, at the beginning of a cache line, or take that of the first shard."""
@@ -154,10 +178,8 @@ class Workspace:
         if self.first:
             self.m = self.first.m
         else:
-            size = self.room.size + 2 * self.L  # reading vectors may go beyond the last number
-            raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
-            start = -raw.ctypes.data % 64
-            self.m = raw[start : start + size * dtype.itemsize].view(dtype)
+            # Reading vectors may go beyond the last number.
+            self.m = zeros(self.room.size + 2 * self.L, dtype)
         for name, count in (
             ("ones", self.room.padded(self.values["Bp"])),
             ("present", self.shape.B),
@@ -187,13 +209,6 @@ class Workspace:
         plane = Hw * Bp
         outer = B if units else 1
         models, one = shape.regime == MODELS, units and B == 1
-        # Whether vectors of units are apart in W (`Program`): then where those of the unit at i
-        # begin, and from one input to the next.
-        by_vectors = units and cell.gates > 1 and Hw > self.L
-        v.update(
-            by_vectors=by_vectors, W_unit=cell.gates * H if by_vectors else 1,
-            W_input=cell.gates * (self.L if by_vectors else Hw),
-        )  # fmt: skip
         v.update(
             Bp=Bp, Hw=Hw, plane=plane, outer=outer,
             VV=(Hw if units else Bp) // self.L,
@@ -202,8 +217,8 @@ class Workspace:
             trainable=structure.initial_state == "trainable",
             # Whether recurrent products are short, forward and back: the walk works them out by
             # itself. A number of h of one row of units that is read for one vector of weights at a
-            # time is worth it for few vectors; the gates of a unit share it.
-            short=models or (one and (cell.gates > 1 or Hw <= ROW_VECTORS * self.L)),
+            # time is worth it for few vectors.
+            short=models or (one and cell.gates * Hw <= ROW_VECTORS * self.L),
             short_back=models or (one and Hw <= ROW_VECTORS * self.L),
             one_vector=one and Hw == self.L,
             lane=1 if models else 0,
@@ -245,75 +260,42 @@ class Workspace:
         )  # fmt: skip
 
     def _parameters(self) -> None:
-        """Theta, optimizer state and gradient, and the order of theta's numbers."""
-        regime, layout, v = self.shape.regime, self.shape.structure.layout(), self.values
-        self.offsets: dict[str, int] = {}
-        if regime == UNITS:
-            self._padded_parameters()
-        else:
-            for name in layout.shapes:
-                self.offsets[name] = layout.slices[name].start * v["weight"]
-            self.size = layout.size * v["weight"]
-        self.size += -self.size % (2 * self.L)
-        for name in PARAMETERS:
-            kept = name == "theta" or name in self.shape.optimizer_states
-            v[name] = self.first.values[name] if self.first else self.room.take(kept * self.size)
-        v.update(size=self.size, g=self.room.take(self.size if self.shape.gradient else 0))
+        """Theta, optimizer state and gradient: in the order of the flat vector."""
+        layout, v = self.shape.structure.layout(), self.values
+        self.offsets = {name: at.start * v["weight"] for name, at in layout.slices.items()}
+        self.size = -(-layout.size * v["weight"] // (2 * self.L)) * 2 * self.L
+        wanted = {"theta", *self.shape.optimizer_states, *(["g"] if self.shape.gradient else [])}
+        for number, name in enumerate((*PARAMETERS, "g")):
+            if self.first and name != "g":
+                v[name] = self.first.values[name]
+            elif self.shape.borrows and not self.first:
+                v[name] = (number + 1) * FAR
+            else:
+                v[name] = self.room.take(self.size if name in wanted else 0)
+        v["size"] = layout.size if self.shape.borrows else self.size
+        # Samples are multiplied forward by packed weights, and back by those in theta: large ones
+        # are packed where their gradients come to lie afterwards. (None: -1.)
+        shared = self.shape.borrows and self.shape.regime == SAMPLES and "g" in wanted
+        v["packed"] = (self.first or self).values["g"] if shared else -1
 
-    def _padded_parameters(self) -> None:
-        """Rows padded to vectors, V transposed (layout "units")."""
-        structure, v, order = self.shape.structure, self.values, Places(self.L)
-        # Of each parameter: the planes of a row, how many numbers each has, and what a row spans.
-        self.rows: dict[str, tuple[int, int, int]] = {}
-        for name, shape in structure.layout().shapes.items():
-            groups, width, row = 1, structure.hidden, int(v["Hw"])
-            if name == "c":
-                width, row = structure.outputs, order.padded(structure.outputs)
-            elif name[0] in "UW":
-                groups, row = int(v["G"]), int(v["G"]) * row
-            elif name[0] == "b":
-                groups, row = int(v["K"]), int(v["K"]) * row
-            self.rows[name] = groups, width, row
-            self.offsets[name] = order.take(math.prod(shape) // (groups * width) * row)
-        self.size = order.size
-
-    def parameters(self, place: str, flat: Array) -> Iterator[tuple[Array, Array]]:
-        """What lies at `place` (values of parameters, gradients, ...) and the same in the order of
-        `flat`, as pairs of views of equal shape."""
-        start = int(self.values[place])
-        if self.shape.regime != UNITS:
-            yield self.m[start : start + flat.size], flat
+    def _find_borrowed(self) -> None:
+        """Which numbers of program, plan, parts and copies are places in borrowed arrays, and where
+        in these."""
+        self._borrowed: dict[str, list[tuple[Anything, Anything, Anything]]] = {}
+        if not self.shape.borrows:
             return
-        if flat.dtype != self.m.dtype or not flat.flags.c_contiguous:
-            yield from self._padded(start, flat)
-            return
-        if place not in self._pieces:  # what slicing finds out is the same at every call
-            beginning = np.empty_like(flat)
-            self._pieces[place] = [
-                (mine, its.shape, its.ctypes.data - beginning.ctypes.data, its.strides)
-                for mine, its in self._padded(start, beginning)
-            ]
-        for mine, shape, offset, strides in self._pieces[place]:
-            yield mine, np.ndarray(shape, flat.dtype, flat, offset, strides)
+        others = (table.reshape(-1) for table in (self.parts, self.copies))
+        tables = (self.program, self.plan.view(np.int64), *others)
+        for number, name in enumerate((*PARAMETERS, "g")):
+            places = [(table, np.flatnonzero(table // FAR == number + 1)) for table in tables]
+            self._borrowed[name] = [(table, at, table[at] % FAR) for table, at in places]
 
-    def _padded(self, start: int, flat: Array) -> Iterator[tuple[Array, Array]]:
-        """`parameters` of the layout "units", from place `start`."""
-        for name, values in self.shape.structure.layout().views(flat).items():
-            values = np.swapaxes(values, -1, -2) if name == "V" else values
-            (groups, width, row), lead = self.rows[name], values.shape[:-1]
-            values = values.reshape(*lead, groups, width)
-            at, size = start + self.offsets[name], math.prod(lead) * row
-            if name[0] != "W" or not self.values["by_vectors"]:
-                rows = self.m[at : at + size].reshape(*lead, row)
-                rows = rows[..., : groups * self.room.padded(width)]
-                yield rows.reshape(*lead, groups, -1)[..., :width], values
-                continue
-            # By vectors of units: [vector][input][gate][lane].
-            L, sets, vectors = self.L, lead[:-1], self.room.padded(width) // self.L
-            rows = self.m[at : at + size].reshape(*sets, vectors, lead[-1], groups, L)
-            for n in range(vectors):
-                part = values[..., n * L : (n + 1) * L]
-                yield rows[..., n, :, :, : part.shape[-1]], part
+    def borrow(self, name: str, array: Array) -> None:
+        """Use this array (contiguous, of the network's type) for the parameters, or what goes with
+        them, of that name."""
+        place = (array.ctypes.data - self.m.ctypes.data) // array.itemsize
+        for table, at, inside in self._borrowed[name]:
+            table[at] = inside + place
 
     def _program(self) -> None:
         """The products, and the matrices that they want in another order."""
@@ -330,7 +312,7 @@ class Workspace:
         v["copies"] = len(self.copies)
         table = self.offsets[shape.structure.name("U", 0)]
         v["table"], v["table_gradient"] = v["theta"] + table, v["g"] + table
-        v["table_row"] = v["G"] * v["Hw"] * v["weight"]
+        v["table_row"] = v["G"] * v["H"] * v["weight"]
         tied, rows = shape.structure.tied, v["D"] * v["table_row"]
         v["table_t"] = 0 if tied else rows
         v["W_t"] = 0 if tied else v["H"] * v["G"] * v["plane"]
@@ -351,22 +333,25 @@ class Workspace:
         # Inputs of whole vectors alone: others are turned many steps at a time.
         v["x_t"] = self._apart(D * Bp) if not units and D % self.L == 0 else D * Bp
         v["x"] = take(0 if self.shape.one_hot else T * v["x_t"] * outer)
-        v["dh_b"] = v["steps"] * v["plane"]
-        v["dh"] = take(outer * v["dh_b"] if gradient else 0)
+        # Derivatives that lie apart take the place of dh. Those of the layer below are worked out
+        # from them: it has another.
+        v["dh_t"] = v["plane"] if v["in_place"] else v["gate_t"]
+        v["dh_b"] = v["steps"] * v["dh_t"]
+        places = 1 if v["in_place"] or structure.layers == 1 else 2
+        dh = [take(outer * v["dh_b"] if gradient else 0) for _ in range(places)]
         wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if gradient else 0)
-        own_deltas = gradient and not v["in_place"]
-        deltas_apart = take(outer * v["delta_b"] if own_deltas else 0)
         self.parts: NDArray[np.int64] = np.zeros((structure.layers, PARTS), np.int64)
         self.inputs: list[tuple[Values, int]] = []
         source = Values(v["x"], v["x_t"], v["x_t"], T * D if units else 0)
         for layer in range(structure.layers):
             states, state_t = take(outer * v["state_b"]), v["state_t"]
             gates = take(outer * v["gate_b"]) if v["in_place"] else states + state_t
-            deltas = gates if v["in_place"] else deltas_apart
+            dh_here = dh[layer % places]
+            deltas = gates if v["in_place"] else dh_here
             ds = take(outer * state_t if gradient else 0)
-            self.parts[layer, [GATES, DELTAS, STATES, DS]] = gates, deltas, states, ds
+            self.parts[layer, [GATES, DELTAS, STATES, DS, DH]] = gates, deltas, states, ds, dh_here
             self.inputs.append((source, structure.layer_inputs(layer)))
             source = Values(states + state_t, state_t, state_t, v["state_b"])
 

@@ -19,6 +19,11 @@ from bptt.structure import Structure
 
 # The layouts; what they are is told in `bptt.kernels.layout`.
 UNITS, SAMPLES, MODELS = "units", "samples", "models"
+# A matrix of units of more bytes than this is too large for the nearer caches. Few cases go through
+# it some rows at a time, each from its beginning to its end, which the processor sees coming and
+# fetches ahead. Rows that are a power of two apart share few places in the nearest cache: no more
+# than 8.
+STREAMED, ROWS, FEW_CASES = 2**19, 8, 6
 
 
 class Values(NamedTuple):
@@ -115,13 +120,20 @@ class Products:
         """out = (or, with `add`, +=) base + x M for `features` outputs, `depth` inputs; with
         `reverse` from the last input to the first."""
         if self.units:
-            base = base or (Base(out.place, out.case, self.L, 1) if add else self.nothing)
-            self.strips(
-                SHARED, features // self.L, features % self.L, base, rows=n, depth=depth,
-                out=out.place, out_row=out.case, out_col=self.L, out_t=out.t, out_b=out.b,
-                x=x.place, x_block=x.case, x_row=x.case, x_step=1, x_t=x.t, x_b=x.b,
-                p=w.place, p_col=w.block, p_step=w.step, reverse=reverse,
-            )  # fmt: skip
+            own = Base(out.place, out.case, self.L, 1)  # go on from what is there
+            base = base or (own if add else self.nothing)
+            size = depth * features * np.dtype(self.structure.dtype).itemsize
+            at_once = ROWS if size > STREAMED and n < FEW_CASES else max(depth, 1)
+            firsts = range(0, max(depth, 1), at_once)
+            for first in firsts[::-1] if reverse else firsts:
+                self.strips(
+                    SHARED, features // self.L, features % self.L, base, rows=n,
+                    depth=min(at_once, depth - first), out=out.place, out_row=out.case,
+                    out_col=self.L, out_t=out.t, out_b=out.b, x=x.place + first, x_block=x.case,
+                    x_row=x.case, x_step=1, x_t=x.t, x_b=x.b, p=w.place + first * w.step,
+                    p_col=w.block, p_step=w.step, reverse=reverse,
+                )  # fmt: skip
+                base = own
             return
         # Columns are the vectors of a case, case by case, or the cases, vector by vector: whichever
         # are more.

@@ -4,7 +4,9 @@
 padded, split into gates, turned or packed, is here.
 """
 
+from collections.abc import Sequence
 from itertools import product
+from math import prod
 from typing import Any, NamedTuple
 
 from bptt.kernels.processor import TILE_ROWS
@@ -35,29 +37,39 @@ HEAD_PRODUCTS = 3
 ) = range(HEAD_PRODUCTS)
 
 # Where each layer has its gates, the derivatives of its preactivations, its states and their
-# derivatives, and W (for one row of units and for models, which are multiplied by it in the walk
-# itself), forward and back.
-PARTS = 6
-GATES, DELTAS, STATES, DS, W_FORWARD, W_BACK = range(PARTS)
+# derivatives, what reaches h from above, and W (for one row of units and for models, which are
+# multiplied by it in the walk itself), forward and back.
+PARTS = 7
+GATES, DELTAS, STATES, DS, DH, W_FORWARD, W_BACK = range(PARTS)
 
 # A weight matrix of more numbers than this is packed in panels (layout "samples").
 PACKED = 4096
 
 
-class Copy(NamedTuple):
-    """A matrix in another order: turned, or, if `target_stride` is PANELS, packed in panels; or, if
-    it is SPREAD, numbers as vectors that have them in every lane."""
+# Other orders that weights are wanted in: rows, further apart and padded with zeros; turned; packed
+# in panels; or each number in every lane of a vector.
+ROWS, TURNED, PANELS, SPREAD = range(4)
 
+
+class Copy(NamedTuple):
+    """A matrix in another order. Its rows (TURNED its columns) are `target_stride` apart in it."""
+
+    order: int
     source: int
     stride: int
     rows: int
     columns: int
     target: int
-    target_stride: int
+    target_stride: int = 0
 
 
 COPY = len(Copy._fields)
-PANELS, SPREAD = 0, -1
+
+# Before it is known where they are, borrowed arrays stand for multiples of this (`layout.borrow`).
+FAR = 2**44
+
+# Gates that follow each other: the first gate of W, how many, and the plane of the first.
+Run = tuple[int, int, int]
 
 
 class Program(Products):
@@ -84,17 +96,14 @@ class Program(Products):
         )
         self.wide = self.G * self.Hw
         self.copies: list[Copy] = []
-        # The gates that the recurrent product feeds, in runs: the first gate of W, how many, and
-        # the plane of the first.
-        self.runs = [(0, self.G, 0)]
+        # Where the parameters lie that are applied as rows of H numbers: where they are, or padded.
+        self.places = {name: int(v["theta"]) + offset for name, offset in offsets.items()}
+        if self.Hw > self.H:
+            self._pad_rows()
+        # The gates that the recurrent product feeds.
+        self.runs: list[Run] = [(0, self.G, 0)]
         if self.K > self.G:
             self.runs = [(0, self.G - 1, 0), (self.G - 1, 1, self.K - 1)]
-        # The same as they lie in W: where vectors of units are apart, each gate by itself.
-        self.runs_of_W = self.runs
-        if v["by_vectors"]:
-            self.runs_of_W = [
-                (first + k, 1, plane + k) for first, n, plane in self.runs for k in range(n)
-            ]
         for layer in range(structure.layers):
             self._layer(layer)
         self._head()
@@ -114,75 +123,82 @@ class Program(Products):
             if not forward:
                 strips.clear()
 
+    @staticmethod
+    def _single(runs: Sequence[Run]) -> list[Run]:
+        """Each gate of some runs by itself."""
+        return [(first + k, 1, plane + k) for first, n, plane in runs for k in range(n)]
+
     # Where parameters lie.
 
-    def _place(self, name: str, area: str = "theta") -> int:
-        return int(self.v[area]) + self.offsets[name]
+    def _pad_rows(self) -> None:
+        """Rows of H numbers that are no whole vectors are applied from a copy in which they are:
+        one of all that lie next to each other."""
+        others = {"c"} | ({"V"} if int(self.v["O"]) > 1 else set())
+        if self.one_hot:  # rows of U are looked up where they are
+            others.add(self.structure.name("U", 0))
+        for name, shape in self.structure.layout().shapes.items():
+            if name in others:
+                continue
+            rows, place = prod(shape) // self.H, self.places[name]
+            target = self.room.take(rows * self.Hw)
+            last = self.copies[-1] if self.copies else Copy(ROWS, -1, 0, 0, 0, 0)
+            if place == last.source + last.rows * self.H:
+                self.copies[-1] = last._replace(rows=last.rows + rows)
+            else:
+                self.copies.append(Copy(ROWS, place, self.H, rows, self.H, target, self.Hw))
+            self.places[name] = target
 
-    def _gradient(self, name: str, row: int, col: int, gate: int = 0, per_set: int = 0) -> Weights:
-        """A matrix of gradients: from one input's to the next, and from one output's."""
-        block = self.L if self.units else row
-        return Weights(self._place(name, "g"), block, row, col, gate, per_set)
+    def _flat(self, name: str, area: str, inputs: int) -> Weights:
+        """U, W or b as it lies in theta, or its gradient in g."""
+        weight = self.weight
+        wide, gate = self.G * self.H * weight, self.H * weight
+        place, block = int(self.v[area]) + self.offsets[name], self.L if self.units else wide
+        return Weights(place, block, wide, weight, gate, inputs * wide)
 
     def _forward(self, name: str, inputs: int, packed: bool) -> Weights:
         """U or W as it is applied forward."""
         wide, gate = self.wide * self.weight, self.Hw * self.weight
-        place, per_set = self._place(name), inputs * wide
+        place, per_set = self.places[name], inputs * wide
         if self.units:
             return Weights(place, self.L, 0, wide, gate, per_set)
         packed = packed and not self.models and self.H % TILE_ROWS == 0
         if not packed or inputs * self.G * self.H <= PACKED:
             return Weights(place, self.weight, self.weight, wide, gate, per_set)
-        target = self.room.take(self.sets * per_set)
+        target = int(self.v["packed"]) + self.offsets[name]
+        if self.v["packed"] < 0:
+            target = self.room.take(self.sets * per_set)
         for s in range(self.sets):
             at = s * per_set
-            self.copies.append(Copy(place + at, wide, inputs, wide, target + at, PANELS))
+            self.copies.append(Copy(PANELS, place + at, wide, inputs, wide, target + at))
         return Weights(target, inputs, 1, TILE_ROWS, self.H * inputs, per_set)
 
-    def _backward(self, name: str, inputs: int, forward: Weights) -> Weights:
-        """U or W as it is applied to derivatives: turned where units are in the lanes, from where
-        it is applied `forward`."""
-        wide, gate = self.wide * self.weight, self.Hw * self.weight
-        place, per_set = self._place(name), inputs * wide
+    def _backward(self, name: str, inputs: int) -> Weights:
+        """U or W as it is applied to derivatives: turned where units are in the lanes."""
+        flat = self._flat(name, "theta", inputs)
         if not (self.units and self.gradient):
-            return Weights(place, wide, wide, self.weight, gate, per_set)
+            return Weights(flat.place, flat.row, flat.row, flat.step, flat.gate, flat.set)
         Iw = self.room.padded(inputs)
         each = self.H * Iw
         target = self.room.take(self.sets * self.G * each)
-        # Columns that follow each other are turned at once.
-        most = self.H if forward.block == self.L else self.L
-        for s, g, first in product(range(self.sets), range(self.G), range(0, self.H, most)):
-            source = forward.of(g, s).place + first // self.L * forward.block
-            turned = target + ((s * self.G + g) * self.H + first) * Iw
-            columns = min(most, self.H - first)
-            self.copies.append(Copy(source, forward.step, inputs, columns, turned, Iw))
+        for s in range(self.sets):
+            source, turned = flat.of(0, s).place, target + s * self.G * each
+            self.copies.append(Copy(TURNED, source, flat.row, inputs, flat.row, turned, Iw))
         return Weights(target, self.L, 0, Iw, each, self.G * each)
 
-    def _recurrent(self, name: str, area: str) -> Weights:
-        """W as it is applied forward, or its gradient. Of rows of units with several gates what a
-        vector of units needs lies together: [vector of units][input][gate][lane]."""
-        wide, gate = self.wide * self.weight, self.Hw * self.weight
-        if self.v["by_vectors"]:
-            step = self.G * self.L
-            place, block = self._place(name, area), self.H * step
-            return Weights(place, block, step, step, self.L, self.H * wide)
-        if area == "theta":
-            return self._forward(name, self.H, True)
-        return self._gradient(name, wide, self.weight, gate, self.H * wide)
-
-    def _bias_of(self, name: str, size: int, sets: int) -> list[Base]:
+    def _bias_of(self, place: int, size: int, sets: int) -> list[Base]:
         """b, c or h0, of each set: what sums begin with."""
-        place = self._place(name)
         if self.units:
             return [Base(place + s * size, 0, self.L) for s in range(sets)]
         if not self.models:
             target = self.room.take(sets * size * self.L)
-            self.copies.append(Copy(place, 1, sets * size, 1, target, SPREAD))
+            self.copies.append(Copy(SPREAD, place, 1, sets * size, 1, target))
             place = target
         return [Base(place + s * size * self.L, self.L) for s in range(sets)]
 
     def _biases(self, name: str, size: int, sets: int) -> list[Base]:
-        return self._bias_of(name, size, sets) if self.structure.bias else [self.nothing] * sets
+        if not self.structure.bias:
+            return [self.nothing] * sets
+        return self._bias_of(self.places[name], size, sets)
 
     # The products.
 
@@ -208,8 +224,7 @@ class Program(Products):
             int(v[each]) for each in ("gate_t", "gate_b", "delta_b", "state_t", "state_b")
         )
         name = self.structure.name("W", layer)
-        W = self._recurrent(name, "theta")
-        W_back = self._backward(name, self.H, W)
+        W, W_back = self._forward(name, self.H, True), self._backward(name, self.H)
         parts[W_FORWARD], parts[W_BACK] = W.place, W_back.place
         a, d_step = Values(gates, gate_b, gate_t), Values(deltas, delta_b, gate_t)
         d = Values(deltas, gate_t, gate_t if v["in_place"] else 0, delta_b)
@@ -219,7 +234,7 @@ class Program(Products):
         # may be an odd one.
         for reverse, (s, _) in product((False, True), self.versions):
             self.begin()
-            for gate, count, plane in () if v["short"] else self.runs_of_W:
+            for gate, count, plane in () if v["short"] else self.runs:
                 self.apply(
                     a.at(plane * self.plane), count * self.Hw, W.of(gate, s),
                     Values(states, state_b, state_t), self.H, int(v["outer"]), add=True,
@@ -255,35 +270,45 @@ class Program(Products):
     def _input_back(self, layer: int, d: Values) -> None:
         """The derivative by the inputs of a segment, where somebody wants it."""
         v, inputs = self.v, self.inputs[layer][1]
-        out, wide = Values(int(v["dh"]), self.plane, b=int(v["dh_b"])), self.Hw
+        out, wide = self._dh(layer - 1), self.Hw
         if layer == 0:
             dx_t = int(v["dx_t"])
             out = Values(int(v["dx"]), dx_t, dx_t, dx_t * int(v["T"]))
             wide = self.room.padded(inputs) if self.units else inputs
         name, wanted = self.structure.name("U", layer), layer > 0 or self.dx
         if wanted:
-            U = self._backward(name, inputs, self._forward(name, inputs, False))
+            U = self._backward(name, inputs)
         for s, n in self.versions:
             self.begin()
             if wanted:
                 self._back_through(U, s, 0, out, wide, d, self.G, n, False)
 
+    def _dh(self, layer: int) -> Values:
+        """What reaches the states of a layer from above, of a segment."""
+        return Values(int(self.parts[layer][DH]), int(self.v["dh_t"]), b=int(self.v["dh_b"]))
+
+    def _outer_planes(
+        self, w: Weights, inputs: int, x: Values, d: Values, runs: Sequence[Run], n: int, add: bool
+    ) -> None:  # fmt: skip
+        """Of planes of derivatives: in one product, or, where their rows are padded, in one for
+        each."""
+        for gate, count, plane in self._single(runs) if self.Hw > self.H else runs:
+            fed, features = d.at(plane * self.plane), count * self.H
+            self.outer(w.of(gate, 0), inputs, x, fed, features, n, add)
+
     def _gradients(self, layer: int, s: int, d: Values, h: Values, n: int) -> None:
         """Of W, b and U, each over n steps."""
-        structure, weight = self.structure, self.weight
-        x, inputs = self.inputs[layer]
-        wide, gate = self.wide * weight, self.Hw * weight
-        W = self._recurrent(structure.name("W", layer), "g")
-        for first, count, plane in self.runs_of_W:
-            fed, width = d.at(plane * self.plane), count * self.Hw
-            self.outer(W.of(first, s), self.H, h, fed, width, n, self.add_up)
+        structure, (x, inputs), planes = self.structure, self.inputs[layer], [(0, self.G, 0)]
+        W = self._flat(structure.name("W", layer), "g", self.H)
+        self._outer_planes(W.of(0, s), self.H, h, d, self.runs, n, self.add_up)
         if structure.bias:
-            width = self.K * self.Hw
-            b = self._gradient(structure.name("b", layer), 0, weight, 0, width * weight)
-            self.outer(b.of(0, s), 1, Values(int(self.v["ones"])), d, width, n, self.add_up)
+            b = self._flat(structure.name("b", layer), "g", 1)
+            b = b._replace(set=self.K * b.gate).of(0, s)
+            ones = Values(int(self.v["ones"]))
+            self._outer_planes(b, 1, ones, d, [(0, self.K, 0)], n, self.add_up)
         if not (self.one_hot and layer == 0):
-            U = self._gradient(structure.name("U", layer), wide, weight, gate, inputs * wide)
-            self.outer(U.of(0, s), inputs, x, d, self.wide, n, self.add_up)
+            U = self._flat(structure.name("U", layer), "g", inputs)
+            self._outer_planes(U.of(0, s), inputs, x, d, planes, n, self.add_up)
 
     def _start(self, layer: int, state: Values) -> None:
         """h0 (and c0), or zero; for other versions than the first segment's nothing."""
@@ -292,8 +317,8 @@ class Program(Products):
             for k, letter in enumerate(self.structure.equations.states if version == 0 else ()):
                 first = self.nothing
                 if self.v["trainable"]:
-                    name = self.structure.name(f"{letter}0", layer)
-                    (first,) = self._bias_of(name, self.Hw, 1)
+                    place = self.places[self.structure.name(f"{letter}0", layer)]
+                    (first,) = self._bias_of(place, self.Hw, 1)
                 nowhere = Weights(0, 0, 0, 0)
                 self.apply(state.at(k * self.plane), self.Hw, nowhere, state, 0, 1, first)
 
@@ -305,78 +330,86 @@ class Program(Products):
                 for k, letter in enumerate(self.structure.equations.states):
                     if version > 0 or not self.v["trainable"]:
                         continue
-                    out = self._gradient(self.structure.name(f"{letter}0", layer), 0, self.weight)
+                    out = self._flat(self.structure.name(f"{letter}0", layer), "g", 1)
                     d = Values(ds.place + k * self.plane, b=ds.case)
                     ones = Values(int(self.v["ones"]))
-                    self.outer(out, 1, ones, d, self.Hw, 1 if used else 0)
+                    self.outer(out, 1, ones, d, self.H, 1 if used else 0)
 
     def _head(self) -> None:
         """V and c, forward, gradients, and back. With readout "last" only the last segment has
         outputs, and there is one set."""
-        structure, v, last = self.structure, self.v, bool(self.v["last"])
+        v, last = self.v, bool(self.v["last"])
         O, state_t, o_t = (int(v[each]) for each in ("O", "state_t", "o_t"))  # noqa: E741
         top = int(self.parts[-1][STATES]) + (int(v["T"]) if last else 1) * state_t
         h = Values(top, state_t, 0 if last else state_t, int(v["state_b"]))
         versions = [(0, 1) for _ in self.versions] if last else self.versions
         sets = 1 if last else self.sets
-        V, V_back, V_gradient = self._output_matrices(O, sets)
-        wide_O = self.room.padded(O) if self.units else O
+        V, V_back = self._output_matrices(O, sets)
         o = Values(int(v["o"]), o_t, 0 if last else o_t, int(v["o_b"]))  # then their derivatives
-        biases = self._biases("c", wide_O, sets)
+        biases = self._biases("c", O, sets)
         for s, n in versions:
             self.begin()
             if self.units and O == 1:
                 self._one_output(o, biases[s], V.of(0, s), h, n)
             else:
                 self.apply(o, O, V.of(0, s), h, self.H, n, biases[s])
-        add_up = self.add_up and not last
         for s, n in versions:
             self.begin()
-            # Not of the padding, where h may be anything but V must stay zero.
-            self.outer(V_gradient.of(0, s), O, o, h, self.H, n, add_up)
-            if structure.bias:
-                c = self._gradient("c", 0, self.weight, 0, wide_O * self.weight)
-                self._bias_gradient(c.of(0, s), o, O, n, add_up)
-        dh = Values(int(v["dh"]), self.plane, b=int(v["dh_b"]))
+            self._output_gradients(s, o, h, n, self.add_up and not last)
+        dh = self._dh(-1)
         for (s, n), (_, steps) in zip(versions, self.versions, strict=True):
             self.begin()
-            self.apply(dh.at((steps - n) * self.plane), self.Hw, V_back.of(0, s), o, O, n)
+            self.apply(dh.at((steps - n) * dh.case), self.Hw, V_back.of(0, s), o, O, n)
 
-    def _bias_gradient(self, c: Weights, do: Values, O: int, n: int, add: bool) -> None:  # noqa: E741
-        """Of c. Of a single output of rows of units all cases lie together, as vectors."""
-        if not (self.units and O == 1 and n == int(self.v["R"])):
-            self.outer(c, 1, Values(int(self.v["ones"])), do, O, n, add)
+    def _output_gradients(self, s: int, do: Values, h: Values, n: int, add: bool) -> None:
+        """Of V and c, over n steps."""
+        O, w = int(self.v["O"]), self.weight  # noqa: E741
+        V = int(self.v["g"]) + self.offsets["V"] + s * self.H * O * w
+        if self.units and O > 1:
+            self.outer(Weights(V, self.L, O, 1), self.H, h, do, O, n, add)
+        else:  # of one output V is a row
+            block = self.L if self.units else w
+            self.outer(Weights(V, block, w, O * w), O, do, h, self.H, n, add)
+        if not self.structure.bias:
             return
+        c = int(self.v["g"]) + self.offsets["c"] + s * O * w
+        if not (self.units and O == 1 and n == int(self.v["R"])):
+            ones, block = Values(int(self.v["ones"])), self.L if self.units else 0
+            self.outer(Weights(c, block, 0, w), 1, ones, do, O, n, add)
+            return
+        # Of a single output of rows of units all cases lie together, as vectors.
         self.strips(
-            SUMMED, 1, 0, self.nothing, rows=1, depth=int(self.v["Cp"]) // self.L, out=c.place,
+            SUMMED, 1, 0, self.nothing, rows=1, depth=int(self.v["Cp"]) // self.L, out=c,
             out_row=0, out_col=1, x=do.place, x_block=0, x_row=0, x_step=self.L,
             p=int(self.v["ones"]), p_col=0, p_step=0,
         )  # fmt: skip
 
-    def _output_matrices(self, O: int, sets: int) -> tuple[Weights, Weights, Weights]:  # noqa: E741
-        """V forward, backward, and its gradient."""
-        place, w = self._place("V"), self.weight
+    def _output_matrices(self, O: int, sets: int) -> tuple[Weights, Weights]:  # noqa: E741
+        """V forward and backward."""
+        place, w = self.places["V"], self.weight
         if not self.units:
             per_set = self.H * O * w
-            return (
-                Weights(place, w, w, O * w, 0, per_set),
-                Weights(place, O * w, O * w, w, 0, per_set),
-                self._gradient("V", w, O * w, 0, per_set),
+            return Weights(place, w, w, O * w, 0, per_set), Weights(
+                place, O * w, O * w, w, 0, per_set
             )
-        Hw, per_set = self.Hw, O * self.Hw
-        back, gradient = (
-            Weights(place, self.L, 0, Hw, 0, per_set),
-            self._gradient("V", Hw, 0, 0, per_set),
-        )
+        Hw = self.Hw
         if O == 1:  # a single row is its own transpose
-            return Weights(place, self.L, 0, 1, 0, per_set), back, gradient
-        Op = self.room.padded(O)
-        target = self.room.take(sets * self.H * Op)
+            return Weights(place, self.L, 0, 1, 0, Hw), Weights(place, self.L, 0, Hw, 0, Hw)
+        # Reading the last vector of a row goes beyond its end, and of the last row beyond that of
+        # a borrowed array.
+        forward, width = place, O
+        if place >= FAR:
+            width = self.room.padded(O)
+            forward = self.room.take(sets * self.H * width)
+            self.copies.append(Copy(ROWS, place, O, sets * self.H, O, forward, width))
+        turned = self.room.take(sets * O * Hw)
         for s in range(sets):
-            self.copies.append(
-                Copy(place + s * per_set, Hw, O, self.H, target + s * self.H * Op, Op)
-            )
-        return Weights(target, self.L, 0, Op, 0, self.H * Op), back, gradient
+            source = place + s * self.H * O
+            self.copies.append(Copy(TURNED, source, O, self.H, O, turned + s * O * Hw, Hw))
+        return (
+            Weights(forward, self.L, 0, width, 0, self.H * width),
+            Weights(turned, self.L, 0, Hw, 0, O * Hw),
+        )
 
     def _one_output(self, o: Values, base: Base, V: Weights, h: Values, n: int) -> None:
         """A single output of rows of units: products lane by lane, added up."""

@@ -203,8 +203,20 @@ def add(m, place, other, size):
         store(m, place + i, load(m, place + i) + load(m, other + i))
 
 
+@part
+def add_planes(m, place, apart, other, other_apart, count, size):
+    """Add `count` rows of `size` numbers to others, the rows of each so far apart."""
+    lanes = width(m)
+    for g in range(count):
+        for i in range(0, size, lanes):
+            at, some = place + g * apart + i, min(size - i, lanes)
+            more = load_part(m, other + g * other_apart + i, some)
+            store_part(m, at, load_part(m, at, some) + more, some)
+
+
 def _add_row_units(kind, plan, m, table, ids, first, stride, to):
-    add(m, to, table + get(ids, first) * plan.table_row, plan.table_row)
+    row = table + get(ids, first) * plan.table_row
+    add_planes(m, to, plan.Hw, row, plan.H, plan.G, plan.H)
 
 
 def _add_row_in_lanes(kind, plan, m, table, ids, first, stride, to):
@@ -220,7 +232,8 @@ add_row = by_regime(_add_row_units, _add_row_in_lanes, _add_row_in_lanes)
 
 
 def _scatter_row_units(kind, plan, m, table, ids, first, stride, d):
-    add(m, table + get(ids, first) * plan.table_row, d, plan.table_row)
+    row = table + get(ids, first) * plan.table_row
+    add_planes(m, row, plan.H, d, plan.Hw, plan.G, plan.H)
 
 
 def _scatter_row_in_lanes(kind, plan, m, table, ids, first, stride, d):
@@ -241,7 +254,7 @@ scatter_row = by_regime(_scatter_row_units, _scatter_row_in_lanes, _scatter_row_
 
 
 def _fed_units(kind, plan, m, a, h, W, i):
-    return add_product(a, m, h, W + i * plan.W_unit, width(m), plan.W_input, plan.H)
+    return add_product(a, m, h, W + i, plan.Hw, plan.G * plan.Hw, plan.H)
 
 
 def _fed_models(kind, plan, m, a, h, W, i):

@@ -16,8 +16,8 @@ from bptt.kernels.layout import plan_of_nothing
 from bptt.kernels.library import Key
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import MODELS
-from bptt.kernels.program import COPY, SPREAD
-from bptt.kernels.regimes import Kind, coefficient, put_result, root_of_total, transfer
+from bptt.kernels.program import COPY, PANELS, ROWS, TURNED
+from bptt.kernels.regimes import Kind, coefficient, copy, put_result, root_of_total, transfer
 from bptt.kernels.signature import (
     ARGUMENTS,
     BACKWARD,
@@ -70,9 +70,11 @@ def prepare(kind, plan, rule, m, k, row):
     if rule in LOOK_AHEAD:
         ks = coefficients(kind, k, m, row)
         for i in range(0, plan.size, width(m)):
-            theta, s0 = _look_ahead(load(m, plan.theta + i), load(m, plan.s0 + i), ks)
-            store(m, plan.theta + i, theta)
-            store(m, plan.s0 + i, s0)
+            count = min(plan.size - i, width(m))
+            theta, s0 = load_part(m, plan.theta + i, count), load_part(m, plan.s0 + i, count)
+            theta, s0 = _look_ahead(theta, s0, ks)
+            store_part(m, plan.theta + i, theta, count)
+            store_part(m, plan.s0 + i, s0, count)
 
 
 @part
@@ -133,23 +135,39 @@ def clip(kind, plan, m, clip_value, clip_norm):
     return norm
 
 
+@part
+def _load_whole(m, place, count):
+    return load(m, place)
+
+
+@part
+def _store_whole(m, place, v, count):
+    store(m, place, v)
+
+
 def _updater(of: Rule) -> Any:
     """The update of every parameter by a rule; only the states that the rule keeps are there."""
     rule, kept = part(of.update), of.states
     s0_kept, s1_kept = "s0" in kept, "s1" in kept
 
-    @part
-    def update_vector(plan, m, ks, i):  # gives the squares of the gradient
-        theta, g = load(m, plan.theta + i), load(m, plan.g + i)
-        s0 = load(m, plan.s0 + i) if s0_kept else g
-        s1 = load(m, plan.s1 + i) if s1_kept else g
-        theta, s0, s1 = rule(theta, g, s0, s1, ks)
-        store(m, plan.theta + i, theta)
-        if s0_kept:
-            store(m, plan.s0 + i, s0)
-        if s1_kept:
-            store(m, plan.s1 + i, s1)
-        return g * g
+    def on_vector(read: Any, write: Any) -> Any:
+        @part
+        def update_vector(plan, m, ks, i, count):  # gives the squares of the gradient
+            theta, g = read(m, plan.theta + i, count), read(m, plan.g + i, count)
+            s0 = read(m, plan.s0 + i, count) if s0_kept else g
+            s1 = read(m, plan.s1 + i, count) if s1_kept else g
+            theta, s0, s1 = rule(theta, g, s0, s1, ks)
+            write(m, plan.theta + i, theta, count)
+            if s0_kept:
+                write(m, plan.s0 + i, s0, count)
+            if s1_kept:
+                write(m, plan.s1 + i, s1, count)
+            return g * g
+
+        return update_vector
+
+    update_whole = on_vector(_load_whole, _store_whole)
+    update_some = on_vector(load_part, store_part)
 
     # number: what `update` finds this by
     @part
@@ -158,11 +176,17 @@ def _updater(of: Rule) -> Any:
         if clips:
             norm = clip(kind, plan, m, clip_value, clip_norm)
         ks = coefficients(kind, k, m, row)
-        # Two sums, which do not wait for each other; the size is a whole number of vector pairs.
-        even, odd = zero(m), zero(m)
-        for i in range(0, plan.size, 2 * width(m)):
-            even = even + update_vector(plan, m, ks, i)
-            odd = odd + update_vector(plan, m, ks, i + width(m))
+        # Two sums, which do not wait for each other.
+        even, odd, lanes = zero(m), zero(m), width(m)
+        pairs = plan.size // (2 * lanes) * 2 * lanes
+        for i in range(0, pairs, 2 * lanes):
+            even = even + update_whole(plan, m, ks, i, lanes)
+            odd = odd + update_whole(plan, m, ks, i + lanes, lanes)
+        left = plan.size - pairs  # borrowed arrays end anywhere
+        if left > 0:
+            even = even + update_some(plan, m, ks, pairs, min(left, lanes))
+        if left > lanes:
+            odd = odd + update_some(plan, m, ks, pairs + lanes, left - lanes)
         if not clips:
             norm = norm_of(kind, plan, m, even + odd)
         put_result(kind, plan, m, results, RESULTS * row + 3, apart, norm)
@@ -184,27 +208,47 @@ def update(
 
 
 @part
+def copy_rows(m, source, stride, rows, columns, target, target_stride):
+    """A matrix whose rows are further apart, and padded to whole vectors."""
+    lanes = width(m)
+    if columns <= lanes:  # by far the most of them; their mask is one
+        for r in range(rows):
+            store(m, target + r * target_stride, load_part(m, source + r * stride, columns))
+        return
+    for r in range(rows):
+        copy(m, target + r * target_stride, m, source + r * stride, columns)
+
+
+@part
+def pack(m, source, stride, rows, columns, target):
+    """A matrix in panels of TILE_ROWS columns: a vector of a row after the other, so that its
+    panels are written in order."""
+    wide, count = max(width(m), TILE_ROWS), min(width(m), TILE_ROWS)
+    for first in range(0, columns, wide):
+        for r in range(rows):
+            for c in range(first, min(first + wide, columns), count):
+                at = c % TILE_ROWS
+                place = target + (c - at) * rows + r * TILE_ROWS + at
+                store_part(m, place, load_part(m, source + r * stride + c, count), count)
+
+
+@part
 def copy_weights(plan, m, copies):
     """The weights in the other orders that the walk wants them in."""
     for i in range(plan.copies):
         at = i * COPY
-        source, stride, rows = get(copies, at), get(copies, at + 1), get(copies, at + 2)
-        cols, target = get(copies, at + 3), get(copies, at + 4)
-        target_stride = get(copies, at + 5)
-        if target_stride == SPREAD:
+        order, source, stride = get(copies, at), get(copies, at + 1), get(copies, at + 2)
+        rows, columns = get(copies, at + 3), get(copies, at + 4)
+        target, target_stride = get(copies, at + 5), get(copies, at + 6)
+        if order == ROWS:
+            copy_rows(m, source, stride, rows, columns, target, target_stride)
+        elif order == TURNED:
+            transpose(m, source, stride, rows, columns, m, target, target_stride)
+        elif order == PANELS:
+            pack(m, source, stride, rows, columns, target)
+        else:
             for r in range(rows):
                 store(m, target + r * width(m), broadcast(m, source + r))
-        elif target_stride > 0:
-            transpose(m, source, stride, rows, cols, m, target, target_stride)
-        else:
-            # A vector of a row after the other, so that its panels are written in order.
-            wide, count = max(width(m), TILE_ROWS), min(width(m), TILE_ROWS)
-            for first in range(0, cols, wide):
-                for r in range(rows):
-                    for c in range(first, min(first + wide, cols), count):
-                        at = c % TILE_ROWS
-                        place = target + (c - at) * rows + r * TILE_ROWS + at
-                        store_part(m, place, load_part(m, source + r * stride + c, count), count)
 
 
 # What has nothing to do with the cell is compiled by itself, once for all cells, and called by its
@@ -270,8 +314,8 @@ def train(
             (layout, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, counted,
              sample, apart),
         )  # fmt: skip
+        own_state = not carry or get(reset, n) != 0
         if work & FORWARD:
-            own_state = not carry or get(reset, n) != 0
             for segment in range(plan.segments):
                 span = span_of(plan, segment)
                 for layer in range(layers):
@@ -289,7 +333,7 @@ def train(
             to_start = plan.trainable or plan.to_start
             for segment in range(plan.segments - 1, -1, -1):
                 span = span_of(plan, segment)
-                output_backward(plan, m, program, span)
+                output_backward(plan, m, program, parts, span)
                 for layer in range(layers - 1, -1, -1):
                     recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start)
                     layer_gradients(
@@ -302,7 +346,7 @@ def train(
                 get(codes, STEP), STEP,
                 (layout, plan, rule, clip_value, clip_norm, m, k, n, apart, results),
             )  # fmt: skip
-        if carry:
+        if carry and work & BACKWARD:
             carry_over(plan, m, parts)
     denormals_as(before)
 

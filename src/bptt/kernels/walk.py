@@ -14,6 +14,7 @@ and which version of the products it has.
 from bptt.kernels.compiler import part
 from bptt.kernels.program import (
     DELTAS,
+    DH,
     DS,
     GATES,
     GRADIENT,
@@ -309,11 +310,12 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
     first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
     deltas, origin = part_of(parts, layer, DELTAS), deltas_from(plan, first)
-    ds, W = part_of(parts, layer, DS), part_of(parts, layer, W_BACK) + first * plan.W_t
+    ds, above = part_of(parts, layer, DS), part_of(parts, layer, DH)
+    W = part_of(parts, layer, W_BACK) + first * plan.W_t
     if end == plan.T:
         clear(m, ds, plan.outer * plan.state_t)
     for t in range(end - 1, first - 1, -1):
-        dh, to = plan.dh + (t - first) * plan.plane, deltas + (t - origin) * plan.gate_t
+        dh, to = above + (t - first) * plan.dh_t, deltas + (t - origin) * plan.gate_t
         if not full and is_over(kind, plan, m, t):
             for b in range(plan.outer):
                 add(m, ds + b * plan.state_t, dh + b * plan.dh_b, plan.plane)
@@ -371,11 +373,11 @@ def output_forward(plan, m, program, span):
 
 
 @part
-def output_backward(plan, m, program, span):
+def output_backward(plan, m, program, parts, span):
     """The gradients of V and c, and dh of the top layer."""
     first, end, version = span
     if plan.last:
-        clear(m, plan.dh, plan.outer * plan.dh_b)
+        clear(m, part_of(parts, plan.layers - 1, DH), plan.outer * plan.dh_b)
         if end < plan.T:
             return
     multiply(m, program, of_head(plan, OUTPUT_GRADIENT, version), first, 0)

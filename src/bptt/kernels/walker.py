@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bptt.engines import Anything, Learner
-from bptt.kernels.layout import Shape, Workspace, workspaces
+from bptt.kernels.layout import Shape, Workspace, workspaces, zeros
 from bptt.kernels.library import COMPILER_OFF, Key, load
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS
@@ -110,6 +110,8 @@ class Walker:
         key = Key(shape.regime, structure.cell, structure.activation, structure.dtype)
         self.kernel, self.kinds, self.codes = _kernel(key, shape.optimizer, self.spaces)
         self.fixed = [self._fixed(space) for space in self.spaces]
+        self.borrowed: dict[str, Array] = {}
+        self.gradient = self._new_gradient() if shape.optimizer else np.empty(0, self.dtype)
 
     def _fixed(self, space: Workspace) -> tuple[Any, ...]:
         """The arguments of a kernel that are the same at every call."""
@@ -119,12 +121,19 @@ class Walker:
         }  # fmt: skip
         return tuple(arrays.values()) if COMPILER_OFF else self.kernel.fixed(**arrays)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its arrays."""
+        return self.spaces[0].m.nbytes + self.gradient.nbytes
+
     # Parameters and states.
 
     def write_learner(self, learner: Learner) -> None:
         """Put weights and optimizer state into the workspaces."""
         for place in self.parameters:
             self.write(place, getattr(learner, place))
+        if self.shape.borrows:
+            self.write("g", self.gradient)
 
     def read_learner(self, learner: Learner) -> None:
         """The other way round."""
@@ -151,19 +160,40 @@ class Walker:
             for learner, values in zip(learners, self._models(place).T, strict=False):
                 getattr(learner, place)[:] = values
 
+    def _flat(self, place: str) -> Array:
+        """Parameters, or what goes with them ('theta', 's0', 's1', 'g'): flat, where they are."""
+        if self.shape.borrows:
+            return self.borrowed[place]
+        start = self.spaces[0].values[place]
+        return self.spaces[0].m[start : start + self.shape.structure.layout().size]
+
     def write(self, place: str, flat: Array) -> None:
-        """Put parameters, or what goes with them ('theta', 's0', 's1'), into the workspaces."""
-        space = self.spaces[0]
-        start = space.values[place]
-        # Between rows too: a run that diverged may have left NaN there.
-        space.m[start : start + space.size] = 0
-        for mine, its in space.parameters(place, flat):
-            mine[...] = its
+        """Let the workspaces have parameters, or what goes with them."""
+        if not self.shape.borrows:
+            self._flat(place)[:] = flat
+            return
+        self.borrowed[place] = np.require(flat, self.dtype, ["C", "A", "W"])
+        for space in self.spaces:
+            space.borrow(place, self.borrowed[place])
 
     def read(self, place: str, flat: Array) -> None:
-        """The other way round."""
-        for mine, its in self.spaces[0].parameters(place, flat):
-            its[...] = mine
+        """The other way round: what the walk has made of them."""
+        if self._flat(place) is not flat:
+            flat[:] = self._flat(place)
+
+    def _new_gradient(self) -> Array:
+        """An array for a borrowed gradient: whole pairs of vectors (see `training.squares_of`)."""
+        return zeros(self.spaces[0].size if self.shape.borrows else 0, self.dtype)
+
+    def write_gradient(self) -> None:
+        """Let the workspaces have an array for a gradient that is the caller's in the end."""
+        if self.shape.borrows:
+            self.write("g", self._new_gradient())
+
+    def read_gradient(self) -> Array:
+        """The gradient (P,)."""
+        g = self._flat("g")[: self.shape.structure.layout().size]
+        return g if self.shape.borrows else g.copy()
 
     def _states(self, t: int) -> Iterator[tuple[int, int, int, Array]]:
         """The states before step t: first and last sample, layer, and a view (S, B, H) of m."""
@@ -278,23 +308,29 @@ class Walker:
         self, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer, k: Array
     ) -> Anything:
         """One iteration, shard by shard; gradients and losses are added up in their order."""
-        first, structure = self.spaces[0], self.shape.structure
+        structure = self.shape.structure
         rows = data.lengths[n].sum() if structure.readout == "steps" else self.shape.B
         nothing = data.part(n, 0, 0)
         self.call(0, PREPARE, nothing, 1, False, optimizer, k)
 
-        def one(index: int) -> Array:
-            part = data.part(n, *self.ranges[index])
-            passes = work & (FORWARD | JUDGE | BACKWARD)
-            return self.call(index, passes, part, 1, carry, optimizer, k, counted=int(rows))
+        def pass_of_all(passes: int) -> list[Array]:
+            def one(index: int) -> Array:
+                part = data.part(n, *self.ranges[index])
+                return self.call(index, passes, part, 1, carry, optimizer, k, counted=int(rows))
 
-        found = each(one, list(range(len(self.spaces))))
+            return each(one, list(range(len(self.spaces))))
+
+        ways = [FORWARD | JUDGE | BACKWARD]
+        if self.shape.borrows:  # the first one's gradient takes the place of packed weights
+            ways = [FORWARD | JUDGE, BACKWARD]
+        found, *_ = [pass_of_all(work & way) for way in ways if work & way]
         results: Array = np.sum([row[0].astype(np.float64) for row in found], axis=0)
         if work & BACKWARD:
-            g = first.m[first.values["g"] : first.values["g"] + first.size]
+            size = structure.layout().size
+            g = self._flat("g")[:size]
             for space in self.spaces[1:]:
                 at = space.values["g"]
-                g += space.m[at : at + space.size]
+                g += space.m[at : at + size]
         if work & UPDATE:
             last = self.call(0, UPDATE, nothing, 1, False, optimizer, k)
             results[3] = last[0, 3]
