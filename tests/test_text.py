@@ -13,6 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bptt import evaluation
+from bptt.engines import Forward
 from bptt.errors import BpttError
 from bptt.tasks import Text, task_from_config
 from bptt.tasks.paragraph import PARAGRAPH
@@ -268,3 +270,35 @@ def test_emoji_of_several_code_points(tmp_path):
     task = Text.from_file(path, window=5)
     assert task.text == text
     assert task.decode(task.encode("👩‍🔬🇨🇭é")) == "👩‍🔬🇨🇭é"
+
+
+class Rigged:
+    """Stands for a network that, shown the text, says the letters it is given; where it has come to
+    is its state."""
+
+    def __init__(self, task, said):
+        self.task, self.said, self.shown = task, task.encode(said), []
+
+    def forward(self, x, state=None):
+        first = 0 if state is None else state
+        end = first + x.shape[1]
+        np.testing.assert_array_equal(x[0], self.task.encode(self.task.text)[first:end])
+        self.shown.append(x.shape[1])
+        o = np.eye(self.task.outputs)[self.said[first:end]][None]
+        return Forward(o, o, end)
+
+
+@pytest.mark.parametrize("slip", range(24))
+def test_a_network_is_shown_the_text_up_to_its_first_slip(slip, monkeypatch):
+    """Some characters at a time, to the end if there is none."""
+    monkeypatch.setattr(evaluation, "SHOWN", 7)
+    text = "abcadcbabdacbcdabcdbadcb"
+    said = list(text[1:])
+    if slip < len(said):
+        said[slip] = "a" if said[slip] != "a" else "b"
+    task = Text(text=text, window=2)
+    network = Rigged(task, "".join(said))
+    verdict = evaluation.recall(network, task)
+    assert (verdict.right, verdict.total) == (slip, 23)
+    assert network.task.recalled("".join(said)) == slip
+    assert network.shown == [7, 7, 7, 2][: slip // 7 + 1]

@@ -18,6 +18,8 @@ FRESH_SEED = 20_000_003
 # Up to so many beginnings of pairs steps are walked together; and so many samples at a time.
 FEW_BEGINNINGS = 1024
 BLOCK = 16_384
+# Characters that a network is shown at once.
+SHOWN = 1024
 
 
 @dataclass(frozen=True)
@@ -187,11 +189,18 @@ def recall(network: Network, task: Text) -> Verdict:
     """How many characters the network, started from the first, writes back before the first slip.
 
     As long as every character written is right, writing freely (always the most likely character)
-    is the same as being shown the text, so one walk over the text tells.
+    is the same as being shown the text, so a walk over the text, up to there, tells.
     """
     ids = task.encode(task.text)
-    o = network.forward(ids[None, :-1]).o[0]
-    until = task.recalled(task.decode(o.argmax(axis=-1)))
+    until, state = 0, None
+    while until < len(ids) - 1:
+        shown = ids[until : len(ids) - 1][:SHOWN]
+        found = network.forward(shown[None], state=state)
+        right = found.o[0].argmax(axis=-1) == ids[until + 1 :][: len(shown)]
+        until += len(shown) if right.all() else int(right.argmin())
+        if not right.all():
+            break
+        state = found.state
     return Verdict(until, len(ids) - 1, "characters written back")
 
 

@@ -21,9 +21,9 @@ from bptt.structure import Structure
 # Of the last so many shapes arrays are kept, or of fewer if they have more bytes than this.
 KEPT = 16
 KEPT_BYTES = 2**28
-# A forward pass walks as many samples at once as have this many values in all steps: they stay in
-# the processor's cache, and few calls are made.
-AT_ONCE = 2**18
+# A forward pass walks as many samples at once as have this many values in all steps, or of fewest
+# samples as many steps: they stay in the processor's cache, and few calls are made.
+AT_ONCE, FEWEST_SAMPLES, FEWEST_STEPS = 2**18, 64, 16
 # What stands for one where nothing is updated.
 NO_OPTIMIZER = Optimizer()
 
@@ -73,20 +73,44 @@ class CompiledEngine:
         go_on: bool = True,
     ) -> Forward:
         """See `bptt.engines.Engine.forward`."""
-        parts = []
+        B, T = x.shape[:2]
         values = structure.equations.kept * structure.layers * structure.hidden
-        count = -(-AT_ONCE // (64 * values * x.shape[1])) * 64  # whole vectors
-        for first in range(0, len(x), count):
+        count = -(-AT_ONCE // (FEWEST_SAMPLES * values * T)) * FEWEST_SAMPLES  # whole vectors
+        steps = max(AT_ONCE // (values * min(B, count)), FEWEST_STEPS)
+        parts = []
+        for first in range(0, B, count):
             some = slice(first, first + count)
             given = None if state is None else state[:, :, some]
-            parts.append(self._forward(structure, theta, x[some], lengths[some], given, go_on))
-        if len(parts) == 1:
-            return parts[0]
-        return Forward(
-            np.concatenate([part.p for part in parts]),
-            np.concatenate([part.o for part in parts]),
-            np.concatenate([part.state for part in parts], axis=2),
-        )
+            part = self._forward_in_windows(
+                structure, theta, x[some], lengths[some], given, go_on, steps
+            )
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else _joined(parts, 0)
+
+    def _forward_in_windows(
+        self,
+        structure: Structure,
+        theta: Array,
+        x: Anything,
+        lengths: Anything,
+        state: Array | None,
+        go_on: bool,
+        steps: int,
+    ) -> Forward:
+        """Each window of so many steps from the states that the one before left. Untied weights
+        are walked through from the first."""
+        T = x.shape[1]
+        if not structure.tied or steps >= T:
+            return self._forward(structure, theta, x, lengths, state, go_on)
+        steps = -(-T // -(-T // steps))
+        parts = []
+        for first in range(0, T, steps):
+            end = min(first + steps, T)
+            left = np.clip(lengths - first, 0, end - first)
+            part = self._forward(structure, theta, x[:, first:end], left, state, go_on or end < T)
+            parts.append(part)
+            state = part.state
+        return _joined(parts, 1) if structure.readout == "steps" else parts[-1]
 
     def _forward(
         self,
@@ -253,6 +277,15 @@ class CompiledEngine:
             learner.iteration += N
         self._give_back(walker)
         return results
+
+
+def _joined(parts: Sequence[Forward], axis: int) -> Forward:
+    """What the parts of a batch gave: samples (axis 0), or windows of steps (1), whose last states
+    are those of all."""
+    p, o = (np.concatenate([getattr(part, name) for part in parts], axis) for name in ("p", "o"))
+    if axis == 1:
+        return Forward(p, o, parts[-1].state)
+    return Forward(p, o, np.concatenate([part.state for part in parts], axis=2))
 
 
 class _Numbers:
