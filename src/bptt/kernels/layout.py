@@ -30,7 +30,7 @@ from bptt.engines import Anything
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
-from bptt.kernels.program import COPY, DELTAS, DH, DS, FAR, GATES, PARTS, STATES, Program
+from bptt.kernels.program import COPY, DELTAS, DH, DS, GATES, PARTS, STATES, Program
 from bptt.optimizers import RULES
 from bptt.outputs import REDUCTIONS
 from bptt.parameters import Array
@@ -57,6 +57,8 @@ PARAMETERS = ("theta", "s0", "s1")
 # borrowed: used where their owner has them, whose memory would be needed twice. Few numbers are
 # copied in no time, and lie at the beginning of a cache line then.
 BORROWED = 2**20
+# Before it is known where they are, borrowed arrays stand for multiples of this.
+FAR = 2**44
 # The layers' widest that several models are walked side by side for.
 SIDE_BY_SIDE = 16
 

@@ -65,9 +65,6 @@ class Copy(NamedTuple):
 
 COPY = len(Copy._fields)
 
-# Before it is known where they are, borrowed arrays stand for multiples of this (`layout.borrow`).
-FAR = 2**44
-
 # Gates that follow each other: the first gate of W, how many, and the plane of the first.
 Run = tuple[int, int, int]
 
@@ -389,17 +386,13 @@ class Program(Products):
         place, w = self.places["V"], self.weight
         if not self.units:
             per_set = self.H * O * w
-            return Weights(place, w, w, O * w, 0, per_set), Weights(
-                place, O * w, O * w, w, 0, per_set
-            )
+            forth = Weights(place, w, w, O * w, 0, per_set)
+            return forth, Weights(place, O * w, O * w, w, 0, per_set)
         Hw = self.Hw
         if O == 1:  # a single row is its own transpose
             return Weights(place, self.L, 0, 1, 0, Hw), Weights(place, self.L, 0, Hw, 0, Hw)
-        # Reading the last vector of a row goes beyond its end, and of the last row beyond that of
-        # a borrowed array.
-        forward, width = place, O
-        if place >= FAR:
-            width = self.room.padded(O)
+        forward, width = place, self.room.padded(O)
+        if width > O:
             forward = self.room.take(sets * self.H * width)
             self.copies.append(Copy(ROWS, place, O, sets * self.H, O, forward, width))
         turned = self.room.take(sets * O * Hw)
