@@ -120,11 +120,6 @@ class Program(Products):
             if not forward:
                 strips.clear()
 
-    @staticmethod
-    def _single(runs: Sequence[Run]) -> list[Run]:
-        """Each gate of some runs by itself."""
-        return [(first + k, 1, plane + k) for first, n, plane in runs for k in range(n)]
-
     # Where parameters lie.
 
     def _pad_rows(self) -> None:
@@ -289,7 +284,9 @@ class Program(Products):
     ) -> None:  # fmt: skip
         """Of planes of derivatives: in one product, or, where their rows are padded, in one for
         each."""
-        for gate, count, plane in self._single(runs) if self.Hw > self.H else runs:
+        if self.Hw > self.H:
+            runs = [(gate + k, 1, plane + k) for gate, n, plane in runs for k in range(n)]
+        for gate, count, plane in runs:
             fed, features = d.at(plane * self.plane), count * self.H
             self.outer(w.of(gate, 0), inputs, x, fed, features, n, add)
 
@@ -396,7 +393,7 @@ class Program(Products):
             forward = self.room.take(sets * self.H * width)
             self.copies.append(Copy(ROWS, place, O, sets * self.H, O, forward, width))
         turned = self.room.take(sets * O * Hw)
-        for s in range(sets):
+        for s in range(sets if self.gradient else 0):
             source = place + s * self.H * O
             self.copies.append(Copy(TURNED, source, O, self.H, O, turned + s * O * Hw, Hw))
         return (
