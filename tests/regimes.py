@@ -51,6 +51,15 @@ EVERYWHERE: dict[str, Sequence[Any]] = {
         {"clip_value": 1e-4, "clip_norm": 0.2},
     ),
 }  # fmt: skip
+# Cells that are compiled in tests; and what a case has where nothing else is wanted.
+ELMAN, LSTM, GRU = ("elman", "tanh"), ("lstm", "tanh"), ("gru", "tanh")
+COMPILED = (ELMAN, LSTM, GRU)
+PLAIN = {
+    "output": ("softmax", "cross_entropy"), "reduction": "mean", "readout": "steps", "bias": True,
+    "one_hot": False, "tied": True, "layers": 1, "initial_state": "trainable", "lengths": True,
+    "D": 2, "H": 5, "O": 3, "T": 2, "kind": "momentum", "schedule": EVERYWHERE["schedule"][0],
+    "clips": {},
+}  # fmt: skip
 
 
 def covering(options: Mapping[str, Sequence[Any]], seed: int) -> list[Options]:
