@@ -341,6 +341,38 @@ def test_how_iterations_are_cut_into_calls_changes_no_number(make, engine, monke
         assert_same_end(finished(make(engine)), whole)
 
 
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(small, {}), (small, {"optimizer": "adam", "initial_state": "trainable"}), (small_text, {})],
+)
+def test_an_exception_in_the_engine_loses_and_spoils_nothing(make, options, engine):
+    # A second Ctrl-C, say: it comes when the engine has changed numbers, and before they count.
+    whole = finished(make(engine, **options))
+    real, calls = whole.network.engine, []
+
+    class Stopped:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        def train(self, structure, optimizer, learner, *data):
+            done = learner.iteration
+            chunk = real.train(structure, optimizer, learner, *data)
+            calls.append(done)
+            if len(calls) in (1, 3, 4):
+                learner.iteration = done
+                raise KeyboardInterrupt
+            return chunk
+
+    training = Training(whole.settings, whole.task, Stopped())
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            finished(training)
+    assert_same_end(finished(training), whole)
+    assert calls[0] == calls[1] == 0  # done again, and further on once more
+    assert calls[2] == calls[3] == calls[4] > 0
+
+
 def test_an_interrupt_between_records_leaves_an_honest_history(tmp_path):
     training = small()
     list(training.records(lambda: True))

@@ -4,6 +4,7 @@ Between two records all work is done by the engine, in calls short enough that a
 answered at once. How the iterations are cut into calls changes no number.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -147,10 +148,15 @@ class Training:
     def _call_engine(self, most: int) -> None:
         """One call of the engine: as many iterations as take about CALL_SECONDS."""
         count = self._pace.count(most, self.numbers_an_iteration())
-        before = _Snapshot(self)
+        before, stream = _Snapshot(self), copy.copy(self.stream)
         started = time.perf_counter()
-        batch = self.stream.draw(count)
-        chunk = self._train(batch)
+        try:
+            batch = self.stream.draw(count)
+            chunk = self._train(batch)
+        except BaseException:  # a second Ctrl-C: the engine may have changed some numbers already
+            before.restore(self)
+            self.stream.restore(stream.state())
+            raise
         elapsed = time.perf_counter() - started
         self._pace.learn(elapsed, count)
         if self._is_finite(chunk):
