@@ -19,11 +19,12 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks import figure, report, results
 from benchmarks.contender import NAMES as CONTENDERS
-from benchmarks.jobs import NAMES, OTHERS, SHORT, bad, jobs, work
+from benchmarks.jobs import NAMES, OTHERS, SHORT, bad, jobs, together, work
 
 LIMIT = 180.0  # seconds for one case of one contender
 
@@ -90,17 +91,19 @@ def main(given: Sequence[str] | None = None) -> int:
         if not (options.resume and kept.has(job))
     ]
     started = time.monotonic()
-    for number, job in enumerate(todo, 1):
-        lines = work(job, options.limit)
-        kept.add(lines)
-        for line in lines:
-            shown = report.brief(line)
-            print(
-                f"{time.monotonic() - started:6.0f} s  {number}/{len(todo)}  "
-                f"{line['kind']:9s} {line['case']:35s} {line['contender']:13s} {shown}",
-                file=sys.stderr,
-                flush=True,
-            )
+    groups = together(todo)
+    for number, group in enumerate(groups, 1):
+        with closing(work(group, options.limit)) as found:
+            for lines in found:
+                kept.add(lines)
+                for line in lines:
+                    shown = report.brief(line)
+                    print(
+                        f"{time.monotonic() - started:6.0f} s  {number}/{len(groups)}  "
+                        f"{line['kind']:9s} {line['case']:35s} {line['contender']:13s} {shown}",
+                        file=sys.stderr,
+                        flush=True,
+                    )
     figures = []
     if options.out:
         draws = {report.FIGURE: figure.draw, report.GROWTH_FIGURE: figure.draw_growth}

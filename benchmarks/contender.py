@@ -40,7 +40,6 @@ TOLERANCE = {"float32": 5e-4, "float64": 1e-10}
 
 RUN_SECONDS = 0.25  # one timed run lasts about this long, if the case has the iterations for it
 TRIALS = 3  # runs by which forms are compared
-REPEATS = 11  # runs of the best form; their median is reported
 FEWEST, ENOUGH_SECONDS = 3, 6.0  # slow runs are not repeated for longer, once there are so many
 
 
@@ -175,32 +174,43 @@ def measure(contender: Contender, case: Case, threads: int) -> Iterator[dict[str
     """Check and time the contender's forms one after the other, the most promising first.
 
     Gives {"trying": form} before each, and after each the measurement of the fastest so far, so
-    that a form which never answers costs no more than itself. Seconds are per iteration and model.
+    that a form which never answers costs no more than itself. Then, for as long as it is asked, {}
+    and the measurement with another run of the fastest form, which counts in place of the first
+    ones. Seconds are per iteration and model.
     """
     given = problem(case, case.check, seed=1)
     right = expected(case, given)
     tried: dict[str, float] = {}
     best: dict[str, Any] = {}
+    fastest: Prepared | None = None
     for form in contender.forms(case, threads):
         yield {"trying": words(form)}
         error, prepared = agree(contender, case, threads, form, given, right)
         count, prepared = enough(contender, case, threads, form, prepared)
-        spent = seconds(prepared, threads, TRIALS)
         share = count * case.models
-        trial = statistics.median(spent) / share
+        spent = [s / share for s in seconds(prepared, threads, TRIALS)]
+        trial = statistics.median(spent)
         if trial < min(tried.values(), default=float("inf")):
-            spent = [s / share for s in seconds(prepared, threads, REPEATS)]
-            best = {
-                "error": error,
-                "form": words(form),
-                "iterations": count,
-                "repeats": len(spent),
-                "seconds": statistics.median(spent),
-                "fastest": min(spent),
-                "slowest": max(spent),
-            }
+            best = {"error": error, "form": words(form), "iterations": count} | summary(spent)
+            fastest = prepared
         tried[words(form)] = trial
         yield best | {"forms": dict(tried)}
+    spent, share = [], best.get("iterations", 0) * case.models
+    while fastest is not None:
+        yield {}
+        if len(spent) < FEWEST or sum(spent) * share < ENOUGH_SECONDS:
+            spent += [s / share for s in seconds(fastest, threads, 1)]
+        yield best | summary(spent) | {"forms": dict(tried)}
+
+
+def summary(spent: list[float]) -> dict[str, Any]:
+    """What is reported of several runs."""
+    return {
+        "repeats": len(spent),
+        "seconds": statistics.median(spent),
+        "fastest": min(spent),
+        "slowest": max(spent),
+    }
 
 
 def words(form: Form) -> str:

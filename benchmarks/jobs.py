@@ -8,14 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks import use
 from benchmarks.cases import ALL, CASES, GROWTH, MEMORY
 from benchmarks.goals import GROWN_MEGABYTES
 from benchmarks.growth import ENDURANCE_CASES
+from benchmarks.worker import READY
 
 Line = dict[str, Any]
 
@@ -28,6 +30,9 @@ SHORT = (
 SHORT_GROWTH = ("growth-steps-16", "growth-steps-64")
 OTHERS = ("growth", "memory", "endurance", "use")
 NAMES = tuple(case.name for case in CASES) + OTHERS
+
+TURNS = 9  # runs of each contender of a case; their median is reported
+LOOK_SECONDS = 0.02  # from one look at a worker's output to the next
 
 
 @dataclass(frozen=True)
@@ -79,50 +84,111 @@ def jobs(names: Sequence[str], contenders: Sequence[str], short: bool) -> list[J
     return made
 
 
-def work(job: Job, limit: float) -> list[Line]:
-    """What one worker found, one line a case; it may take `limit` seconds a case."""
-    arguments = [job.kind, ",".join(job.cases), job.contender, str(job.threads)]
-    command = [sys.executable, "-m", "benchmarks.worker", *arguments]
-    allowed = limit * len(job.cases)
-    started = time.monotonic()
-    output, why, late = _run(command, allowed)
-    took = round(time.monotonic() - started, 1)
-    lines = gather(job, output, f"no answer within {allowed:g} s" if late else "", why)
-    return [line | {"worker_seconds": took} for line in lines]
-
-
-def _run(command: list[str], allowed: float) -> tuple[str, str, bool]:
-    """Output, reason of failure ('' if none), and whether the process had to be ended.
-
-    Output goes to files and the process has a group of its own, so that neither a full pipe nor
-    a child of a child can hold us up.
-    """
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, stdout=output, stderr=errors, start_new_session=True)
-        late, why = False, ""
-        try:
-            process.wait(allowed)
-        except subprocess.TimeoutExpired:
-            late = True
-        finally:
-            _end(process)
-        if process.returncode and not late:
-            errors.seek(0)
-            said = errors.read().strip().splitlines()
-            why = said[-1] if said else f"exit code {process.returncode}"
-        output.seek(0)
-        return output.read(), why, late
-
-
-def _end(process: "subprocess.Popen[Any]") -> None:
-    """End the process and all it started."""
-    if process.poll() is None:
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+def together(todo: Sequence[Job]) -> list[list[Job]]:
+    """Jobs that are worked on at the same time: those that time one case; any other is alone."""
+    groups: list[list[Job]] = []
+    for job in todo:
+        last = groups[-1][-1] if groups else None
+        if last and job.kind == last.kind == "time" and job.cases == last.cases:
+            groups[-1].append(job)
         else:
-            process.kill()
-        process.wait()
+            groups.append([job])
+    return groups
+
+
+def work(group: Sequence[Job], limit: float) -> Iterator[list[Line]]:
+    """What the workers of these jobs found, one line a case, given once more as better is known.
+    A worker may take `limit` seconds a case, and as much again for its turns.
+
+    One after the other they do what they can by themselves. Then those that time take turns, one
+    run each, so that a busy minute of the machine falls on all of them alike.
+    """
+    workers: list[Worker] = []
+    try:
+        for job in group:
+            workers.append(Worker(job, limit * len(job.cases)))
+            workers[-1].wait()
+            yield workers[-1].lines()
+        for worker in workers:
+            worker.left = limit
+        for _ in range(TURNS if group[0].kind == "time" else 0):
+            for worker in workers:
+                worker.turn()
+        for worker in workers if group[0].kind == "time" else ():
+            yield [line | {"compared": True} for line in worker.lines()]
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+class Worker:
+    """A process that does a job. Its output goes to files and it has a group of its own, so that
+    neither a full pipe nor a child of a child can hold us up.
+
+    left: how many seconds it may still be waited for.
+    """
+
+    def __init__(self, job: Job, left: float) -> None:
+        self.job, self.left, self.late = job, left, ""
+        self._allowed = left
+        self._folder = tempfile.TemporaryDirectory()
+        self._output, self._errors = (Path(self._folder.name) / name for name in ("out", "err"))
+        self._answers = 0
+        arguments = [job.kind, ",".join(job.cases), job.contender, str(job.threads)]
+        with self._output.open("w") as output, self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.worker", *arguments],
+                stdin=subprocess.PIPE, stdout=output, stderr=errors, start_new_session=True,
+            )  # fmt: skip
+
+    def wait(self) -> None:
+        """Until it has ended, or says that it is ready for its next turn; it is ended if late."""
+        started = time.monotonic()
+        while self._process.poll() is None and self._ready() <= self._answers:
+            if time.monotonic() - started > self.left:
+                self.late = f"no answer within {self._allowed:g} s"
+                self._kill()
+                return
+            time.sleep(LOOK_SECONDS)
+        self._answers += 1
+        self.left -= time.monotonic() - started
+
+    def turn(self) -> None:
+        """Let it time one run, if it is still there."""
+        if self._process.poll() is None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.write(b"\n")
+                self._process.stdin.flush()
+            self.wait()
+
+    def _ready(self) -> int:
+        """How often it has said that it is ready."""
+        return self._said().splitlines().count(READY)
+
+    def _said(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def lines(self) -> list[Line]:
+        """What it has found until now, and what went wrong."""
+        why = ""
+        if self._process.poll() and not self.late:
+            said = self._errors.read_text(errors="replace").strip().splitlines()
+            why = said[-1] if said else f"exit code {self._process.returncode}"
+        return gather(self.job, self._said(), self.late, why)
+
+    def end(self) -> None:
+        """End the process and all it started."""
+        self._kill()
+        self._folder.cleanup()
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        self._process.communicate()
 
 
 def gather(job: Job, output: str, late: str, why: str) -> list[Line]:

@@ -3,9 +3,10 @@
     python -m benchmarks.worker KIND CASES CONTENDER THREADS
 
 CASES are names with commas between them. Prints lines of JSON, any number for a case: a later one
-replaces those before. KIND: 'time'; 'short', which checks and times nothing; 'growth', 'memory'
-and 'endurance' (see `benchmarks.growth`), 'use' (see `benchmarks.use`), the last two also with
-'-short'.
+replaces those before. KIND: 'time', which prints READY when all forms were tried, and then times
+another run of the best for each line of its input; 'short', which checks and times nothing;
+'growth', 'memory' and 'endurance' (see `benchmarks.growth`), 'use' (see `benchmarks.use`), the last
+two also with '-short'.
 """
 
 import json
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 POOLS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM")
+READY = "ready"
 ENDURANCE = {"endurance": 1_000_000, "endurance-short": 100_000}
 
 
@@ -33,7 +35,7 @@ def limit_threads(threads: int) -> None:
 
 
 def findings(kind: str, name: str, contender: str, threads: int) -> Iterator[dict[str, Any]]:
-    """The JSON lines of one case."""
+    """The JSON lines of one case; an empty one each time that another run may be asked for."""
     # Imported here because NumPy's thread pool reads its size when NumPy is first imported.
     from benchmarks import growth
     from benchmarks.cases import ALL
@@ -66,7 +68,7 @@ def findings(kind: str, name: str, contender: str, threads: int) -> Iterator[dic
             yield shared | {"error": check(module, small, threads, form), "form": words(form)}
         else:
             for found in measure(module, case, threads):
-                yield found if "trying" in found else shared | found
+                yield shared | found if "seconds" in found else found
     except WrongResultError as wrong:
         yield shared | {"wrong": str(wrong)}
 
@@ -88,7 +90,12 @@ def main() -> None:
         return
     for name in names.split(","):
         for found in findings(kind, name, contender, threads):
-            say({"case": name, "threads": threads} | found)
+            if found:
+                say({"case": name, "threads": threads} | found)
+                continue
+            print(READY, flush=True)
+            if not sys.stdin.readline():
+                return
 
 
 if __name__ == "__main__":

@@ -1,13 +1,8 @@
-"""A run of the benchmark: workers and their time limits, results kept, goals judged, reports."""
+"""A run of the benchmark: results kept, goals judged, reports."""
 
 import importlib
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,159 +18,6 @@ report: Any = importlib.import_module("benchmarks.report")
 results: Any = importlib.import_module("benchmarks.results")
 use: Any = importlib.import_module("benchmarks.use")
 figure: Any = importlib.import_module("benchmarks.figure")
-
-# Contenders of one's own: quick to time, and each with a fault.
-COMMON = """
-import os, subprocess, sys, time
-import benchmarks.contender
-from benchmarks.numpy_reports import covers, missing, versions
-from benchmarks import numpy_reports
-benchmarks.contender.RUN_SECONDS = 0.001
-LABEL = "one's own"
-def forms(case, threads):
-    return [{"way": 1}, {"way": 2}]
-def prepare(case, problem, threads, form):
-    if form["way"] == 2:
-        fault()
-    return numpy_reports.prepare(case, problem, threads, {})
-"""
-SLOW = """
-def fault():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
-    with open(os.environ["CHILD"], "w") as file:
-        file.write(str(child.pid))
-    time.sleep(1000)
-"""
-CRASHING = """
-def fault():
-    raise ValueError("no memory | left")
-"""
-WRONG = """
-def fault():
-    real = numpy_reports.Report.elman_backward
-    def forgetful(self, step, dh, dc):
-        back, dc = real(self, step, dh, dc)
-        return 0.9 * back, dc
-    numpy_reports.Report.elman_backward = forgetful
-"""
-
-
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes a worker time elman-online-3 for a contender with that fault; gives its line."""
-    (tmp_path / "extra").mkdir()
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT / "src")]))
-    monkeypatch.setenv("CHILD", str(tmp_path / "child"))
-
-    def run(source: str, limit: float = 60.0) -> Any:
-        (tmp_path / "extra" / "own.py").write_text(COMMON + source)
-        (line,) = jobs.work(jobs.Job("time", ("elman-online-3",), "extra.own", 1), limit)
-        return line
-
-    return run
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{process}/stat")
-    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    """The first true answer; fails if there is none within half a minute."""
-    for _ in range(600):
-        if answer := condition():
-            return answer
-        time.sleep(0.05)
-    raise AssertionError("it did not come to that")
-
-
-def test_a_form_that_never_answers_is_ended_and_said_so(work: Any, tmp_path: Path) -> None:
-    line = work(SLOW, limit=6.0)
-    assert line["late"] == "no answer within 6 s (way 2)"
-    assert line["form"] == "way 1"
-    assert line["seconds"] > 0, "what was measured before is kept"
-    child = int((tmp_path / "child").read_text())
-    wait_for(lambda: not is_running(child))  # what the worker started is ended with it
-    assert not jobs.bad([line], short=False), "a slow peer is no error"
-    assert jobs.bad([line], short=True), "a check that did not end is one"
-    assert jobs.bad([line | {"contender": "ours"}], short=False)
-    assert report.cell(line, None).endswith("s")
-    assert "elman-online-3, one's own: no answer within 6 s (way 2)." in "".join(
-        report.notes([line])
-    )
-
-
-def test_ending_the_benchmark_ends_its_worker(work: Any, tmp_path: Path) -> None:
-    (tmp_path / "extra" / "own.py").write_text(COMMON + SLOW)
-    command = [sys.executable, "-m", "benchmarks", "--only", "elman-online-3"]
-    command += ["--contenders", "extra.own", "--out", str(tmp_path / "out")]
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    child = wait_for(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
-    running.terminate()
-    assert running.wait(30) == 128 + signal.SIGTERM
-    wait_for(lambda: not is_running(int(child)))
-
-
-def test_a_contender_that_crashes_has_failed(work: Any) -> None:
-    line = work(CRASHING)
-    assert line["failed"] == "ValueError: no memory | left (way 2)"
-    assert jobs.bad([line], short=False)
-    assert report.cell(line, None) == "failed: ValueError: no memory / left (way 2)"
-
-
-def test_a_wrong_gradient_is_found_before_it_is_timed(work: Any) -> None:
-    line = work(WRONG)
-    assert "seconds" not in line
-    assert "error" in line["wrong"]
-    assert "way 2" in line["wrong"]
-    assert jobs.bad([line], short=False)
-    assert report.cell(line, None).startswith("wrong: ")
-
-
-def test_a_worker_tells_who_is_absent(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    line = work("def missing(): return 'own is not installed'")
-    assert line["absent"] == "own is not installed"
-    assert not jobs.bad([line], short=True)
-    assert jobs.bad([line | {"contender": "ours"}], short=True)
-    (line,) = jobs.work(jobs.Job("short", ("elman-online-3",), "no_such_module", 1), 60)
-    assert line["absent"] == "not written"
-    (line,) = jobs.work(jobs.Job("short", ("lstm-text-64",), "c_floor", 1), 60)
-    assert "absent" in line
-
-
-def test_a_worker_measures_growth(work: Any) -> None:
-    job = jobs.Job("growth", ("growth-steps-64", "growth-models-10"), "numpy_reports", 1)
-    for line in jobs.work(job, 60):
-        assert line["error"] < 1e-4
-        assert line["seconds"] > 0
-        assert line["arrays"] > 0
-    (line,) = jobs.work(jobs.Job("memory", ("memory-elman-minibatch",), "numpy_reports", 1), 60)
-    assert line["peak"] > 0.8 * line["arrays"], "it keeps the states of 64 samples at least"
-    assert "seconds" not in line
-
-
-def test_the_last_whole_line_of_a_case_counts() -> None:
-    job = jobs.Job("time", ("elman-online-3",), "jax_loop", 1)
-    first = json.dumps({"case": "elman-online-3", "seconds": 2.0}) + "\n"
-    second = json.dumps({"case": "elman-online-3", "seconds": 1.0}) + "\n"
-    trying = json.dumps({"case": "elman-online-3", "trying": "unroll 8"}) + "\n"
-
-    def gathered(output: str, late: str = "", why: str = "") -> Any:
-        (line,) = jobs.gather(job, output, late, why)
-        return line
-
-    assert gathered(trying + first + "a warning\n" + second)["seconds"] == 1.0
-    assert "failed" not in gathered(trying + first)
-    assert gathered(first + second[:-1])["seconds"] == 2.0, "cut off by the worker's end"
-    assert gathered(first + trying, late="late")["late"] == "late (unroll 8)"
-    assert gathered("", why="Killed")["failed"] == "Killed"
-    assert gathered("")["failed"] == "no answer"
-    assert "late" not in gathered(first, late="late"), "all its work was done"
 
 
 def run(*given: str) -> int:
@@ -196,7 +38,7 @@ def test_a_short_run_end_to_end_keeps_its_results(
     assert run(*short) == 2
     assert "--resume" in capsys.readouterr().err
 
-    def refuse(job: Any, limit: float) -> Any:
+    def refuse(group: Any, limit: float) -> Any:
         raise AssertionError("all of it is there")
 
     monkeypatch.setattr(main, "work", refuse)
@@ -207,32 +49,38 @@ def test_a_short_run_end_to_end_keeps_its_results(
 def test_an_interrupted_run_loses_nothing_and_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done: list[str] = []
+    asked: list[list[str]] = []
 
-    def work(job: Any, limit: float) -> Any:
-        if done == ["numpy_reports"]:
-            done.append("interrupt")
+    def found(job: Any, **more: Any) -> list[Any]:
+        return [line("elman-online-3", job.contender, 1.0) | more]
+
+    def work(group: Any, limit: float) -> Any:
+        asked.append([job.contender for job in group])
+        yield found(group[0])
+        if len(asked) == 1:
             raise KeyboardInterrupt
-        done.append(job.contender)
-        more = {"late": "no answer"} if len(done) == 1 else {"seconds": 1.0, "label": "x"}
-        return [
-            {"kind": kind, "case": case, "contender": who, "threads": 1} | more
-            for kind, case, who in job.lines()
-        ]
+        for job in group:
+            late = job.contender == "pytorch" and len(asked) == 2
+            yield found(job, **({"late": "no answer"} if late else {"compared": True}))
+
+    def kept() -> list[Any]:
+        content = json.loads((tmp_path / "benchmark.json").read_text())
+        return list(content["results"])
 
     monkeypatch.setattr(main, "work", work)
     given = ("--contenders", "numpy_reports", "pytorch", "--out", str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         run(*given)
-    assert len(json.loads((tmp_path / "benchmark.json").read_text())["results"]) == 1
-    assert run(*given, "--resume") == 0
-    # The one that gave no answer is asked again.
-    assert done == ["numpy_reports", "interrupt", "numpy_reports", "pytorch"]
-    assert len(json.loads((tmp_path / "benchmark.json").read_text())["results"]) == 2
+    assert [each["contender"] for each in kept()] == ["numpy_reports"]
+    for _ in range(3):
+        run(*given, "--resume")
+        assert len(kept()) == 2
+    # Who was not compared with the others is asked again, as is who gave no answer.
+    assert asked == [["numpy_reports", "pytorch"], ["numpy_reports", "pytorch"], ["pytorch"]]
     assert run(*given, "--resume", "--short") == 2
-    kept = json.loads((tmp_path / "benchmark.json").read_text())
-    kept["machine"]["processor"] = "another"
-    (tmp_path / "benchmark.json").write_text(json.dumps(kept))
+    content = json.loads((tmp_path / "benchmark.json").read_text())
+    content["machine"]["processor"] = "another"
+    (tmp_path / "benchmark.json").write_text(json.dumps(content))
     with pytest.raises(results.CannotResumeError, match="processor differs"):
         results.start(False, tmp_path, True)
 
@@ -241,7 +89,11 @@ def test_one_command_measures_and_publishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document, out = tmp_path / "performance.md", str(tmp_path / "out")
-    monkeypatch.setattr(main, "work", lambda job, limit: [line(*job.cases, job.contender, 2e-6)])
+
+    def work(group: Any, limit: float) -> Any:
+        yield [line(*job.cases, job.contender, 2e-6) for job in group]
+
+    monkeypatch.setattr(main, "work", work)
     given = ("--contenders", "ours", "--out", out, "--publish", str(document))
     with pytest.raises(SystemExit, match="has no lines"):
         run(*given)

@@ -226,7 +226,8 @@ def test_the_fastest_form_is_reported_and_the_tried_ones_kept(
     )
     monkeypatch.setattr(contender, "seconds", seconds)
     monkeypatch.setattr(contender, "iterations_to_time", lambda case, once: 100)
-    lines = list(contender.measure(fake, cases.ALL["elman-online-3"], 1))
+    measuring = contender.measure(fake, cases.ALL["elman-online-3"], 1)
+    lines = [next(measuring) for _ in range(6)]
     assert [line["trying"] for line in lines[::2]] == ["way 1", "way 2", "way 3"]
     last = lines[-1]
     assert last["form"] == "way 2"
@@ -235,6 +236,14 @@ def test_the_fastest_form_is_reported_and_the_tried_ones_kept(
     assert last["slowest"] == pytest.approx(9e-5)
     assert list(last["forms"]) == ["way 1", "way 2", "way 3"]
     assert lines[1]["form"] == "way 1", "an answer is given as soon as there is one"
+    # Then the fastest form is run again, as often as somebody asks.
+    for n, each in enumerate((5e-3, 2e-3, 4e-3), 1):
+        monkeypatch.setattr(contender, "seconds", lambda prepared, *_, s=each: [s])
+        assert next(measuring) == {}
+        last = next(measuring)
+        assert (last["form"], last["repeats"]) == ("way 2", n)
+    assert last["seconds"] == pytest.approx(4e-5)
+    assert list(last["forms"]) == ["way 1", "way 2", "way 3"]
 
 
 def test_a_call_that_costs_much_is_shared_by_many_iterations(
