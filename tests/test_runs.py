@@ -1,9 +1,7 @@
 """A run's folder: what it holds, how it is written, and what becomes of files that are not ours."""
 
 import csv
-import errno
 import json
-import os
 import pickle
 import stat
 import struct
@@ -97,80 +95,6 @@ def test_a_folder_says_how_a_run_diverged(tmp_path):
     assert str(api.load_run(tmp_path)) == str(run)
 
 
-# --- written whole or not at all -----------------------------------------------------------------
-
-
-def test_write_file_makes_folders_and_replaces(tmp_path):
-    path = tmp_path / "a" / "b" / "file"
-    runs.write_file(path, b"one")
-    assert path.read_bytes() == b"one"
-    runs.write_file(path, b"")
-    assert path.read_bytes() == b""
-    assert [each.name for each in path.parent.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace", "fdopen", "chmod"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(step, number, tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    runs.write_file(path, b"old")
-
-    def fail(*arguments, **options):
-        raise OSError(number, os.strerror(number))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, step, fail)
-        with pytest.raises(BpttError) as caught:
-            runs.write_file(path, b"new and longer")
-    message = one_line(caught)
-    assert str(path) in message
-    assert os.strerror(number) in message
-    assert "--out" in message
-    assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
-
-
-def test_an_interrupt_while_writing_leaves_no_temporary_file(tmp_path, monkeypatch):
-    def interrupt(*arguments):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            runs.write_file(tmp_path / "file", b"content")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(BpttError) as caught:
-        runs.write_file(tmp_path / "file" / "run" / "config.json", b"{}")
-    assert "cannot be written" in one_line(caught)
-    with pytest.raises(BpttError) as caught:
-        runs.write_file(tmp_path, b"")  # a folder stands where the file should
-    assert "cannot be written" in one_line(caught)
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
-
-
-def test_what_is_on_the_disc_is_whole_before_it_has_its_name(tmp_path, monkeypatch):
-    """fsync of the content comes before the rename, and the rename before fsync of the folder."""
-    calls = []
-    real_fsync, real_replace = os.fsync, os.replace
-
-    def fsync(handle):
-        calls.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
-        real_fsync(handle)
-
-    def replace(one, other):
-        calls.append("rename")
-        real_replace(one, other)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(os, "replace", replace)
-    runs.write_file(tmp_path / "file", b"content")
-    assert calls == ["file", "rename", "folder"]
-
-
 # --- weights there and back ----------------------------------------------------------------------
 
 STRUCTURES = [
@@ -190,7 +114,7 @@ STRUCTURES = [
 def test_a_network_comes_back_with_its_task(task, options, tmp_path):
     run = short_run(task, **options, iterations=1)
     path = tmp_path / "some.safetensors"
-    runs.write_file(path, runs.network_bytes(run.network, task))
+    runs.save_network(path, run.network, task)
     network, again = runs.load_network(path, "reference")
     assert network.structure == run.network.structure
     assert network.theta.dtype == run.network.theta.dtype
@@ -208,7 +132,7 @@ def test_a_network_comes_back_with_its_task(task, options, tmp_path):
 def test_a_network_without_a_task(tmp_path):
     network = Network(inputs=3, outputs=2, hidden=5, engine="reference")
     path = tmp_path / "weights"
-    runs.write_file(path, runs.network_bytes(network, None))
+    runs.save_network(path, network, None)
     again, task = runs.load_network(path, "reference")
     assert task is None
     np.testing.assert_array_equal(again.theta, network.theta)

@@ -12,7 +12,8 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import save as to_safetensors
+from safetensors.numpy import save_file as save_safetensors
 
 from bptt.errors import BpttError
 from bptt.network import Network, structure_of
@@ -39,13 +40,19 @@ def write_file(path: Path, content: bytes) -> None:
     Raises BpttError if the disc is full or the folder cannot be written; the file that was there
     before is then untouched.
     """
+    with _replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[str]:
+    """The name of a temporary file; written in the block, it takes the place of `path` after it."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+            yield temporary
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
@@ -54,9 +61,10 @@ def write_file(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise BpttError(
-            f"'{path}' cannot be written: {error.strerror}; "
+            f"'{path}' cannot be written: {why}; "
             "free some space or choose another folder with --out"
         ) from None
     finally:
@@ -64,10 +72,13 @@ def write_file(path: Path, content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
-def _tensors(tensors: Mapping[str, Any], metadata: Mapping[str, Any]) -> bytes:
-    """A safetensors file. The library writes arrays in memory order: they must be contiguous."""
+def _write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """Write a safetensors file whole or not at all, without a copy of large arrays in memory.
+
+    The library writes arrays in memory order: they must be contiguous."""
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    return to_safetensors(arrays, {"bptt": json.dumps(metadata)})
+    with _replacing(path) as temporary:
+        save_safetensors(arrays, temporary, {"bptt": json.dumps(metadata)})
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -88,8 +99,8 @@ def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         ) from None
 
 
-def network_bytes(network: Network, task: Addition | Text | None) -> bytes:
-    """A network as a safetensors file, with its task where it has one."""
+def save_network(path: Path, network: Network, task: Addition | Text | None) -> None:
+    """Write a network as a safetensors file, with its task where it has one."""
     from bptt import __version__
 
     metadata = {
@@ -97,7 +108,7 @@ def network_bytes(network: Network, task: Addition | Text | None) -> bytes:
         "structure": msgspec.to_builtins(network.structure),
         "task": task.config() if task else None,
     }
-    return _tensors(network.parameters, metadata)
+    _write_tensors(path, network.parameters, metadata)
 
 
 def load_network(
@@ -191,13 +202,13 @@ def save_checkpoint(folder: Path, training: Training) -> None:
         training.settings.as_dict(), learner.iteration, training.stream.state(),
         training.history, training.pending, training.smooth_loss, training.seconds,
     )  # fmt: skip
-    write_file(folder / CHECKPOINT, _tensors(tensors, _plain(standing)))
+    _write_tensors(folder / CHECKPOINT, tensors, _plain(standing))
     write_file(folder / HISTORY, history_csv(training.history))
 
 
 def save_result(folder: Path, training: Training) -> None:
     """Write weights and result: what a finished or interrupted run leaves behind."""
-    write_file(folder / WEIGHTS, network_bytes(training.network, training.task))
+    save_network(folder / WEIGHTS, training.network, training.task)
     write_file(folder / RESULT, json.dumps(result_of(training), indent=2).encode())
 
 
