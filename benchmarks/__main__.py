@@ -3,8 +3,8 @@
 Times every case of `benchmarks.cases` for us and every peer, growth of time and memory, and what
 a user waits for. Writes benchmark.json (after every measurement, so that nothing is lost;
 --resume goes on with it), benchmark.md and figures to the folder --out, and with --publish puts
-tables and figures into a document. All of it takes about 15 minutes on two idle cores (cases and
-peers 12, growth and memory 2, waiting 1). Peers that are not installed are reported as such. To
+tables and figures into a document. All of it takes about 20 minutes on two idle cores (cases and
+peers 17, growth and memory 2, waiting 1). Peers that are not installed are reported as such. To
 have them all, beside bptt itself:
 
     pip install torch==2.13.0 jax     and a C compiler (gcc or clang)

@@ -175,8 +175,9 @@ def measure(contender: Contender, case: Case, threads: int) -> Iterator[dict[str
 
     Gives {"trying": form} before each, and after each the measurement of the fastest so far, so
     that a form which never answers costs no more than itself. Then, for as long as it is asked, {}
-    and the measurement with another run of the fastest form, which counts in place of the first
-    ones. Seconds are per iteration and model.
+    and the measurement with another turn of the fastest form, which counts in place of the first
+    ones: the median of as many runs as take RUN_SECONDS, for after a pause the first are slow where
+    threads and caches have to be woken. Seconds are per iteration and model.
     """
     given = problem(case, case.check, seed=1)
     right = expected(case, given)
@@ -196,10 +197,11 @@ def measure(contender: Contender, case: Case, threads: int) -> Iterator[dict[str
         tried[words(form)] = trial
         yield best | {"forms": dict(tried)}
     spent, share = [], best.get("iterations", 0) * case.models
+    runs = max(1, round(RUN_SECONDS / (best["seconds"] * share))) if best else 0
     while fastest is not None:
         yield {}
-        if len(spent) < FEWEST or sum(spent) * share < ENOUGH_SECONDS:
-            spent += [s / share for s in seconds(fastest, threads, 1)]
+        if len(spent) < FEWEST or sum(spent) * runs * share < ENOUGH_SECONDS:
+            spent.append(statistics.median(seconds(fastest, threads, runs)) / share)
         yield best | summary(spent) | {"forms": dict(tried)}
 
 

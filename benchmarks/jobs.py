@@ -31,7 +31,7 @@ SHORT_GROWTH = ("growth-steps-16", "growth-steps-64")
 OTHERS = ("growth", "memory", "endurance", "use")
 NAMES = tuple(case.name for case in CASES) + OTHERS
 
-TURNS = 9  # runs of each contender of a case; their median is reported
+TURNS = 9  # of each contender of a case; their median is reported
 LOOK_SECONDS = 0.02  # from one look at a worker's output to the next
 
 
@@ -100,8 +100,8 @@ def work(group: Sequence[Job], limit: float) -> Iterator[list[Line]]:
     """What the workers of these jobs found, one line a case, given once more as better is known.
     A worker may take `limit` seconds a case, and as much again for its turns.
 
-    One after the other they do what they can by themselves. Then those that time take turns, one
-    run each, so that a busy minute of the machine falls on all of them alike.
+    One after the other they do what they can by themselves. Then those that time take turns, so
+    that a busy minute of the machine falls on all of them alike.
     """
     workers: list[Worker] = []
     try:
@@ -154,7 +154,7 @@ class Worker:
         self.left -= time.monotonic() - started
 
     def turn(self) -> None:
-        """Let it time one run, if it is still there."""
+        """Let it time once more, if it is still there."""
         if self._process.poll() is None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.write(b"\n")

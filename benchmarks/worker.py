@@ -4,7 +4,7 @@
 
 CASES are names with commas between them. Prints lines of JSON, any number for a case: a later one
 replaces those before. KIND: 'time', which prints READY when all forms were tried, and then times
-another run of the best for each line of its input; 'short', which checks and times nothing;
+the best again for each line of its input; 'short', which checks and times nothing;
 'growth', 'memory' and 'endurance' (see `benchmarks.growth`), 'use' (see `benchmarks.use`), the last
 two also with '-short'.
 """
@@ -35,7 +35,7 @@ def limit_threads(threads: int) -> None:
 
 
 def findings(kind: str, name: str, contender: str, threads: int) -> Iterator[dict[str, Any]]:
-    """The JSON lines of one case; an empty one each time that another run may be asked for."""
+    """The JSON lines of one case; an empty one each time that another turn may be asked for."""
     # Imported here because NumPy's thread pool reads its size when NumPy is first imported.
     from benchmarks import growth
     from benchmarks.cases import ALL

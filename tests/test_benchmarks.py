@@ -236,12 +236,19 @@ def test_the_fastest_form_is_reported_and_the_tried_ones_kept(
     assert last["slowest"] == pytest.approx(9e-5)
     assert list(last["forms"]) == ["way 1", "way 2", "way 3"]
     assert lines[1]["form"] == "way 1", "an answer is given as soon as there is one"
-    # Then the fastest form is run again, as often as somebody asks.
+    # Then the fastest form is run again as often as somebody asks, for a quarter of a second.
+    runs: list[int] = []
     for n, each in enumerate((5e-3, 2e-3, 4e-3), 1):
-        monkeypatch.setattr(contender, "seconds", lambda prepared, *_, s=each: [s])
+
+        def again(prepared: Any, threads: int, repeats: int, typical: float = each) -> list[float]:
+            runs.append(repeats)
+            return [typical, 0.0, 1.0]
+
+        monkeypatch.setattr(contender, "seconds", again)
         assert next(measuring) == {}
         last = next(measuring)
         assert (last["form"], last["repeats"]) == ("way 2", n)
+    assert runs == [round(contender.RUN_SECONDS / 1.1e-3)] * 3
     assert last["seconds"] == pytest.approx(4e-5)
     assert list(last["forms"]) == ["way 1", "way 2", "way 3"]
 
