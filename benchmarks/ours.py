@@ -19,7 +19,7 @@ LOSS = {"linear": "squared", "sigmoid": "cross_entropy", "softmax": "cross_entro
 def missing() -> str:
     """Why it cannot run here."""
     try:
-        import bptt.network  # noqa: F401
+        import bptt.network.network  # noqa: F401
     except ImportError as error:
         return str(error)
     return ""
@@ -53,8 +53,8 @@ class Ours:
     """Networks of the case's structure, and the problem's data."""
 
     def __init__(self, case: Case, problem: Problem) -> None:
-        from bptt.network import Network
-        from bptt.structure import Structure
+        from bptt.network.network import Network
+        from bptt.network.structure import Structure
 
         self.case, self.problem = case, problem
         self.structure = Structure(
@@ -80,8 +80,8 @@ class Ours:
 
     def prepare_training(self) -> None:
         """Models to be trained, their optimizer, and what goes with the data."""
-        from bptt.engines import Learner
-        from bptt.optimizers import Optimizer
+        from bptt.equations.optimizers import Optimizer
+        from bptt.network.engines import Learner
 
         case, iterations = self.case, self.problem.iterations
         self.optimizer = Optimizer(

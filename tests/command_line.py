@@ -1,6 +1,6 @@
 """Commands run in the test's own process: what they print, or how they are refused."""
 
-from bptt.cli import run
+from bptt.commands.cli import run
 
 
 def said(capsys, *arguments, code=0):

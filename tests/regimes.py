@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt import Optimizer, Schedule, Structure
-from bptt.engines import Chunk, Engine, Gradient, Learner
+from bptt.equations.optimizers import RULES
+from bptt.equations.outputs import OUTPUTS, REDUCTIONS
 from bptt.kernels.vectors import COMPILER_OFF
-from bptt.optimizers import RULES
-from bptt.outputs import OUTPUTS, REDUCTIONS
+from bptt.network.engines import Chunk, Engine, Gradient, Learner
 
 Options = dict[str, Any]
 # Sums of at most a few thousand terms in float64, each rounded to 1e-16 of it; asked is 1e-10.

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bptt import evaluation
 from bptt.errors import BpttError
-from bptt.evaluation import evaluate, exact_pairs, exact_sums, sample_steps
-from bptt.network import Network
+from bptt.network.network import Network
 from bptt.tasks import Addition, Batch, task_from_config
 from bptt.tasks.addition import AdditionStream, exact, first_wrong_bit
+from bptt.training import evaluation
+from bptt.training.evaluation import evaluate, exact_pairs, exact_sums, sample_steps
 
 KINDS = {
     "room": {"carry": "room"},

@@ -17,10 +17,10 @@ from command_line import refused, said
 from kill_and_resume import trials
 from safetensors.numpy import load_file
 
-from bptt import runs
 from bptt.api import resume
-from bptt.cli import run
+from bptt.commands.cli import run
 from bptt.errors import BpttError
+from bptt.training import runs
 
 needs_compiler = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"), reason="the compiler is off"
@@ -207,17 +207,17 @@ def test_check_of_a_cell(capsys):
 
 
 def test_a_failed_check_exits_with_1(capsys, monkeypatch):
-    import bptt.recurrence
+    import bptt.network.recurrence
 
-    real = bptt.recurrence.backward
+    real = bptt.network.recurrence.backward
 
     def wrong(structure, weights, trace, do):
         gradients, *rest = real(structure, weights, trace, do)
         gradients["V"][...] *= 1.001
         return gradients, *rest
 
-    monkeypatch.setattr("bptt.reference_engine.backward", wrong)
-    monkeypatch.setattr("bptt.commands.OUTPUTS", [("linear", "squared")])  # one is enough
+    monkeypatch.setattr("bptt.network.reference_engine.backward", wrong)
+    monkeypatch.setattr("bptt.commands.use.OUTPUTS", [("linear", "squared")])  # one is enough
     value = answer(capsys, "check", "--cell", "lstm", code=1)
     assert value["passed"] is False
     assert all(row["worst"].startswith("V[") for row in value["checks"])

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from bptt.engines import Learner
+from bptt.equations.optimizers import Optimizer
 from bptt.kernels.denormals import ZERO
 from bptt.kernels.engine import CompiledEngine
 from bptt.kernels.vectors import COMPILER_OFF
-from bptt.network import Network
-from bptt.optimizers import Optimizer
-from bptt.reference_engine import ReferenceEngine
+from bptt.network.engines import Learner
+from bptt.network.network import Network
+from bptt.network.reference_engine import ReferenceEngine
 
 pytestmark = pytest.mark.skipif(
     COMPILER_OFF or ZERO == 0, reason="needs the compiler, for a processor that can"

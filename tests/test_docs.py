@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-import bptt.network
+import bptt.network.network
 from bptt import Network
-from bptt.cells import ELMAN_TANH
-from bptt.engines import Engine
-from bptt.recurrence import forward
-from bptt.reference_engine import ReferenceEngine
-from bptt.structure import Structure
+from bptt.equations.cells import ELMAN_TANH
+from bptt.network.engines import Engine
+from bptt.network.recurrence import forward
+from bptt.network.reference_engine import ReferenceEngine
+from bptt.network.structure import Structure
 
 TOP = Path(__file__).resolve().parent.parent
 SOURCE = TOP / "src" / "bptt"
@@ -39,9 +39,9 @@ EQUATIONS = {"cells": range(1, 22), "outputs": range(22, 27), "optimizers": rang
 # has to be compiled.
 RUNNER = """
 import runpy, sys
-import bptt.network
-from bptt.reference_engine import ReferenceEngine
-bptt.network.engine_of = lambda name: ReferenceEngine()
+import bptt.network.network
+from bptt.network.reference_engine import ReferenceEngine
+bptt.network.network.engine_of = lambda name: ReferenceEngine()
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
@@ -76,7 +76,7 @@ def reference_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def engine(name: str) -> Engine:
         return ReferenceEngine()
 
-    monkeypatch.setattr(bptt.network, "engine_of", engine)
+    monkeypatch.setattr(bptt.network.network, "engine_of", engine)
 
 
 # Equation numbers
@@ -84,7 +84,7 @@ def reference_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("module", EQUATIONS)
 def test_docstrings_have_their_equations(module: str) -> None:
-    tree = ast.parse((SOURCE / f"{module}.py").read_text())
+    tree = ast.parse((SOURCE / "equations" / f"{module}.py").read_text())
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     texts = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
     numbers = {int(n) for text in texts for n in re.findall(r"\(([1-9]\d?)\)", text)}
@@ -341,7 +341,12 @@ def modules_with_doctests() -> list[str]:
 
 
 def test_public_modules_have_doctests() -> None:
-    expected = {"bptt", "bptt.network", "bptt.gradient_check", "bptt.optimizers"}
+    expected = {
+        "bptt",
+        "bptt.network.network",
+        "bptt.network.gradient_check",
+        "bptt.equations.optimizers",
+    }
     assert expected | {"bptt.tasks.addition", "bptt.tasks.text"} <= set(modules_with_doctests())
 
 

@@ -11,11 +11,12 @@ import pytest
 from processes import start, wait_until
 
 import bptt
-from bptt import command_train, runs
 from bptt.api import Run
-from bptt.cli import run
-from bptt.drawer import SIGNATURE, Drawer, drawer_for
+from bptt.commands import train as command_train
+from bptt.commands.cli import run
+from bptt.commands.drawer import SIGNATURE, Drawer, drawer_for
 from bptt.processes import helper
+from bptt.training import runs
 
 SHORT = ["train", "add", "--bits", "3", "--hidden", "3", "--engine", "reference", "--iterations",
          "60", "--record-every", "20", "--no-stop-exact"]  # fmt: skip
@@ -96,8 +97,8 @@ def test_a_training_takes_the_picture_of_the_other_process(tmp_path, spied, caps
 def test_without_the_other_process_there_is_the_same_figure(
     code, tmp_path, spied, capsys, monkeypatch
 ):
-    monkeypatch.setattr("bptt.drawer.CODE", code)
-    monkeypatch.setattr("bptt.drawer.DRAWING_SECONDS", 0.5)
+    monkeypatch.setattr("bptt.commands.drawer.CODE", code)
+    monkeypatch.setattr("bptt.commands.drawer.DRAWING_SECONDS", 0.5)
     assert run([*SHORT, "--out", str(tmp_path)], Drawer()) == 0
     assert spied == [None]
     assert figure(tmp_path) == bptt.load_run(tmp_path)._repr_png_()
@@ -106,7 +107,7 @@ def test_without_the_other_process_there_is_the_same_figure(
 
 @pytest.mark.parametrize("executable", ["/nowhere/python", "", None])
 def test_where_no_process_can_be_started_there_is_none(executable, monkeypatch):
-    monkeypatch.setattr("bptt.drawer.threads", lambda: 2)
+    monkeypatch.setattr("bptt.commands.drawer.threads", lambda: 2)
     monkeypatch.setattr(sys, "executable", executable)
     assert drawer_for(SHORT) is None
 
@@ -124,8 +125,8 @@ def test_started_only_for_a_training_and_where_it_helps(arguments, threads, monk
     def never(*_):
         raise AssertionError
 
-    monkeypatch.setattr("bptt.drawer.threads", lambda: threads)
-    monkeypatch.setattr("bptt.drawer.helper", never)
+    monkeypatch.setattr("bptt.commands.drawer.threads", lambda: threads)
+    monkeypatch.setattr("bptt.commands.drawer.helper", never)
     assert drawer_for(arguments) is None
     if threads == 2:
         with pytest.raises(AssertionError):
@@ -151,8 +152,8 @@ def test_a_long_training_does_not_keep_it_waiting(tmp_path, spied, capsys, monke
 
 
 def test_more_records_than_a_pipe_holds_wait_for_nobody(monkeypatch):
-    monkeypatch.setattr("bptt.drawer.CODE", "import time\ntime.sleep(600)")
-    monkeypatch.setattr("bptt.drawer.DRAWING_SECONDS", 0.5)
+    monkeypatch.setattr("bptt.commands.drawer.CODE", "import time\ntime.sleep(600)")
+    monkeypatch.setattr("bptt.commands.drawer.DRAWING_SECONDS", 0.5)
     drawer = Drawer()
     drawer.begin({"history": list(range(200_000))})
     assert drawer.png() is None
@@ -195,7 +196,7 @@ def test_an_interrupted_run_has_its_figure(number, code, tmp_path):
 def test_it_does_not_outlive_the_command(end):
     code = f"""
 import os, time
-from bptt.drawer import Drawer
+from bptt.commands.drawer import Drawer
 drawer = Drawer()
 print(drawer._process.pid, flush=True)
 input()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numba import config, njit, types
 
-from bptt import functions
+from bptt.equations import functions
 from bptt.kernels.elementary import COMMON, FAMILIES, economised
 
 # With the compiler off the same source runs in Python, a thousand times slower.

@@ -17,12 +17,12 @@ from regimes import (
 )
 
 from bptt import Network, Optimizer, Schedule, Structure
-from bptt.cells import CELLS
-from bptt.engines import Chunk, Learner, initial_states
+from bptt.equations.cells import CELLS
+from bptt.equations.optimizers import RULES
+from bptt.equations.outputs import OUTPUTS, REDUCTIONS
 from bptt.kernels import engine as kernel_engine
 from bptt.kernels.vectors import COMPILER_OFF
-from bptt.optimizers import RULES
-from bptt.outputs import OUTPUTS, REDUCTIONS
+from bptt.network.engines import Chunk, Learner, initial_states
 
 
 def structures(key: tuple[str, str], D: int, H: int, O: int, T: int) -> Iterator[Any]:  # noqa: E741

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import bptt
-from bptt.cli import run as run_cli
+from bptt.commands.cli import run as run_cli
 from bptt.errors import BpttError
 from bptt.experiments import NAMES, declared, find
 from bptt.experiments.declaration import Experiment, Quick

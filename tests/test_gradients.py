@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bptt import BpttError, Network, check_gradients, check_network
-from bptt.cells import CELLS
-from bptt.gradient_check import GradientCheck
-from bptt.outputs import OUTPUTS, REDUCTIONS
+from bptt.equations.cells import CELLS
+from bptt.equations.outputs import OUTPUTS, REDUCTIONS
+from bptt.network.gradient_check import GradientCheck
 
 # B, T, D, H, O: odd and, but for D = O, distinct; small, because every entry costs two losses.
 B, T, D, H, O = 3, 4, 2, 3, 2  # noqa: E741

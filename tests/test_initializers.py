@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from bptt import BpttError, Network, Structure
-from bptt.initializers import KINDS, initialize
+from bptt.network.initializers import KINDS, initialize
 
 # Large enough that a wrong scale is seen at once; all different, so that a fan is one of them.
 D, H, O, STEPS = 60, 80, 50, 2  # noqa: E741

@@ -133,8 +133,8 @@ def test_a_kernel_takes_no_array_of_another_kind():
 
 def test_the_folder_is_another_for_another_source_or_processor(tmp_path, monkeypatch):
     package = tmp_path / "bptt"
-    package.mkdir()
-    (package / "cells.py").write_text("h = tanh(a)")
+    (package / "equations").mkdir(parents=True)
+    (package / "equations" / "cells.py").write_text("h = tanh(a)")
     monkeypatch.setattr(library, "PACKAGE", package)
     first = library._digest()
     assert library._digest() == first
@@ -142,7 +142,7 @@ def test_the_folder_is_another_for_another_source_or_processor(tmp_path, monkeyp
     assert library._digest() != first
     monkeypatch.undo()
     monkeypatch.setattr(library, "PACKAGE", package)
-    (package / "cells.py").write_text("h = sigmoid(a)")
+    (package / "equations" / "cells.py").write_text("h = sigmoid(a)")
     assert library._digest() != first
 
 

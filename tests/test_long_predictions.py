@@ -8,7 +8,7 @@ from regimes import CLOSE, COMPILED, ELMAN, PLAIN, case_of
 
 from bptt.kernels import engine as kernel_engine
 from bptt.kernels.engine import CompiledEngine
-from bptt.reference_engine import ReferenceEngine
+from bptt.network.reference_engine import ReferenceEngine
 
 REFERENCE = ReferenceEngine()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bptt import BpttError, Optimizer, Schedule
-from bptt.optimizers import RULES, clip
+from bptt.equations.optimizers import RULES, clip
 
 Vector = NDArray[np.float64]
 Gradient = Callable[[Vector], Vector]

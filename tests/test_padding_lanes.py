@@ -5,7 +5,7 @@ import pytest
 
 from bptt.kernels.layout import regime_for
 from bptt.kernels.products import SAMPLES
-from bptt.network import Network
+from bptt.network.network import Network
 
 B, T = 7, 8  # not a whole vector of either type: one lane at least is padding
 

@@ -36,14 +36,14 @@ from regimes import (
     train,
 )
 
-from bptt.cells import CELLS
+from bptt.equations.cells import CELLS
 from bptt.kernels import layout, products, program, walker
 from bptt.kernels.engine import CompiledEngine
 from bptt.kernels.layout import Shape
 from bptt.kernels.products import SAMPLES, UNITS
 from bptt.kernels.vectors import COMPILER_OFF, lanes
-from bptt.reference_engine import ReferenceEngine
-from bptt.structure import Structure
+from bptt.network.reference_engine import ReferenceEngine
+from bptt.network.structure import Structure
 
 REFERENCE = ReferenceEngine()
 VECTOR = lanes("float64")  # the processor's

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
-from bptt import Network, api, runs
+from bptt import Network, api
 from bptt.errors import BpttError
-from bptt.presets import settings_for
 from bptt.tasks import Addition, Text
-from bptt.training import Training
+from bptt.training import runs
+from bptt.training.presets import settings_for
+from bptt.training.training import Training
 
 FILES = {
     "config.json", "history.csv", "weights.safetensors", "checkpoint.safetensors", "result.json",

@@ -27,12 +27,12 @@ from regimes import (
 )
 from test_regimes import COMPILED, ELMAN, KEYS, LSTM, PLAIN
 
-from bptt.engines import Chunk, Engine, Learner
 from bptt.kernels import layout
 from bptt.kernels.engine import CompiledEngine
 from bptt.kernels.layout import goes_side_by_side
 from bptt.kernels.vectors import COMPILER_OFF
-from bptt.reference_engine import ReferenceEngine
+from bptt.network.engines import Chunk, Engine, Learner
+from bptt.network.reference_engine import ReferenceEngine
 
 REFERENCE = ReferenceEngine()
 # More than a vector has lanes of any type and processor, a whole number of vectors, and few.

@@ -370,7 +370,7 @@ def test_types_name_what_they_hold():
 
 CACHED = """
 from numba import njit
-from bptt.functions import tanh
+from bptt.equations.functions import tanh
 from bptt.kernels import elementary
 from bptt.kernels.simd import load, store, width
 from bptt.kernels.tile import multiply
@@ -392,7 +392,7 @@ from vectors import strip_address
 from bptt.kernels.products import UNITS, Products
 from bptt.kernels.strips import codes_of
 from bptt.kernels.vectors import lanes
-from bptt.structure import Structure
+from bptt.network.structure import Structure
 m, n = np.linspace(-1, 1, 96, dtype=np.float32), lanes("float32")
 m[80:] = 0
 builder = Products(Structure(inputs=1, outputs=1), UNITS, {"zeros": 80, "weight": 1}, n)

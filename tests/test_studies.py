@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from bptt.cli import run
+from bptt.commands.cli import run
 from bptt.errors import BpttError
 from bptt.studies import Panel, Study
 from bptt.studies.expansion import groups_of, varied_fields

@@ -12,7 +12,7 @@ import pandas
 import pytest
 from processes import wait_until
 
-from bptt.cli import run
+from bptt.commands.cli import run
 from bptt.studies import Study, load
 from bptt.studies import execution as execution_module
 

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from study_results import made_up, made_up_curves
 
 from bptt import Study
-from bptt.command_report import csv, parquet
+from bptt.commands.study_report import csv, parquet
 from bptt.errors import BpttError
 from bptt.studies import Panel as StudyPanel
 from bptt.studies.answers import by_value, summary

@@ -12,7 +12,7 @@ import pytest
 from kill_and_resume_study import DECLARATION, trials
 
 from bptt.errors import BpttError
-from bptt.network import engine_of
+from bptt.network.network import engine_of
 from bptt.studies import Study, load
 from bptt.studies import cohort as cohort_module
 from bptt.studies import execution as execution_module
@@ -21,7 +21,7 @@ from bptt.studies.cohort import Cohort, Member
 from bptt.studies.execution import merge
 from bptt.studies.work import Unit, run_unit
 from bptt.tasks.paragraph import PARAGRAPH
-from bptt.training import Training
+from bptt.training.training import Training
 
 needs_compiler = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"), reason="the compiler is off"

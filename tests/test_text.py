@@ -13,12 +13,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bptt import evaluation
-from bptt.engines import Forward
 from bptt.errors import BpttError
+from bptt.network.engines import Forward
 from bptt.tasks import Text, task_from_config
 from bptt.tasks.paragraph import PARAGRAPH
 from bptt.tasks.text import bits, read_text
+from bptt.training import evaluation
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=2, max_size=60)
 

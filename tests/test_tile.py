@@ -22,7 +22,7 @@ from bptt.kernels.tile import DEEP, add_product, add_product_of_lanes, multiply,
 from bptt.kernels.training import copy_rows, pack
 from bptt.kernels.transposes import transpose
 from bptt.kernels.vectors import lanes
-from bptt.structure import Structure
+from bptt.network.structure import Structure
 
 
 @njit

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bptt import runs
-from bptt import training as training_module
-from bptt.evaluation import write
-from bptt.presets import settings_for
 from bptt.tasks import Addition, Text
 from bptt.tasks.paragraph import PARAGRAPH
-from bptt.training import Training
+from bptt.training import runs
+from bptt.training import training as training_module
+from bptt.training.evaluation import write
+from bptt.training.presets import settings_for
+from bptt.training.training import Training
 
 # Where the kernels run as plain Python (for coverage), a whole training would take hours.
 needs_compiler = pytest.mark.skipif(

@@ -7,11 +7,11 @@ import tracemalloc
 
 import pytest
 
-from bptt import runs
 from bptt.errors import BpttError
-from bptt.presets import settings_for
 from bptt.tasks import Text
-from bptt.training import Training
+from bptt.training import runs
+from bptt.training.presets import settings_for
+from bptt.training.training import Training
 
 
 def one_line(error):

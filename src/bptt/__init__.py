@@ -15,40 +15,40 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bptt.api import Run, load, load_run, resume, train
+    from bptt.equations.optimizers import Optimizer, Schedule
     from bptt.errors import BpttError
-    from bptt.evaluation import evaluate, length_generalisation, write
     from bptt.experiments import experiment
-    from bptt.gradient_check import check_gradients, check_network
-    from bptt.network import Network
-    from bptt.optimizers import Optimizer, Schedule
-    from bptt.settings import Settings, Stop
-    from bptt.structure import Structure
+    from bptt.network.gradient_check import check_gradients, check_network
+    from bptt.network.network import Network
+    from bptt.network.structure import Structure
     from bptt.studies import Panel, Study
     from bptt.tasks import Addition, Text
+    from bptt.training.evaluation import evaluate, length_generalisation, write
+    from bptt.training.settings import Settings, Stop
 
 _HOMES = {
     "Addition": "tasks",
     "BpttError": "errors",
-    "Network": "network",
-    "Optimizer": "optimizers",
+    "Network": "network.network",
+    "Optimizer": "equations.optimizers",
     "Panel": "studies",
     "Run": "api",
-    "Schedule": "optimizers",
-    "Settings": "settings",
-    "Stop": "settings",
-    "Structure": "structure",
+    "Schedule": "equations.optimizers",
+    "Settings": "training.settings",
+    "Stop": "training.settings",
+    "Structure": "network.structure",
     "Study": "studies",
     "Text": "tasks",
-    "check_gradients": "gradient_check",
-    "check_network": "gradient_check",
-    "evaluate": "evaluation",
+    "check_gradients": "network.gradient_check",
+    "check_network": "network.gradient_check",
+    "evaluate": "training.evaluation",
     "experiment": "experiments",
-    "length_generalisation": "evaluation",
+    "length_generalisation": "training.evaluation",
     "load": "api",
     "load_run": "api",
     "resume": "api",
     "train": "api",
-    "write": "evaluation",
+    "write": "training.evaluation",
 }
 
 __all__ = [

@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 
-from bptt.drawer import drawer_for
+from bptt.commands.drawer import drawer_for
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         drawer = drawer_for(given)  # first of all: it has as much to import as we have
         gc.set_threshold(50_000)  # imports make many objects that stay
-        from bptt.cli import run
+        from bptt.commands.cli import run
 
         code = run(given, drawer)
         if sys.stdout is not None:  # it may have been closed

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bptt import runs
 from bptt.errors import BpttError
-from bptt.evaluation import Verdict
-from bptt.interrupts import interrupts
-from bptt.network import Network
-from bptt.presets import settings_for
-from bptt.records import Divergence, Record
-from bptt.settings import Settings
+from bptt.network.network import Network
 from bptt.tasks import Addition, Text
-from bptt.training import Training
+from bptt.training import runs
+from bptt.training.evaluation import Verdict
+from bptt.training.interrupts import interrupts
+from bptt.training.presets import settings_for
+from bptt.training.records import Divergence, Record
+from bptt.training.settings import Settings
+from bptt.training.training import Training
 
 if TYPE_CHECKING:
     import pandas
@@ -40,13 +40,15 @@ class Run:
 
     @property
     def history(self) -> "pandas.DataFrame":
-        """One row a record; the columns are the fields of `bptt.training.Record`."""
+        """One row a record; the columns are the fields of
+        `bptt.training.training.Record`."""
         import pandas
 
         return pandas.DataFrame(self.records)
 
     def curve(self) -> dict[str, Any]:
-        """What the figure shows: the arguments of `bptt.figures.learning_curve`."""
+        """What the figure shows: the arguments of
+        `bptt.training.figures.learning_curve`."""
         text = isinstance(self.task, Text)
         squared = self.settings.structure.loss == "squared"
         return {
@@ -58,12 +60,13 @@ class Run:
 
     def figure(self) -> "Figure":
         """Loss and mistakes against iteration, as a matplotlib figure."""
-        from bptt.figures import learning_curve
+        from bptt.training.figures import learning_curve
 
         return learning_curve(**self.curve())
 
     def save(self, folder: str | Path) -> None:
-        """Write the run's folder: see `bptt.runs`. Raises BpttError if it cannot be written."""
+        """Write the run's folder: see `bptt.training.runs`. Raises BpttError if it
+        cannot be written."""
         runs.save(Path(folder), self.training)
         if self.records:
             runs.write_file(Path(folder) / runs.FIGURE, self._repr_png_())
@@ -79,7 +82,7 @@ class Run:
         return f"Run({self.task.name}, {self})"
 
     def _repr_png_(self) -> bytes:
-        from bptt.figures import png
+        from bptt.training.figures import png
 
         return png(self.figure())
 
@@ -87,12 +90,13 @@ class Run:
 def train(task: Addition | Text | Settings, **options: Any) -> Run:
     """Train a network on a task and return the run.
 
-    Without options the task's preset is used (`bptt.presets`); options change it: cell, hidden,
-    layers, activation, output, loss, reduction, bias, tied, initial_state, dtype; optimizer,
-    learning_rate, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_value, clip_norm,
-    schedule; exact, target_loss, smooth_loss, accuracy, wrong, seconds (when to stop); batch,
-    iterations, record_every, seed, engine, initializers, forget_bias. Ctrl-C ends training after
-    the work in hand; the run then has the reason 'interrupted' and `resume` goes on with it.
+    Without options the task's preset is used (`bptt.training.presets`); options change
+    it: cell, hidden, layers, activation, output, loss, reduction, bias, tied, initial_state, dtype;
+    optimizer, learning_rate, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_value,
+    clip_norm, schedule; exact, target_loss, smooth_loss, accuracy, wrong, seconds (when to
+    stop); batch, iterations, record_every, seed, engine, initializers, forget_bias. Ctrl-C ends
+    training after the work in hand; the run then has the reason 'interrupted' and `resume` goes
+    on with it.
 
     Raises BpttError for an option that is not known or a value that is not allowed.
     """

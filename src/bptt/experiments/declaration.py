@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 
 from bptt.errors import BpttError, one_line, quoted_list
-from bptt.settings import Settings
 from bptt.studies.declaration import Panel as StudyPanel
 from bptt.studies.declaration import Study
 from bptt.tasks.paragraph import PARAGRAPH
+from bptt.training.settings import Settings
 
 MEASURES = (
     "share", "mean", "iterations", "spread", "earliest", "share difference",

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from bptt.errors import BpttError, quoted_list
 from bptt.experiments.declaration import Curve, Drawing, Experiment
 from bptt.experiments.measures import WORDS, Group, values_of
-from bptt.figures import ShownFigure
-from bptt.records import SMOOTHING
 from bptt.studies import drawing as look
 from bptt.studies.answers import learning_curves, summary
 from bptt.studies.report import solved_panel
-from bptt.training import Training
+from bptt.training.figures import ShownFigure
+from bptt.training.records import SMOOTHING
+from bptt.training.training import Training
 
 # What is drawn against iteration: the column of a study's curves, and what is made of it.
 CURVES: dict[str, tuple[str, Callable[[Any, Group], Any]]] = {

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bptt.evaluation import write
+from bptt.commands.reports import sums, sums_table
 from bptt.experiments.declaration import Example, Experiment
-from bptt.gradient_check import GradientCheck, check_gradients
-from bptt.network import Network
-from bptt.reports import sums, sums_table
-from bptt.settings import Settings
+from bptt.network.gradient_check import GradientCheck, check_gradients
+from bptt.network.network import Network
 from bptt.tasks import Addition, Text
-from bptt.training import Training
+from bptt.training.evaluation import write
+from bptt.training.settings import Settings
+from bptt.training.training import Training
 
 SAMPLE = 200  # characters of a sample of text
 

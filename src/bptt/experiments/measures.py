@@ -15,12 +15,12 @@ import pandas as pd
 
 from bptt.errors import BpttError, quoted_list
 from bptt.experiments.declaration import Check, Line
-from bptt.records import SMOOTHING
-from bptt.settings import Settings
 from bptt.studies.answers import summary
 from bptt.studies.statistics import CONFIDENCE, Interval, difference, wilson
 from bptt.studies.words import median_interval, percent_interval
-from bptt.training import Training
+from bptt.training.records import SMOOTHING
+from bptt.training.settings import Settings
+from bptt.training.training import Training
 
 CONFIRMED, REFUTED, OPEN = "confirmed", "refuted", "open"
 NOT_JUDGED = "not judged"

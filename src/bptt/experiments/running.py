@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bptt.errors import BpttError
 from bptt.experiments.declaration import Experiment, find
-from bptt.interrupts import interrupts
 from bptt.tasks.text import read_text
+from bptt.training.interrupts import interrupts
 
 if TYPE_CHECKING:
     import pandas
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bptt.experiments.examples import Shown
     from bptt.experiments.measures import Group, Measured
-    from bptt.gradient_check import GradientCheck
+    from bptt.network.gradient_check import GradientCheck
 
 
 @dataclass

@@ -1,4 +1,5 @@
-"""The walk through time, compiled: the same numbers as `bptt.recurrence`, without its overhead.
+"""The walk through time, compiled: the same numbers as `bptt.network.recurrence`,
+without its overhead.
 
     processor.py    what the processor has: registers and vectors
     signature.py    what the kernel is given
@@ -9,7 +10,7 @@
     simd.py         operations on vectors
     arithmetic.py   roots, powers of 2 and polynomials
     denormals.py    numbers too small to be normal are zero
-    elementary.py   compiled versions of `bptt.functions`, on numbers and on vectors
+    elementary.py   compiled versions of `bptt.equations.functions`, on numbers and on vectors
     tile.py         matrix products, by tiles held in registers
     transposes.py   transposes, likewise
     strips.py       what is known of those products without the compiler
@@ -24,7 +25,8 @@
     engine.py       the way in, from Python
 
 No equation of a cell, an output or an optimizer is written here: kernels compile the functions of
-`bptt.cells`, `bptt.outputs` and `bptt.optimizers` as they stand. Only `engine.py` is imported from
-outside, and only when a network first computes something. It, the first three above, `strips.py`,
-`layout.py`, `products.py`, `program.py` and `walker.py` do without Numba, which is slow to import.
+`bptt.equations.cells`, `bptt.equations.outputs` and `bptt.equations.optimizers` as they stand.
+Only `engine.py` is imported from outside, and only when a network first computes something. It,
+the first three above, `strips.py`, `layout.py`, `products.py`, `program.py` and `walker.py` do
+without Numba, which is slow to import.
 """

@@ -1,4 +1,4 @@
-"""Compiled versions of `bptt.functions`, for numbers and for vectors of numbers.
+"""Compiled versions of `bptt.equations.functions`, for numbers and for vectors of numbers.
 
 libm's tanh and exp take 12 to 14 ns and do not vectorise; these are a polynomial and a few bit
 operations without a branch, written once for float32 and float64, numbers and vectors.
@@ -16,7 +16,7 @@ Errors are below 3 units in the last place for tanh, sigmoid and exp, 4 for log 
 the whole range (tests/test_elementary.py); of exp, sigmoid and softplus results too small to be
 normal are zero, as all such numbers are in kernels (`bptt.kernels.denormals`). NaN gives NaN:
 results are limited by comparisons that let NaN through. Importing this module makes the names of
-`bptt.functions` callable from kernels.
+`bptt.equations.functions` callable from kernels.
 """
 
 import math
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from numba import types
 from numba.extending import overload
 
-from bptt import functions
+from bptt.equations import functions
 from bptt.kernels.arithmetic import (
     exponent,
     polynomial,
@@ -277,7 +277,7 @@ def _register_two_arguments(name: str) -> None:
 
 
 def _register() -> None:
-    """Make the functions of `bptt.functions` callable from kernels."""
+    """Make the functions of `bptt.equations.functions` callable from kernels."""
     for name in (*FAMILIES[types.float32], "relu", "sqrt", "zeros_like"):
         _register_one_argument(name)
     for name in ("maximum", "minimum"):

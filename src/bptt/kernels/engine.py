@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from bptt.engines import Anything, Chunk, Forward, Gradient, Learner
+from bptt.equations.optimizers import COEFFICIENTS, Optimizer
 from bptt.kernels.layout import Shape, goes_side_by_side, regime_for
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS
 from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, TRAIN
 from bptt.kernels.walker import Data, Walker, each
-from bptt.optimizers import COEFFICIENTS, Optimizer
-from bptt.parameters import Array
-from bptt.structure import Structure
+from bptt.network.engines import Anything, Chunk, Forward, Gradient, Learner
+from bptt.network.parameters import Array
+from bptt.network.structure import Structure
 
 # Of the last so many shapes arrays are kept, or of fewer if they have more bytes than this.
 KEPT = 16
@@ -72,7 +72,7 @@ class CompiledEngine:
         state: Array | None,
         go_on: bool = True,
     ) -> Forward:
-        """See `bptt.engines.Engine.forward`."""
+        """See `bptt.network.engines.Engine.forward`."""
         B, T = x.shape[:2]
         values = structure.equations.kept * structure.layers * structure.hidden
         count = -(-AT_ONCE // (FEWEST_SAMPLES * values * T)) * FEWEST_SAMPLES  # whole vectors
@@ -150,7 +150,7 @@ class CompiledEngine:
         lengths: Anything,
         state: Array | None,
     ) -> float:
-        """See `bptt.engines.Engine.loss`."""
+        """See `bptt.network.engines.Engine.loss`."""
         walker = self._take(replace(self._shape(structure, x), gradient=False))
         data = Data(structure, x[None], y[None], lengths[None])
         results = self._walk(walker, FORWARD | JUDGE, theta, data, state)
@@ -167,7 +167,7 @@ class CompiledEngine:
         state: Array | None,
         inputs: bool = False,
     ) -> Gradient:
-        """See `bptt.engines.Engine.gradient`."""
+        """See `bptt.network.engines.Engine.gradient`."""
         inputs = inputs and x.ndim == 3
         walker = self._take(self._shape(structure, x, dx=inputs, to_start=True))
         data = Data(structure, x[None], y[None], lengths[None])
@@ -190,7 +190,7 @@ class CompiledEngine:
         lengths: Anything,
         reset: Anything,
     ) -> Chunk:
-        """See `bptt.engines.Engine.train`."""
+        """See `bptt.network.engines.Engine.train`."""
         walker = self._take(self._shape(structure, x[0], optimizer=optimizer.kind))
         walker.write_learner(learner)
         if learner.state is not None:
@@ -215,8 +215,8 @@ class CompiledEngine:
         lengths: Anything,
         reset: Anything,
     ) -> list[Chunk]:
-        """See `bptt.engines.Engine.train_many`: small models in the lanes of a vector, others
-        one a thread."""
+        """See `bptt.network.engines.Engine.train_many`: small models in the lanes of a
+        vector, others one a thread."""
         carried = any(learner.state is not None for learner in learners)
         if carried or not goes_side_by_side(structure, x.shape[2]):
             return each(

@@ -1,17 +1,18 @@
-"""Outputs and losses of a batch, and the count of wrong outputs: `bptt.recurrence.judge`, compiled.
+"""Outputs and losses of a batch, and the count of wrong outputs:
+`bptt.network.recurrence.judge`, compiled.
 
 Cases (a sample at a step) are in the lanes, outputs of a case lie Cp apart. The elementwise outputs
-are the equations of `bptt.outputs`; softmax, which couples the outputs of a case, is written out
-here, equation (26).
+are the equations of `bptt.equations.outputs`; softmax, which couples the outputs of a case, is
+written out here, equation (26).
 """
 
-from bptt.functions import exp, log
+from bptt.equations.functions import exp, log
+from bptt.equations.outputs import linear_squared, sigmoid_cross_entropy, sigmoid_squared
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import part
 from bptt.kernels.regimes import put_result, total
 from bptt.kernels.simd import constant, get, load, put, select, store, width, zero
 from bptt.kernels.transposes import transpose
-from bptt.outputs import linear_squared, sigmoid_cross_entropy, sigmoid_squared
 
 _linear, _sigmoid = part(linear_squared), part(sigmoid_cross_entropy)
 _sigmoid_squared = part(sigmoid_squared)

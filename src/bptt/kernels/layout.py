@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.engines import Anything
+from bptt.equations.optimizers import RULES
+from bptt.equations.outputs import REDUCTIONS
 from bptt.kernels.library import COMPILER_OFF
 from bptt.kernels.processor import lanes
 from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
 from bptt.kernels.program import COPY, DELTAS, DH, DS, GATES, PARTS, STATES, Program
-from bptt.optimizers import RULES
-from bptt.outputs import REDUCTIONS
-from bptt.parameters import Array
-from bptt.structure import Structure
+from bptt.network.engines import Anything
+from bptt.network.parameters import Array
+from bptt.network.structure import Structure
 
 # A batch of fewer samples than this is walked with the units in the lanes.
 FEW_SAMPLES = 6

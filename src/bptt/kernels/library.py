@@ -42,6 +42,8 @@ from bptt.processes import helper, threads
 COMPILER_OFF: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 PACKAGE = Path(__file__).resolve().parent.parent
+# The rooms whose source compiled code depends on: what the kernels import, and they themselves.
+COMPILED = ("equations", "kernels", "network")
 
 # Told when code is about to be compiled that is not kept from before.
 listeners: list[Callable[[str], None]] = []
@@ -61,7 +63,7 @@ def _digest() -> str:
     digest = hashlib.sha256(" ".join((llvmlite.__version__, *description())).encode())
     numba = importlib.util.find_spec("numba")
     version = Path(numba.origin).parent / "_version.py" if numba and numba.origin else None
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(each for room in COMPILED for each in (PACKAGE / room).rglob("*.py")):
         digest.update(path.relative_to(PACKAGE).as_posix().encode())
         digest.update(path.read_bytes())
     if version and version.exists():

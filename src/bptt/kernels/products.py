@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.kernels.strips import LANES, SHARED, STRIP, SUMMED, Strip, strip_number
-from bptt.structure import Structure
+from bptt.network.structure import Structure
 
 # The layouts; what they are is told in `bptt.kernels.layout`.
 UNITS, SAMPLES, MODELS = "units", "samples", "models"

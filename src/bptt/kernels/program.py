@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bptt.kernels.processor import TILE_ROWS
 from bptt.kernels.products import Base, Products, Values, Weights
 from bptt.kernels.strips import SUMMED
-from bptt.structure import Structure
+from bptt.network.structure import Structure
 
 # The products of each layer, and, after all layers, of the outputs: of each as many as the segments
 # of the walk have versions.

@@ -18,8 +18,8 @@ from numba.extending import (
     unbox,
 )
 
-from bptt.cells import CELLS, Cell
-from bptt.functions import sqrt
+from bptt.equations.cells import CELLS, Cell
+from bptt.equations.functions import sqrt
 from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.compiler import OPTIONS, part
 from bptt.kernels.products import MODELS, SAMPLES, UNITS

@@ -20,7 +20,7 @@ A call works through N iterations of one layout, cell and float type. It takes:
     results        (N, RESULTS): loss, wrong, exact, norm of each; of models (lanes, N, RESULTS)
 """
 
-from bptt.optimizers import RULES
+from bptt.equations.optimizers import RULES
 
 # PREPARE: look ahead, and copy the weights into the orders in which they are read.
 PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16

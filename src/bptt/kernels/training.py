@@ -9,6 +9,7 @@ from typing import Any
 
 from numba import from_dtype, typeof, types
 
+from bptt.equations.optimizers import COEFFICIENTS, RULES, Rule, look_ahead
 from bptt.kernels.compiler import Piece, part
 from bptt.kernels.denormals import denormals_as, denormals_to_zero
 from bptt.kernels.judge import judge, predict, turn_back, turn_outputs, weigh_cases
@@ -58,7 +59,6 @@ from bptt.kernels.walk import (
     span_of,
     start_layer,
 )
-from bptt.optimizers import COEFFICIENTS, RULES, Rule, look_ahead
 
 # The numbers of the rules that look ahead.
 LOOK_AHEAD = tuple(rule.code for rule in RULES.values() if rule.prepare is look_ahead)
@@ -116,7 +116,7 @@ def norm_of(kind, plan, m, squares):
 
 @part
 def clip(kind, plan, m, clip_value, clip_norm):
-    """`bptt.optimizers.clip`: by value, then by norm; returns the norm before."""
+    """`bptt.equations.optimizers.clip`: by value, then by norm; returns the norm before."""
     one = constant(zero(m), 1.0)
     norm = norm_of(kind, plan, m, squares_of(plan, m, one))
     clipped = norm

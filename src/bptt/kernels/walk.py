@@ -1,4 +1,5 @@
-"""Forward and backward through time, for any cell and layout: `bptt.recurrence`, compiled.
+"""Forward and backward through time, for any cell and layout: `bptt.network.recurrence`,
+compiled.
 
 One pass over a batch. What can be done for many steps at once is one product over a segment of them
 (inputs, outputs, and every gradient, formed from the segment's deltas after its walk back); inside

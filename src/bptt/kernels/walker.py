@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.engines import Anything, Learner
+from bptt.equations.optimizers import Optimizer
 from bptt.kernels.layout import Shape, Workspace, workspaces, zeros
 from bptt.kernels.library import COMPILER_OFF, Key, load
 from bptt.kernels.processor import lanes
@@ -24,10 +24,10 @@ from bptt.kernels.signature import (
     update_name,
 )
 from bptt.kernels.strips import codes_of, strip_name
-from bptt.optimizers import Optimizer
-from bptt.parameters import Array
+from bptt.network.engines import Anything, Learner
+from bptt.network.parameters import Array
+from bptt.network.structure import Structure
 from bptt.processes import threads
-from bptt.structure import Structure
 
 # A batch is split if a step of it takes at least this many multiplications, and into at most so
 # many shards. How it is split depends on shapes alone: sums are the same on any number of threads.

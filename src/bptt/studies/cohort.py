@@ -1,9 +1,10 @@
 """Many runs of equal shapes, trained in lockstep.
 
-What a run is, and what its numbers mean, is `bptt.training`'s. Here only the work is shared: one
-draw of data, one call of the engine, one check for finite numbers and one summary for all models,
-each of them row by row, so that a run's numbers do not depend on its neighbours. A model that has
-ended leaves its row to the next one that waits.
+What a run is, and what its numbers mean, is `bptt.training.training`'s. Here only the
+work is shared: one draw of data, one call of the engine, one check for finite numbers and one
+summary
+for all models, each of them row by row, so that a run's numbers do not depend on its neighbours.
+A model that has ended leaves its row to the next one that waits.
 """
 
 import time
@@ -14,14 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.engines import Chunk, Engine
-from bptt.evaluation import evaluate
-from bptt.parameters import Array
-from bptt.records import counted_steps, summarise
-from bptt.settings import Settings, Stop
+from bptt.network.engines import Chunk, Engine
+from bptt.network.parameters import Array
 from bptt.tasks import Addition, Text
 from bptt.tasks.task import Batch
-from bptt.training import Pace, Training
+from bptt.training.evaluation import evaluate
+from bptt.training.records import counted_steps, summarise
+from bptt.training.settings import Settings, Stop
+from bptt.training.training import Pace, Training
 
 # Models side by side at most: enough that what a call costs in Python is shared by many.
 WIDTH = 256

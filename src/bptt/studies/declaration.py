@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 
 from bptt.errors import BpttError, one_line, quoted_list
-from bptt.presets import OPTIMIZER, STRUCTURE, TOP
 from bptt.tasks import TASKS, Addition, Text
 from bptt.tasks.text import read_text
+from bptt.training.presets import OPTIMIZER, STRUCTURE, TOP
 
 if TYPE_CHECKING:
     from bptt.studies.execution import Results

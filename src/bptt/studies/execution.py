@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bptt.errors import BpttError
-from bptt.interrupts import interrupts
 from bptt.studies.declaration import Study
 from bptt.studies.expansion import Setting, groups_of, run_name
 from bptt.studies.planning import seconds_of_a_run
 from bptt.studies.progress import StudyProgress
 from bptt.studies.store import Row, Store, alone
 from bptt.studies.work import Unit
+from bptt.training.interrupts import interrupts
 
 if TYPE_CHECKING:
     import pandas
@@ -66,8 +66,8 @@ def load(folder: str | Path) -> Results:
 
 def open_store(folder: Path) -> Store:
     """The store in a folder. Raises BpttError if there is none."""
-    from bptt.runs import read_json
     from bptt.studies.store import DECLARATION
+    from bptt.training.runs import read_json
 
     if not (folder / DECLARATION).exists():
         raise BpttError(f"'{folder}' is not a study: it has no {DECLARATION}; name its folder")

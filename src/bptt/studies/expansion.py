@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bptt import initializers
 from bptt.errors import BpttError
-from bptt.presets import OPTIMIZER, STRUCTURE, TOP, settings_for
-from bptt.settings import Settings
+from bptt.network import initializers
 from bptt.studies.declaration import TABLES, TASK_FIELDS, Panel, Study
 from bptt.tasks import Addition, Text, task_from_config
+from bptt.training.presets import OPTIMIZER, STRUCTURE, TOP, settings_for
+from bptt.training.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
-from bptt.evaluation import sample_steps
-from bptt.settings import Settings
 from bptt.studies.expansion import Setting, groups_of
+from bptt.training.evaluation import sample_steps
+from bptt.training.settings import Settings
 
 if TYPE_CHECKING:
     from bptt.studies.declaration import Study
@@ -151,7 +151,7 @@ def _modelled(group: list[Setting]) -> float:
 def _factor(study: "Study", group: list[Setting], runs: int) -> float:
     """How many times longer a run of a group takes than by the model: a few calls of the
     engine, without the first, which may include compilation."""
-    from bptt.network import engine_of
+    from bptt.network.network import engine_of
     from bptt.studies.cohort import Cohort, Member, width_for
 
     first = group[0].settings

@@ -3,8 +3,8 @@
 import time
 from collections import Counter
 
-from bptt.progress import Bar
 from bptt.studies.store import Row
+from bptt.training.progress import Bar
 
 
 class StudyProgress(Bar):

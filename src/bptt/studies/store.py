@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bptt.errors import BpttError
-from bptt.runs import read_json, write_file
 from bptt.studies.declaration import Study
 from bptt.studies.expansion import Setting, run_name, varied_fields
+from bptt.training.runs import read_json, write_file
 
 if TYPE_CHECKING:
     import pandas

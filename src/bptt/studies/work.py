@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bptt.evaluation import length_generalisation
-from bptt.network import engine_of
-from bptt.settings import Settings
+from bptt.network.network import engine_of
 from bptt.studies.cohort import SOLVED, Cohort, Member, width_for
 from bptt.studies.store import CURVE, Row
 from bptt.tasks import Addition
+from bptt.training.evaluation import length_generalisation
+from bptt.training.settings import Settings
 
 
 @dataclass(frozen=True)

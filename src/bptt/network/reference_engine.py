@@ -1,21 +1,22 @@
-"""The engine that runs `bptt.recurrence`: plain NumPy, to read and to compare with."""
+"""The engine that runs `bptt.network.recurrence`: plain NumPy, to read and to compare
+with."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from bptt.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
-from bptt.optimizers import Optimizer, clip
-from bptt.parameters import Array
-from bptt.recurrence import Judged, Trace, backward, forward, judge
-from bptt.structure import Structure
+from bptt.equations.optimizers import Optimizer, clip
+from bptt.network.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
+from bptt.network.parameters import Array
+from bptt.network.recurrence import Judged, Trace, backward, forward, judge
+from bptt.network.structure import Structure
 
 # Overflow and NaN are results, which training looks for; NumPy need not warn of them.
 _quiet = np.errstate(all="ignore")
 
 
 class ReferenceEngine:
-    """The engine that runs `bptt.recurrence`."""
+    """The engine that runs `bptt.network.recurrence`."""
 
     def _forward(
         self,
@@ -147,7 +148,7 @@ class ReferenceEngine:
         lengths: Anything,
         reset: Anything,
     ) -> list[Chunk]:
-        """See `bptt.engines.Engine.train_many`: one model after another."""
+        """See `bptt.network.engines.Engine.train_many`: one model after another."""
         return [
             self.train(structure, *each)
             for each in zip(optimizers, learners, x, y, lengths, reset, strict=True)

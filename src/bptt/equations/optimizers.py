@@ -21,8 +21,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.equations.functions import Value, sqrt
 from bptt.errors import BpttError, quoted_list
-from bptt.functions import Value, sqrt
 
 Values = tuple[Value, ...]
 Prepare = Callable[[Value, Value, Values], tuple[Value, Value]]

@@ -3,8 +3,8 @@
 import sys
 from typing import Any, Self
 
-from bptt.records import Record
-from bptt.training import Training
+from bptt.training.records import Record
+from bptt.training.training import Training
 
 
 class Bar:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.engines import Chunk
-from bptt.settings import Stop
-from bptt.structure import Structure
+from bptt.network.engines import Chunk
+from bptt.network.structure import Structure
+from bptt.training.settings import Stop
 
 SMOOTHING = 0.999
 
@@ -22,7 +22,8 @@ class Record:
     iteration: how many have been done. loss: mean of the iterations' losses, in the network's
     reduction. loss_per_step: mean loss of one counted step, in nats (or squared units). wrong:
     share of wrong outputs; exact: share of sequences without one. gradient_norm: mean, before
-    clipping. smooth_loss: see `bptt.settings.Stop`. seconds: time in training so far.
+    clipping. smooth_loss: see `bptt.training.settings.Stop`. seconds: time in training
+    so far.
     """
 
     iteration: int

@@ -31,7 +31,7 @@ gc.disable()
 sys.modules["mpl_toolkits.mplot3d"] = None
 import matplotlib.artist
 matplotlib.artist.kwdoc = lambda artist: ""
-from bptt.figures import serve
+from bptt.training.figures import serve
 serve()
 """
 
@@ -45,7 +45,8 @@ class Drawer:
         self._content = b""
 
     def begin(self, curve: Mapping[str, Any]) -> None:
-        """Have a learning curve drawn: the arguments of `bptt.figures.learning_curve`."""
+        """Have a learning curve drawn: the arguments of
+        `bptt.training.figures.learning_curve`."""
         # In a thread, because a pipe may hold less than the records.
         line = json.dumps(curve, default=vars).encode() + b"\n"
         self._asking = threading.Thread(target=self._ask, args=(line,), daemon=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.equations.functions import Value, sigmoid, sigmoid_backward, softplus
 from bptt.errors import BpttError, quoted_list
-from bptt.functions import Value, sigmoid, sigmoid_backward, softplus
 
 Equation = Callable[[Value, Value], tuple[Value, Value, Value]]
 

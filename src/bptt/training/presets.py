@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bptt.errors import BpttError
-from bptt.settings import Settings, settings_from_dict
 from bptt.tasks import Addition, Text
+from bptt.training.settings import Settings, settings_from_dict
 
 PRESETS: dict[str, dict[str, Any]] = {
     "addition": {

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bptt import command_report
+from bptt.commands import study_report
 from bptt.errors import BpttError
-from bptt.interrupts import exit_code, interrupts
+from bptt.training.interrupts import exit_code, interrupts
 
 
 class StudyCommands(TyperGroup):
@@ -150,4 +150,4 @@ def merge_command(
     print(json.dumps(values) if as_json else summary(values))
 
 
-command_report.register(app)
+study_report.register(app)

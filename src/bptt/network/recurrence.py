@@ -1,7 +1,8 @@
 """Forward and backward through time in NumPy: the specification of every compiled kernel.
 
-Written to be read beside docs/derivation.md; equation numbers are those of `bptt.cells` and
-`bptt.outputs`. Any float type. Arrays here are time first: (T, B, features).
+Written to be read beside docs/derivation.md; equation numbers are those of
+`bptt.equations.cells` and `bptt.equations.outputs`. Any float type. Arrays here are time first:
+(T, B, features).
 
 Variable lengths: sample b takes part in steps t < lengths[b]. From there on its state stays as it
 is, and it adds nothing to loss or gradient.
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.cells import Cell
-from bptt.outputs import row_weight, softmax_cross_entropy
-from bptt.structure import Structure
+from bptt.equations.cells import Cell
+from bptt.equations.outputs import row_weight, softmax_cross_entropy
+from bptt.network.structure import Structure
 
 Array = NDArray[np.floating]
 Weights = Mapping[str, Array]

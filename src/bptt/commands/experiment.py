@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bptt.errors import BpttError
-from bptt.interrupts import exit_code, interrupts
+from bptt.training.interrupts import exit_code, interrupts
 
 FOLDER = "experiments"
 

@@ -1,10 +1,11 @@
 """What does the arithmetic: the interface of an engine, and what goes in and out.
 
 There are two engines with the same methods and, within rounding, the same numbers: 'reference'
-(`bptt.reference_engine`) runs `bptt.recurrence`, 'compiled' (`bptt.kernels.engine`) the kernels, to
-which numbers too small to be normal are zero.
+(`bptt.network.reference_engine`) runs `bptt.network.recurrence`, 'compiled'
+(`bptt.kernels.engine`) the kernels, to which numbers too small to be normal are zero.
 
-Arrays at this edge are (B, T, features), batch first, and already checked by `bptt.network`.
+Arrays at this edge are (B, T, features), batch first, and already checked by
+`bptt.network.network`.
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.optimizers import Optimizer
-from bptt.parameters import Array
-from bptt.structure import Structure
+from bptt.equations.optimizers import Optimizer
+from bptt.network.parameters import Array
+from bptt.network.structure import Structure
 
 Anything = NDArray[Any]
 

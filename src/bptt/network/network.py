@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bptt.engines import Engine, Forward
 from bptt.errors import BpttError, one_line
-from bptt.initializers import initialize
-from bptt.parameters import Array
-from bptt.reference_engine import ReferenceEngine
-from bptt.structure import Structure
+from bptt.network.engines import Engine, Forward
+from bptt.network.initializers import initialize
+from bptt.network.parameters import Array
+from bptt.network.reference_engine import ReferenceEngine
+from bptt.network.structure import Structure
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Network:
     >>> network.predict(np.zeros((4, 7, 2))).shape
     (4, 7, 1)
 
-    The keyword arguments are those of `bptt.structure.Structure`. initializers and forget_bias:
-    see `bptt.initializers.initialize`. engine: 'compiled', or 'reference' for plain NumPy, or
-    an engine that networks share.
+    The keyword arguments are those of `bptt.network.structure.Structure`. initializers and
+    forget_bias: see `bptt.network.initializers.initialize`. engine: 'compiled', or
+    'reference'
+    for plain NumPy, or an engine that networks share.
     Raises BpttError for a value that is not allowed.
 
     Attributes: `structure`; `theta`, all parameters as one flat vector; `parameters`, the same

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError
-from bptt.network import Network
+from bptt.network.network import Network
 
 EPSILON = 1e-5
 RELATIVE = 1e-6

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bptt.command_experiment import experiment_command
-from bptt.command_study import app as study_app
-from bptt.drawer import Drawer
+from bptt.commands.drawer import Drawer
+from bptt.commands.experiment import experiment_command
+from bptt.commands.study import app as study_app
 from bptt.errors import BpttError
 
 app = typer.Typer(
@@ -132,7 +132,7 @@ def train_command(
         return None
     if not resume:
         raise BpttError("nothing to train: give 'add', 'text FILE' or --resume RUN")
-    from bptt.command_train import resume_and_report
+    from bptt.commands.train import resume_and_report
 
     return resume_and_report(resume, as_json, context.obj)
 
@@ -170,7 +170,7 @@ def train_add(
     as_json: Json = False,
 ) -> int:
     """Train a network to add two binary numbers."""
-    from bptt.command_train import train_and_report
+    from bptt.commands.train import train_and_report
     from bptt.tasks import Addition
 
     options = {
@@ -218,7 +218,7 @@ def train_text(
     as_json: Json = False,
 ) -> int:
     """Train a network to write a text, character by character."""
-    from bptt.command_train import train_and_report
+    from bptt.commands.train import train_and_report
     from bptt.tasks import Text
 
     options = {
@@ -259,7 +259,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add two integers with a trained network."""
-    from bptt.commands import add_integers
+    from bptt.commands.use import add_integers
 
     answer(as_json, *add_integers(run_path, a, b))
 
@@ -275,7 +275,7 @@ def write(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Write text with a trained network."""
-    from bptt.commands import write_text
+    from bptt.commands.use import write_text
 
     answer(as_json, *write_text(run_path, start, length, temperature, seed))
 
@@ -287,7 +287,7 @@ def check(
     as_json: Json = False,
 ) -> int:
     """Check every gradient against central differences; exit 1 if any fails."""
-    from bptt.commands import check_all
+    from bptt.commands.use import check_all
 
     values, text = check_all(cell, engine)
     answer(as_json, values, text)
@@ -297,7 +297,7 @@ def check(
 @app.command()
 def show(run_path: RunPath, as_json: Json = False) -> None:
     """Show what a run is, how it ended and what it can do."""
-    from bptt.commands import show_run
+    from bptt.commands.use import show_run
 
     answer(as_json, *show_run(run_path))
 
@@ -311,6 +311,6 @@ def plot(
     as_json: Json = False,
 ) -> None:
     """Draw a run's learning curve."""
-    from bptt.commands import plot_run
+    from bptt.commands.use import plot_run
 
     answer(as_json, *plot_run(run_path, out))

@@ -4,10 +4,10 @@ from functools import lru_cache
 
 import msgspec
 
-from bptt.cells import CELLS, Cell, cell_of
+from bptt.equations.cells import CELLS, Cell, cell_of
+from bptt.equations.outputs import OUTPUTS, REDUCTIONS, Output, output_of
 from bptt.errors import BpttError, quoted_list
-from bptt.outputs import OUTPUTS, REDUCTIONS, Output, output_of
-from bptt.parameters import Layout
+from bptt.network.parameters import Layout
 
 READOUTS = ("steps", "last")
 INITIAL_STATES = ("zeros", "trainable")
@@ -22,7 +22,8 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     inputs D, hidden H, outputs O; `layers` recurrent layers on top of each other, each of `cell`.
     activation: of the Elman cell ('tanh', 'sigmoid', 'relu').
-    output, loss: see `bptt.outputs.OUTPUTS`; reduction: see `bptt.outputs.row_weight`.
+    output, loss: see `bptt.equations.outputs.OUTPUTS`; reduction: see
+    `bptt.equations.outputs.row_weight`.
     readout: 'steps' (an output at every step) or 'last' (one, from each sample's final state).
     bias: with b and c, or without. tied: the same weights at every step, or, if not, a set of
     weights U, W, b, V, c for each of `steps` steps. initial_state: 'zeros', or 'trainable'.

@@ -12,13 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from bptt.engines import Chunk, Engine, Learner, initial_states
-from bptt.evaluation import Verdict, evaluate
-from bptt.network import Network
-from bptt.records import Divergence, Pending, Record, counted_steps, reached, summarise
-from bptt.settings import Settings
+from bptt.network.engines import Chunk, Engine, Learner, initial_states
+from bptt.network.network import Network
 from bptt.tasks import Addition, Text
 from bptt.tasks.task import Batch
+from bptt.training.evaluation import Verdict, evaluate
+from bptt.training.records import (
+    Divergence,
+    Pending,
+    Record,
+    counted_steps,
+    reached,
+    summarise,
+)
+from bptt.training.settings import Settings
 
 # A call of the engine is to take about this long, and to need no more data than this.
 CALL_SECONDS = 0.1

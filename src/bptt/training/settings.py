@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from bptt.engines import ENGINES
+from bptt.equations.optimizers import Optimizer
 from bptt.errors import BpttError, one_line, quoted_list
-from bptt.optimizers import Optimizer
-from bptt.structure import Structure
+from bptt.network.engines import ENGINES
+from bptt.network.structure import Structure
 from bptt.tasks import Addition, Text, task_from_config
 
 
@@ -34,8 +34,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A training run: the task, the network, the optimizer, the amount of work, the seed.
 
     task: as `task.config()` gives it. structure: of the network. initializers, forget_bias: see
-    `bptt.initializers.initialize`. batch: samples an iteration. iterations: at most. record_every:
-    iterations from record to record. seed: fixes weights and data. engine: see `bptt.engines`.
+    `bptt.network.initializers.initialize`. batch: samples an iteration. iterations: at
+    most.
+    record_every: iterations from record to record. seed: fixes weights and data. engine: see
+    `bptt.network.engines`.
 
     Raises BpttError for a value that is not allowed.
     """

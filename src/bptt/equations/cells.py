@@ -1,8 +1,9 @@
 """The cells: the pointwise equations of one time step, forward and backward.
 
 A cell is nothing but these equations. Matrix products, the walk through time and the sums over
-time are the same for every cell and are written elsewhere: in NumPy in `bptt.recurrence`, and
-compiled in `bptt.kernels`, both of which run the functions below as they stand.
+time are the same for every cell and are written elsewhere: in NumPy in
+`bptt.network.recurrence`, and compiled in `bptt.kernels`, both of which run the
+functions below as they stand.
 
 Legend: B batch, T steps, D inputs, H hidden, G gates per unit, K preactivations per unit.
 U (D, G*H) input to hidden, W (H, G*H) hidden to hidden, b (K*H) biases.
@@ -36,8 +37,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from bptt.errors import BpttError, quoted_list
-from bptt.functions import (
+from bptt.equations.functions import (
     Value,
     relu,
     relu_backward,
@@ -47,6 +47,7 @@ from bptt.functions import (
     tanh_backward,
     zeros_like,
 )
+from bptt.errors import BpttError, quoted_list
 
 Values = tuple[Value, ...]
 Forward = Callable[[Values, Values], tuple[Values, Values]]

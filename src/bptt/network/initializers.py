@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError, quoted_list
-from bptt.parameters import Array
-from bptt.structure import Structure
+from bptt.network.parameters import Array
+from bptt.network.structure import Structure
 
 Block = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int], tuple[float, ...]], Block]

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bptt import runs
 from bptt.api import Run
-from bptt.drawer import PATIENCE_SECONDS, Drawer
+from bptt.commands.drawer import PATIENCE_SECONDS, Drawer
+from bptt.commands.reports import training_report
 from bptt.errors import BpttError
-from bptt.interrupts import interrupts
-from bptt.presets import settings_for
-from bptt.progress import Progress
-from bptt.reports import training_report
 from bptt.tasks import Addition, Text
-from bptt.training import Training
+from bptt.training import runs
+from bptt.training.interrupts import interrupts
+from bptt.training.presets import settings_for
+from bptt.training.progress import Progress
+from bptt.training.training import Training
 
 
 def next_folder(task: str) -> Path:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 if TYPE_CHECKING:
-    from bptt.records import Record
+    from bptt.training.records import Record
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -74,8 +74,8 @@ def png(figure: Figure) -> bytes:
 
 
 def serve() -> None:
-    """In a process of its own (`bptt.drawer`): read a line that says what to draw, as JSON, write
-    the picture, and end."""
+    """In a process of its own (`bptt.commands.drawer`): read a line that says what to draw, as
+    JSON, write the picture, and end."""
     line = sys.stdin.buffer.readline()
     if line:
         curve = json.loads(line)

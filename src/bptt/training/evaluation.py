@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError
-from bptt.network import Network
-from bptt.parameters import Array
+from bptt.network.network import Network
+from bptt.network.parameters import Array
 from bptt.tasks import Addition, Text
 from bptt.tasks.addition import exact, first_wrong_bit
 

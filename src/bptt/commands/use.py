@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from bptt import runs
 from bptt.api import load_run
-from bptt.cells import CELLS
+from bptt.equations.cells import CELLS
+from bptt.equations.outputs import OUTPUTS
 from bptt.errors import BpttError
-from bptt.evaluation import predicted_bits
-from bptt.evaluation import write as write_characters
-from bptt.figures import png
-from bptt.gradient_check import check_network
-from bptt.network import Network
-from bptt.outputs import OUTPUTS
+from bptt.network.gradient_check import check_network
+from bptt.network.network import Network
 from bptt.tasks import Addition, Text
 from bptt.tasks.addition import first_wrong_bit
+from bptt.training import runs
+from bptt.training.evaluation import predicted_bits
+from bptt.training.evaluation import write as write_characters
+from bptt.training.figures import png
 
 Answer = tuple[dict[str, Any], str]
 LONGEST = 100_000

@@ -1,7 +1,7 @@
 """A run's folder: what is in it, written whole or not at all, and read back without running code.
 
-config.json               everything that determines the run (`bptt.settings.Settings`)
-history.csv               one row a record
+config.json               everything that determines the run
+(`bptt.training.settings.Settings`) history.csv               one row a record
 weights.safetensors       the network, with all that is needed to use it in its metadata
 checkpoint.safetensors    weights, optimizer state, random state, iteration: to go on from here
 result.json               how the run ended, and its verdict
@@ -24,11 +24,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file as save_safetensors
 
 from bptt.errors import BpttError
-from bptt.network import Network, structure_of
-from bptt.records import Pending, Record
-from bptt.settings import Settings, settings_from_dict
+from bptt.network.network import Network, structure_of
 from bptt.tasks import Addition, Text, task_from_config
-from bptt.training import Training
+from bptt.training.records import Pending, Record
+from bptt.training.settings import Settings, settings_from_dict
+from bptt.training.training import Training
 
 CONFIG, HISTORY, RESULT = "config.json", "history.csv", "result.json"
 WEIGHTS, CHECKPOINT, FIGURE = "weights.safetensors", "checkpoint.safetensors", "figure.png"

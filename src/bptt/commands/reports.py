@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from bptt import runs
 from bptt.api import Run
-from bptt.evaluation import length_generalisation, predicted_bits, write
-from bptt.network import Network
+from bptt.network.network import Network
 from bptt.tasks import Addition, Text
 from bptt.tasks.text import bits as in_bits
+from bptt.training import runs
+from bptt.training.evaluation import length_generalisation, predicted_bits, write
 
 SUMS = 5
 LONGER = (2, 8, 32, 128, 512)  # times the trained length
