@@ -11,7 +11,7 @@ Names are imported when first used, so that `import bptt` costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from bptt.version import __version__
 
 if TYPE_CHECKING:
     from bptt.api import Run, load, load_run, resume, train

@@ -102,7 +102,7 @@ def answer(as_json: bool, values: Mapping[str, Any], text: str) -> None:
 def version(wanted: bool) -> None:
     """Print the version and leave."""
     if wanted:
-        from bptt import __version__
+        from bptt.version import __version__
 
         print(__version__)
         raise typer.Exit

@@ -165,7 +165,7 @@ def _check_section(outcome: Outcome) -> Section:
 
 
 def _origin(outcome: Outcome) -> str:
-    from bptt import __version__
+    from bptt.version import __version__
 
     return (
         f"bptt {__version__}, {len(outcome.frame):,} runs, "

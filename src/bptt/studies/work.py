@@ -33,7 +33,7 @@ class Unit:
 
 def run_unit(unit: Unit, interrupted: Callable[[], bool] = lambda: False) -> list[Row]:
     """Train the runs of a unit; gives those that are finished when it ends or is interrupted."""
-    from bptt import __version__
+    from bptt.version import __version__
 
     settings = unit.parts[0][1]
     trainer, tester = engine_of(settings.engine), engine_of(settings.engine)

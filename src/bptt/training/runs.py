@@ -101,7 +101,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def save_network(path: Path, network: Network, task: Addition | Text | None) -> None:
     """Write a network as a safetensors file, with its task where it has one."""
-    from bptt import __version__
+    from bptt.version import __version__
 
     metadata = {
         "version": __version__,
