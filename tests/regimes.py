@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bptt import Optimizer, Schedule, Structure
 from bptt.equations.optimizers import RULES
 from bptt.equations.outputs import OUTPUTS, REDUCTIONS
-from bptt.kernels.vectors import COMPILER_OFF
+from bptt.kernels.machine.vectors import COMPILER_OFF
 from bptt.network.engines import Chunk, Engine, Gradient, Learner
 
 Options = dict[str, Any]

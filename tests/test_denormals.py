@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bptt.equations.optimizers import Optimizer
-from bptt.kernels.denormals import ZERO
 from bptt.kernels.engine import CompiledEngine
-from bptt.kernels.vectors import COMPILER_OFF
+from bptt.kernels.machine.denormals import ZERO
+from bptt.kernels.machine.vectors import COMPILER_OFF
 from bptt.network.engines import Learner
 from bptt.network.network import Network
 from bptt.network.reference_engine import ReferenceEngine

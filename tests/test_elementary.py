@@ -14,7 +14,7 @@ import pytest
 from numba import config, njit, types
 
 from bptt.equations import functions
-from bptt.kernels.elementary import COMMON, FAMILIES, economised
+from bptt.kernels.machine.elementary import COMMON, FAMILIES, economised
 
 # With the compiler off the same source runs in Python, a thousand times slower.
 COMPILED = not config.DISABLE_JIT

@@ -21,7 +21,7 @@ from bptt.equations.cells import CELLS
 from bptt.equations.optimizers import RULES
 from bptt.equations.outputs import OUTPUTS, REDUCTIONS
 from bptt.kernels import engine as kernel_engine
-from bptt.kernels.vectors import COMPILER_OFF
+from bptt.kernels.machine.vectors import COMPILER_OFF
 from bptt.network.engines import Chunk, Learner, initial_states
 
 

@@ -9,8 +9,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from bptt.kernels import library
-from bptt.kernels.library import COMPILER_OFF, address, keep, kept
+from bptt.kernels.machine import library
+from bptt.kernels.machine.library import COMPILER_OFF, address, keep, kept
 
 needs_compiler = pytest.mark.skipif(COMPILER_OFF, reason="the compiler is off")
 
@@ -18,7 +18,7 @@ needs_compiler = pytest.mark.skipif(COMPILER_OFF, reason="the compiler is off")
 TRAIN = """
 import json, sys
 import bptt
-from bptt.kernels import library
+from bptt.kernels.machine import library
 
 {before}
 told = []

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bptt.kernels.layout import regime_for
-from bptt.kernels.products import SAMPLES
+from bptt.kernels.walk.products import SAMPLES
+from bptt.kernels.walk.workspace import regime_for
 from bptt.network.network import Network
 
 B, T = 7, 8  # not a whole vector of either type: one lane at least is padding

@@ -37,11 +37,11 @@ from regimes import (
 )
 
 from bptt.equations.cells import CELLS
-from bptt.kernels import layout, products, program, walker
 from bptt.kernels.engine import CompiledEngine
-from bptt.kernels.layout import Shape
-from bptt.kernels.products import SAMPLES, UNITS
-from bptt.kernels.vectors import COMPILER_OFF, lanes
+from bptt.kernels.machine.vectors import COMPILER_OFF, lanes
+from bptt.kernels.walk import products, program, runner, workspace
+from bptt.kernels.walk.products import SAMPLES, UNITS
+from bptt.kernels.walk.workspace import Shape
 from bptt.network.reference_engine import ReferenceEngine
 from bptt.network.structure import Structure
 
@@ -60,7 +60,7 @@ def table(regime: str, seed: int) -> list[dict[str, Any]]:
 def cases(key: tuple[str, str], regime: str, few: int, largest: int = 5) -> Iterator[Case]:
     seed = 10 * list(CELLS).index(key) + (regime == UNITS)
     for number, row in enumerate(some(table(regime, seed), few, largest)):
-        assert layout.regime_for(case_of(key, PLAIN | row, 0).structure, row["B"]) == regime
+        assert workspace.regime_for(case_of(key, PLAIN | row, 0).structure, row["B"]) == regime
         yield case_of(key, row, number)
 
 
@@ -75,7 +75,7 @@ def cases(key: tuple[str, str], regime: str, few: int, largest: int = 5) -> Iter
 def owners(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Whether parameters are copied for a walk, or used where their owner has them, as large ones
     are."""
-    monkeypatch.setattr(layout, "BORROWED", 0 if request.param == "borrowed" else 2**40)
+    monkeypatch.setattr(workspace, "BORROWED", 0 if request.param == "borrowed" else 2**40)
     return str(request.param)
 
 
@@ -105,12 +105,12 @@ def test_every_pair_of_options(key: tuple[str, str], regime: str) -> None:
 @pytest.mark.usefixtures("owners")
 def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where every batch of more than one vector is split and every matrix is packed."""
-    monkeypatch.setattr(walker, "SHARD_WORK", 1)
+    monkeypatch.setattr(runner, "SHARD_WORK", 1)
     monkeypatch.setattr(program, "PACKED", 1)
     engine, split = CompiledEngine(), 0
     for case in cases(key, SAMPLES, 4, 16):
         shape = Shape(case.structure, SAMPLES, case.x.shape[1], 1, case.x.ndim == 3, 1)
-        split += len(walker.shards(shape, VECTOR)) > 1
+        split += len(runner.shards(shape, VECTOR)) > 1
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
     assert split > 0
@@ -134,8 +134,8 @@ def test_sizes_that_are_split_and_packed_by_themselves(
     """In so many shards."""
     case = case_of(key, PLAIN | sizes, 1)
     shape = Shape(case.structure, SAMPLES, sizes["B"], sizes["T"], False, sizes["B"])
-    assert layout.regime_for(case.structure, sizes["B"]) == SAMPLES
-    assert len(walker.shards(shape, VECTOR)) == count
+    assert workspace.regime_for(case.structure, sizes["B"]) == SAMPLES
+    assert len(runner.shards(shape, VECTOR)) == count
     assert_same_pass(REFERENCE, CompiledEngine(), case)
     assert_same_training(train(REFERENCE, case), train(CompiledEngine(), case), **CLOSE_IN_TRAINING)
 
@@ -147,8 +147,8 @@ def test_segments(
     key: tuple[str, str], regime: str, fewest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same in segments of few steps, of which the first may be shorter than the others."""
-    monkeypatch.setattr(layout, "CACHE", 1)
-    monkeypatch.setattr(layout, "FEWEST_SUMMED", fewest)
+    monkeypatch.setattr(workspace, "CACHE", 1)
+    monkeypatch.setattr(workspace, "FEWEST_SUMMED", fewest)
     engine = CompiledEngine()
     for number, row in enumerate(some(table(regime, 3 + fewest), 2, 5)):
         case = case_of(key, PLAIN | row | {"T": 7 + number % 2}, number)
@@ -162,7 +162,7 @@ def test_steps_that_are_apart(
     key: tuple[str, str], regime: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same with a vector between any step's numbers and the next one's."""
-    monkeypatch.setattr(layout, "ALIASING", 8)
+    monkeypatch.setattr(workspace, "ALIASING", 8)
     engine = CompiledEngine()
     for number, row in enumerate(some(table(regime, 20), 2, 5)):
         # By a rule that does not enlarge rounding errors; of every other one inputs are apart too.
@@ -170,7 +170,7 @@ def test_steps_that_are_apart(
         case = case_of(key, PLAIN | row, number)
         B, T = case.x.shape[1:3]
         shape = Shape(case.structure, regime, B, T, case.x.ndim == 3, B)
-        v = layout.workspaces(shape, [(0, B)])[0].values
+        v = workspace.workspaces(shape, [(0, B)])[0].values
         assert v["state_t"] > v["S"] * v["plane"]
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE)
@@ -198,8 +198,8 @@ def test_what_a_long_walk_keeps(key: tuple[str, str], kept: int, batch: int) -> 
     structure = Structure(inputs=2, outputs=1, hidden=64, cell=key[0])
     sizes = []
     for T in (1024, 4096):
-        shape = Shape(structure, layout.regime_for(structure, batch), batch, T, False, batch)
-        (space,) = layout.workspaces(shape, [(0, batch)])
+        shape = Shape(structure, workspace.regime_for(structure, batch), batch, T, False, batch)
+        (space,) = workspace.workspaces(shape, [(0, batch)])
         sizes.append(space.m.size)
     assert sizes[1] - sizes[0] < 1.3 * (4096 - 1024) * batch * kept * 64
 
@@ -216,7 +216,7 @@ def test_large_parameters_are_in_no_other_place(key: tuple[str, str], regime: st
         batch = ranges[-1][1]
         shape = Shape(structure, regime, batch, 1, False, batch, optimizer="adam")
         assert shape.borrows
-        spaces = layout.workspaces(shape, ranges)
+        spaces = workspace.workspaces(shape, ranges)
         assert all(space.m is spaces[0].m for space in spaces)
         more = 1 if regime == UNITS else len(spaces) - 1
         assert spaces[0].m.size < more * structure.layout().size + values
@@ -237,9 +237,9 @@ def test_what_is_next_to_borrowed_arrays_is_left_alone(
     rows = some(table(regime, 5), 2, 5)
     for number, row in enumerate(rows):
         case = case_of(COMPILED[number % 3], PLAIN | row, number)
-        monkeypatch.setattr(layout, "BORROWED", 2**40)
+        monkeypatch.setattr(workspace, "BORROWED", 2**40)
         copied = train(CompiledEngine(), case)
-        monkeypatch.setattr(layout, "BORROWED", 0)
+        monkeypatch.setattr(workspace, "BORROWED", 0)
         learner = learner_of(case)
         for name in ("theta", "s0", "s1"):
             setattr(learner, name, surrounded(getattr(learner, name)))
@@ -275,10 +275,10 @@ THREADS = """
 import hashlib
 from regimes import case_of, learner_of, train
 from test_regimes import ELMAN, LSTM, PLAIN
-from bptt.kernels import walker
+from bptt.kernels.walk import runner
 from bptt.kernels.engine import CompiledEngine
 
-walker.SHARD_WORK = 1
+runner.SHARD_WORK = 1
 digest = hashlib.sha256()
 for key, carried in ((ELMAN, True), (LSTM, False)):
     case = case_of(key, PLAIN | {"B": 41, "carried": carried, "kind": "nesterov"}, 5)
@@ -286,17 +286,17 @@ for key, carried in ((ELMAN, True), (LSTM, False)):
     learner, chunk = train(CompiledEngine(), case)
     for each in (found.flat, found.x, found.state, learner.theta, learner.s0, chunk.loss):
         digest.update(each.tobytes())
-print(walker.threads(), digest.hexdigest())
+print(runner.threads(), digest.hexdigest())
 """
 
 MODELS_ON_THREADS = """
 import numpy as np
 from regimes import case_of, learner_of
 from test_regimes import ELMAN, PLAIN
-from bptt.kernels import walker
+from bptt.kernels.walk import runner
 from bptt.kernels.engine import CompiledEngine
 
-walker.SHARD_WORK = 1
+runner.SHARD_WORK = 1
 case = case_of(ELMAN, PLAIN | {"B": 17}, 5)
 learners = [learner_of(case) for _ in range(5)]
 data = (np.stack([each] * 5) for each in (case.x, case.y, case.lengths, case.reset))
@@ -361,7 +361,7 @@ def test_nothing_is_left_of_a_run_that_diverged(
     B: int, split: bool, carried: bool, spoil: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if split:
-        monkeypatch.setattr(walker, "SHARD_WORK", 1)
+        monkeypatch.setattr(runner, "SHARD_WORK", 1)
     options = {"B": B, "carried": carried, "clips": {"clip_norm": 0.2}, "layers": 2}
     for key in (ELMAN, LSTM):
         twice(case_of(key, PLAIN | options, 7), spoil)

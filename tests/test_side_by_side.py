@@ -27,10 +27,10 @@ from regimes import (
 )
 from test_regimes import COMPILED, ELMAN, KEYS, LSTM, PLAIN
 
-from bptt.kernels import layout
 from bptt.kernels.engine import CompiledEngine
-from bptt.kernels.layout import goes_side_by_side
-from bptt.kernels.vectors import COMPILER_OFF
+from bptt.kernels.machine.vectors import COMPILER_OFF
+from bptt.kernels.walk import workspace
+from bptt.kernels.walk.workspace import goes_side_by_side
 from bptt.network.engines import Chunk, Engine, Learner
 from bptt.network.reference_engine import ReferenceEngine
 
@@ -100,7 +100,7 @@ def test_twenty_iterations(key: tuple[str, str]) -> None:
 @pytest.mark.parametrize("key", COMPILED, ids="-".join)
 def test_steps_that_are_apart(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with a vector between any step's numbers and the next one's."""
-    monkeypatch.setattr(layout, "ALIASING", 8)
+    monkeypatch.setattr(workspace, "ALIASING", 8)
     models = models_of(key, ONE | {"layers": 2, "lengths": True}, 3, "float64")
     one, two = (train_many(engine, models) for engine in (REFERENCE, CompiledEngine()))
     assert_all_same(one, two, **CLOSE_IN_TRAINING)

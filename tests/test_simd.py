@@ -16,14 +16,14 @@ import pytest
 from numba import config, errors, njit, types
 from vectors import FLOATS, MARK, numbers, tolerance
 
-from bptt.kernels.arithmetic import (
+from bptt.kernels.machine.arithmetic import (
     exponent,
     polynomial,
     root,
     significand,
     times_power_of_2,
 )
-from bptt.kernels.simd import (
+from bptt.kernels.machine.simd import (
     absolute,
     any_true,
     broadcast,
@@ -44,8 +44,8 @@ from bptt.kernels.simd import (
     with_sign_of,
     zero,
 )
-from bptt.kernels.tile import loads, stores
-from bptt.kernels.vectors import Vec, lanes
+from bptt.kernels.machine.tile import loads, stores
+from bptt.kernels.machine.vectors import Vec, lanes
 
 compiled_only = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the compiler is off")
 emulated_only = pytest.mark.skipif(not config.DISABLE_JIT, reason="the compiler is on")
@@ -189,7 +189,7 @@ GUARDED = """
 import ctypes, mmap
 import numpy as np
 from numba import njit
-from bptt.kernels.simd import load_part, store_part
+from bptt.kernels.machine.simd import load_part, store_part
 
 @njit
 def double(a, at, n):
@@ -371,9 +371,9 @@ def test_types_name_what_they_hold():
 CACHED = """
 from numba import njit
 from bptt.equations.functions import tanh
-from bptt.kernels import elementary
-from bptt.kernels.simd import load, store, width
-from bptt.kernels.tile import multiply
+from bptt.kernels.machine import elementary
+from bptt.kernels.machine.simd import load, store, width
+from bptt.kernels.machine.tile import multiply
 
 @njit(cache=True, nogil=True)
 def squash(v):
@@ -389,9 +389,9 @@ MAIN = """
 import numpy as np
 import cached
 from vectors import strip_address
-from bptt.kernels.products import UNITS, Products
-from bptt.kernels.strips import codes_of
-from bptt.kernels.vectors import lanes
+from bptt.kernels.walk.products import UNITS, Products
+from bptt.kernels.machine.strips import codes_of
+from bptt.kernels.machine.vectors import lanes
 from bptt.network.structure import Structure
 m, n = np.linspace(-1, 1, 96, dtype=np.float32), lanes("float32")
 m[80:] = 0

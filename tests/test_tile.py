@@ -13,15 +13,22 @@ from hypothesis import strategies as st
 from numba import njit
 from vectors import FLOATS, MARK, numbers, strip_address, tolerance
 
-from bptt.kernels.library import COMPILER_OFF
-from bptt.kernels.processor import TILE_ROWS
-from bptt.kernels.products import UNITS, Base, Products
-from bptt.kernels.simd import load, width
-from bptt.kernels.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip, codes_of
-from bptt.kernels.tile import DEEP, add_product, add_product_of_lanes, multiply, stores, strip
-from bptt.kernels.training import copy_rows, pack
-from bptt.kernels.transposes import transpose
-from bptt.kernels.vectors import lanes
+from bptt.kernels.machine.library import COMPILER_OFF
+from bptt.kernels.machine.processor import TILE_ROWS
+from bptt.kernels.machine.simd import load, width
+from bptt.kernels.machine.strips import KINDS, LANES, SHARED, STRIP, SUMMED, Strip, codes_of
+from bptt.kernels.machine.tile import (
+    DEEP,
+    add_product,
+    add_product_of_lanes,
+    multiply,
+    stores,
+    strip,
+)
+from bptt.kernels.machine.transposes import transpose
+from bptt.kernels.machine.vectors import lanes
+from bptt.kernels.walk.loop import copy_rows, pack
+from bptt.kernels.walk.products import UNITS, Base, Products
 from bptt.network.structure import Structure
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bptt.kernels import library
-from bptt.kernels.compiler import build
-from bptt.kernels.strips import STRIPS, strip_name
-from bptt.kernels.tile import strip_piece
+from bptt.kernels.machine import library
+from bptt.kernels.machine.compiler import build
+from bptt.kernels.machine.strips import STRIPS, strip_name
+from bptt.kernels.machine.tile import strip_piece
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 # What untouched memory holds.

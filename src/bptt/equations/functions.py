@@ -2,7 +2,7 @@
 
 The cells, losses and optimizers are written with these names only, so that the same source
 runs on arrays here, and compiled on numbers and on vectors of numbers in `bptt.kernels`, which
-supplies compiled versions under the same names (`bptt.kernels.elementary`).
+supplies compiled versions under the same names (`bptt.kernels.machine.elementary`).
 
 A derivative stands right under its function and is written in terms of the function's *value*
 y = f(x), because that is what backpropagation through time keeps:

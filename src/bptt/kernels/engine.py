@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from bptt.equations.optimizers import COEFFICIENTS, Optimizer
-from bptt.kernels.layout import Shape, goes_side_by_side, regime_for
-from bptt.kernels.processor import lanes
-from bptt.kernels.products import MODELS
-from bptt.kernels.signature import BACKWARD, FORWARD, JUDGE, PREPARE, TRAIN
-from bptt.kernels.walker import Data, Walker, each
+from bptt.kernels.machine.processor import lanes
+from bptt.kernels.walk.products import MODELS
+from bptt.kernels.walk.runner import Data, Walker, each
+from bptt.kernels.walk.signature import BACKWARD, FORWARD, JUDGE, PREPARE, TRAIN
+from bptt.kernels.walk.workspace import Shape, goes_side_by_side, regime_for
 from bptt.network.engines import Anything, Chunk, Forward, Gradient, Learner
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure

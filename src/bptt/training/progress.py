@@ -68,7 +68,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         self._bar.__enter__()
         if self._settings.engine == "compiled":
-            from bptt.kernels import library
+            from bptt.kernels.machine import library
 
             library.listeners.append(self._compiling)
         return self
@@ -87,6 +87,6 @@ class Progress:
     def __exit__(self, *raised: object) -> None:
         self._bar.__exit__(*raised)
         if self._settings.engine == "compiled":
-            from bptt.kernels import library
+            from bptt.kernels.machine import library
 
             library.listeners.remove(self._compiling)

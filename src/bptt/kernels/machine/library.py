@@ -4,7 +4,7 @@ What is compiled is kept as object code, a file a function, with a list for each
 float type of the functions it takes. They are loaded by LLVM alone, in some milliseconds: a
 training whose kernels are kept imports no Numba, which takes longer than most trainings.
 
-What is not kept is compiled by other processes (`bptt.kernels.builder`), as many as there are
+What is not kept is compiled by other processes (`bptt.kernels.walk.builder`), as many as there are
 processors to use: Numba compiles one function at a time in a process, and what Numba needs to
 compile quickly is not done in the user's own process. If no process can be started, or one fails,
 the compilation happens here.
@@ -34,14 +34,14 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from bptt.kernels.processor import description
-from bptt.kernels.signature import ARGUMENTS
+from bptt.kernels.machine.processor import description
+from bptt.kernels.walk.signature import ARGUMENTS
 from bptt.processes import helper, threads
 
 # Whether kernels run as plain Python.
 COMPILER_OFF: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
-PACKAGE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent.parent.parent
 # The rooms whose source compiled code depends on: what the kernels import, and they themselves.
 COMPILED = ("equations", "kernels", "network")
 
@@ -239,7 +239,7 @@ def _kept_kernel(key: Key) -> Kernel | None:
 MOST_BUILDERS = 3
 BUILDER = """
 sys.modules["scipy"] = None  # Numba takes a while to import it, for linear algebra
-from bptt.kernels.builder import serve
+from bptt.kernels.walk.builder import serve
 serve()
 """
 
@@ -311,6 +311,6 @@ def _build(key: Key, shared: Sequence[str]) -> None:
         for builder in builders:
             builder.close()
     if _find(key, shared) is None:
-        from bptt.kernels import builder as here
+        from bptt.kernels.walk import builder as here
 
         here.build(key, shared)

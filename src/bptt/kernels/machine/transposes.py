@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from bptt.kernels.compiler import part
-from bptt.kernels.simd import get, load, put, store, width
-from bptt.kernels.vectors import (
+from bptt.kernels.machine.compiler import part
+from bptt.kernels.machine.simd import get, load, put, store, width
+from bptt.kernels.machine.vectors import (
     Vec,
     data_pointer,
     load_vector,

@@ -8,11 +8,11 @@ written out here, equation (26).
 
 from bptt.equations.functions import exp, log
 from bptt.equations.outputs import linear_squared, sigmoid_cross_entropy, sigmoid_squared
-from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
-from bptt.kernels.compiler import part
-from bptt.kernels.regimes import put_result, total
-from bptt.kernels.simd import constant, get, load, put, select, store, width, zero
-from bptt.kernels.transposes import transpose
+from bptt.kernels.machine import elementary  # noqa: F401  registers the compiled functions
+from bptt.kernels.machine.compiler import part
+from bptt.kernels.machine.simd import constant, get, load, put, select, store, width, zero
+from bptt.kernels.machine.transposes import transpose
+from bptt.kernels.walk.regimes import put_result, total
 
 _linear, _sigmoid = part(linear_squared), part(sigmoid_cross_entropy)
 _sigmoid_squared = part(sigmoid_squared)

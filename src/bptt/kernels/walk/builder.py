@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
-from bptt.kernels import compiler, library
-from bptt.kernels.compiler import Piece
-from bptt.kernels.library import Key
-from bptt.kernels.training import pieces, strip_pieces, update_pieces
+from bptt.kernels.machine import compiler, library
+from bptt.kernels.machine.compiler import Piece
+from bptt.kernels.machine.library import Key
+from bptt.kernels.walk.loop import pieces, strip_pieces, update_pieces
 
 
 @cache

@@ -24,10 +24,10 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from bptt.kernels.compiler import Piece, part
-from bptt.kernels.processor import TILE_ROWS, registers
-from bptt.kernels.simd import get, load, load_part, store, store_part, vsum, width, zero
-from bptt.kernels.strips import (
+from bptt.kernels.machine.compiler import Piece, part
+from bptt.kernels.machine.processor import TILE_ROWS, registers
+from bptt.kernels.machine.simd import get, load, load_part, store, store_part, vsum, width, zero
+from bptt.kernels.machine.strips import (
     LANES,
     SHARED,
     STRIP,
@@ -37,7 +37,7 @@ from bptt.kernels.strips import (
     strip_name,
     strip_number,
 )
-from bptt.kernels.vectors import (
+from bptt.kernels.machine.vectors import (
     FLAGS,
     I64,
     Vec,

@@ -1,4 +1,4 @@
-"""Operations on vectors of numbers (type `bptt.kernels.vectors.Vec`), for use inside kernels.
+"""Operations on vectors of numbers (type `bptt.kernels.machine.vectors.Vec`), for use in kernels.
 
     width get put load store load_part store_part        memory
     broadcast splat zero                                            registers
@@ -15,7 +15,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from bptt.kernels.vectors import (
+from bptt.kernels.machine.vectors import (
     I64,
     MaskVec,
     Vec,

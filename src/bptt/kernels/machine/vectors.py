@@ -23,8 +23,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 from numba.np.numpy_support import as_dtype
 
-from bptt.kernels import processor
-from bptt.kernels.library import COMPILER_OFF
+from bptt.kernels.machine import processor
+from bptt.kernels.machine.library import COMPILER_OFF
 
 FLAGS = ("contract", "nsz")
 I32 = ir.IntType(32)

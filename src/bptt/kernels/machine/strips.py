@@ -1,4 +1,4 @@
-"""What is known of strips (`bptt.kernels.tile`) without the compiler: their numbers and names."""
+"""What is known of strips (`bptt.kernels.machine.tile`) without the compiler: numbers and names."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ class Strip(NamedTuple):
     """What a strip is, in the order in which it lies in memory.
 
     code: where its code is, or its `strip_number`. groups: of C columns each. last: how many lanes,
-    of a part of a vector. Places and strides are those of `bptt.kernels.tile`; `_t` and `_b` are
-    what a step and a sample further is. The base moves with `out` if `moves` is 1.
+    of a part of a vector. Places and strides are those of `bptt.kernels.machine.tile`; `_t` and
+    `_b` are what a step and a sample further is. The base moves with `out` if `moves` is 1.
     """
 
     code: int

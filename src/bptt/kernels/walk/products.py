@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.kernels.strips import LANES, SHARED, STRIP, SUMMED, Strip, strip_number
+from bptt.kernels.machine.strips import LANES, SHARED, STRIP, SUMMED, Strip, strip_number
 from bptt.network.structure import Structure
 
-# The layouts; what they are is told in `bptt.kernels.layout`.
+# The layouts; what they are is told in `bptt.kernels.walk.workspace`.
 UNITS, SAMPLES, MODELS = "units", "samples", "models"
 # A matrix of units of more bytes than this is too large for the nearer caches. Few cases go through
 # it some rows at a time, each from its beginning to its end, which the processor sees coming and

@@ -1,4 +1,4 @@
-"""How kernels are compiled: to object code, which `bptt.kernels.library` keeps and loads.
+"""How kernels are compiled: to object code, which `bptt.kernels.machine.library` keeps and loads.
 
 Numba optimises every function with all that it calls, and makes machine code of it, at every level
 of calls; then it does the same for wrappers by which Python could call it. Here functions are only
@@ -18,7 +18,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.extending import register_jitable
 
-from bptt.kernels import library
+from bptt.kernels.machine import library
 
 # Products and sums may be fused and signed zeros are not kept; nothing is reordered, NaN and
 # infinity keep their meaning, which elementary functions and divergence detection need. The same

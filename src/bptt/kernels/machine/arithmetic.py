@@ -15,8 +15,16 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from bptt.kernels.simd import constant
-from bptt.kernels.vectors import I32, I64, call_llvm, common, convert, multiply_add, operation
+from bptt.kernels.machine.simd import constant
+from bptt.kernels.machine.vectors import (
+    I32,
+    I64,
+    call_llvm,
+    common,
+    convert,
+    multiply_add,
+    operation,
+)
 
 # The instructions that estimate 1 / sqrt(x), by the type of x: vectors of AVX-512.
 ESTIMATES = {

@@ -20,11 +20,9 @@ from numba.extending import (
 
 from bptt.equations.cells import CELLS, Cell
 from bptt.equations.functions import sqrt
-from bptt.kernels import elementary  # noqa: F401  registers the compiled functions
-from bptt.kernels.compiler import OPTIONS, part
-from bptt.kernels.products import MODELS, SAMPLES, UNITS
-from bptt.kernels.signature import RESULTS
-from bptt.kernels.simd import (
+from bptt.kernels.machine import elementary  # noqa: F401  registers the compiled functions
+from bptt.kernels.machine.compiler import OPTIONS, part
+from bptt.kernels.machine.simd import (
     broadcast,
     get,
     load,
@@ -37,12 +35,14 @@ from bptt.kernels.simd import (
     vsum,
     width,
 )
-from bptt.kernels.tile import add_product, add_product_of_lanes, loads, multiply, stores
-from bptt.kernels.transposes import transpose
+from bptt.kernels.machine.tile import add_product, add_product_of_lanes, loads, multiply, stores
+from bptt.kernels.machine.transposes import transpose
+from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS
+from bptt.kernels.walk.signature import RESULTS
 
 
 class Kind(NamedTuple):
-    """A layout (a name of `bptt.kernels.products`) and a cell (a key of `CELLS`), or no cell."""
+    """A layout (a name of `bptt.kernels.walk.products`) and a cell (a key of `CELLS`), or none."""
 
     regime: str
     cell_key: tuple[str, str] | None

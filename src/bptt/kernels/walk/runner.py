@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from bptt.equations.optimizers import Optimizer
-from bptt.kernels.layout import Shape, Workspace, workspaces, zeros
-from bptt.kernels.library import COMPILER_OFF, Key, load
-from bptt.kernels.processor import lanes
-from bptt.kernels.products import MODELS, SAMPLES, UNITS
-from bptt.kernels.program import DS, STATES
-from bptt.kernels.signature import (
+from bptt.kernels.machine.library import COMPILER_OFF, Key, load
+from bptt.kernels.machine.processor import lanes
+from bptt.kernels.machine.strips import codes_of, strip_name
+from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS
+from bptt.kernels.walk.program import DS, STATES
+from bptt.kernels.walk.signature import (
     BACKWARD,
     FORWARD,
     JUDGE,
@@ -23,7 +23,7 @@ from bptt.kernels.signature import (
     UPDATE,
     update_name,
 )
-from bptt.kernels.strips import codes_of, strip_name
+from bptt.kernels.walk.workspace import Shape, Workspace, workspaces, zeros
 from bptt.network.engines import Anything, Learner
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
@@ -90,8 +90,8 @@ def _kernel(
         for each_codes in codes:
             each_codes[:] = np.array(strips, np.int64)[np.searchsorted(numbers, each_codes)]
         return kernel, (None, None), np.append(kernel.codes, step)
-    from bptt.kernels.regimes import Kind
-    from bptt.kernels.training import CODES, train
+    from bptt.kernels.walk.loop import CODES, train
+    from bptt.kernels.walk.regimes import Kind
 
     kinds = Kind(key.regime, (key.cell, key.activation)), Kind(key.regime, None)
     quiet = np.errstate(all="ignore")  # overflow and NaN are results

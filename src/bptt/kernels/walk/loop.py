@@ -10,26 +10,11 @@ from typing import Any
 from numba import from_dtype, typeof, types
 
 from bptt.equations.optimizers import COEFFICIENTS, RULES, Rule, look_ahead
-from bptt.kernels.compiler import Piece, part
-from bptt.kernels.denormals import denormals_as, denormals_to_zero
-from bptt.kernels.judge import judge, predict, turn_back, turn_outputs, weigh_cases
-from bptt.kernels.layout import plan_of_nothing
-from bptt.kernels.library import Key
-from bptt.kernels.processor import TILE_ROWS
-from bptt.kernels.products import MODELS
-from bptt.kernels.program import COPY, PANELS, ROWS, TURNED
-from bptt.kernels.regimes import Kind, coefficient, copy, put_result, root_of_total, transfer
-from bptt.kernels.signature import (
-    ARGUMENTS,
-    BACKWARD,
-    FORWARD,
-    JUDGE,
-    PREPARE,
-    RESULTS,
-    UPDATE,
-    update_name,
-)
-from bptt.kernels.simd import (
+from bptt.kernels.machine.compiler import Piece, part
+from bptt.kernels.machine.denormals import denormals_as, denormals_to_zero
+from bptt.kernels.machine.library import Key
+from bptt.kernels.machine.processor import TILE_ROWS
+from bptt.kernels.machine.simd import (
     any_true,
     broadcast,
     constant,
@@ -42,11 +27,25 @@ from bptt.kernels.simd import (
     width,
     zero,
 )
-from bptt.kernels.strips import LANES, SHARED, STRIPS, SUMMED
-from bptt.kernels.tile import strip_piece
-from bptt.kernels.transposes import transpose
-from bptt.kernels.vectors import call_address, operation
-from bptt.kernels.walk import (
+from bptt.kernels.machine.strips import LANES, SHARED, STRIPS, SUMMED
+from bptt.kernels.machine.tile import strip_piece
+from bptt.kernels.machine.transposes import transpose
+from bptt.kernels.machine.vectors import call_address, operation
+from bptt.kernels.walk.judge import judge, predict, turn_back, turn_outputs, weigh_cases
+from bptt.kernels.walk.products import MODELS
+from bptt.kernels.walk.program import COPY, PANELS, ROWS, TURNED
+from bptt.kernels.walk.regimes import Kind, coefficient, copy, put_result, root_of_total, transfer
+from bptt.kernels.walk.signature import (
+    ARGUMENTS,
+    BACKWARD,
+    FORWARD,
+    JUDGE,
+    PREPARE,
+    RESULTS,
+    UPDATE,
+    update_name,
+)
+from bptt.kernels.walk.steps import (
     carry_over,
     clear,
     input_backward,
@@ -59,6 +58,7 @@ from bptt.kernels.walk import (
     span_of,
     start_layer,
 )
+from bptt.kernels.walk.workspace import plan_of_nothing
 
 # The numbers of the rules that look ahead.
 LOOK_AHEAD = tuple(rule.code for rule in RULES.values() if rule.prepare is look_ahead)
@@ -305,7 +305,7 @@ def train(
     kind, layout, codes, plan, work, m, program, parts, copies, rule, clip_value, clip_norm, k,
     count, x, ids, y, given, classes, lengths, full, counted, apart, reset, carry, results,
 ):  # fmt: skip
-    """`count` iterations; see `bptt.kernels.signature`."""
+    """`count` iterations; see `bptt.kernels.walk.signature`."""
     layers, before = plan.layers, denormals_to_zero()
     for n in range(count):
         sample = n if plan.lane else n * plan.B

@@ -14,9 +14,9 @@ Series are economised: cut off at those terms they would need one to six more.
 
 Errors are below 3 units in the last place for tanh, sigmoid and exp, 4 for log and softplus, over
 the whole range (tests/test_elementary.py); of exp, sigmoid and softplus results too small to be
-normal are zero, as all such numbers are in kernels (`bptt.kernels.denormals`). NaN gives NaN:
-results are limited by comparisons that let NaN through. Importing this module makes the names of
-`bptt.equations.functions` callable from kernels.
+normal are zero, as all such numbers are in kernels (`bptt.kernels.machine.denormals`). NaN gives
+NaN: results are limited by comparisons that let NaN through. Importing this module makes the names
+of `bptt.equations.functions` callable from kernels.
 """
 
 import math
@@ -29,15 +29,15 @@ from numba import types
 from numba.extending import overload
 
 from bptt.equations import functions
-from bptt.kernels.arithmetic import (
+from bptt.kernels.machine.arithmetic import (
     exponent,
     polynomial,
     root,
     significand,
     times_power_of_2,
 )
-from bptt.kernels.compiler import OPTIONS, part
-from bptt.kernels.simd import (
+from bptt.kernels.machine.compiler import OPTIONS, part
+from bptt.kernels.machine.simd import (
     absolute,
     constant,
     fma,
@@ -46,7 +46,7 @@ from bptt.kernels.simd import (
     smallest,
     with_sign_of,
 )
-from bptt.kernels.vectors import Vec
+from bptt.kernels.machine.vectors import Vec
 
 LOG2_E, LN2 = 1.4426950408889634, 0.6931471805599453
 

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 
 from bptt.equations.optimizers import RULES
 from bptt.equations.outputs import REDUCTIONS
-from bptt.kernels.library import COMPILER_OFF
-from bptt.kernels.processor import lanes
-from bptt.kernels.products import MODELS, SAMPLES, UNITS, Values
-from bptt.kernels.program import COPY, DELTAS, DH, DS, GATES, PARTS, STATES, Program
+from bptt.kernels.machine.library import COMPILER_OFF
+from bptt.kernels.machine.processor import lanes
+from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS, Values
+from bptt.kernels.walk.program import COPY, DELTAS, DH, DS, GATES, PARTS, STATES, Program
 from bptt.network.engines import Anything
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
@@ -155,7 +155,7 @@ class Workspace:
     so these and the first shard's gradient are arrays of their own: then `borrow` tells which.
 
     Attributes: plan (a record of sizes, places and strides), program (the products: see
-    `bptt.kernels.program`), copies (rows of `program.Copy`), parts (layers, `program.PARTS`),
+    `bptt.kernels.walk.program`), copies (rows of `program.Copy`), parts (layers, `program.PARTS`),
     m (the array).
     """
 

@@ -4,7 +4,7 @@ compiled.
 One pass over a batch. What can be done for many steps at once is one product over a segment of them
 (inputs, outputs, and every gradient, formed from the segment's deltas after its walk back); inside
 the walk are only the recurrent product and the cell's equations.
-Products are known by their numbers (`bptt.kernels.program`): nothing here depends on shapes.
+Products are known by their numbers (`bptt.kernels.walk.program`): nothing here depends on shapes.
 
 A walk through many steps is divided into segments, each small enough for the cache: forward from
 the first to the last, all layers of each, and back the same way. Untied weights, a set for each
@@ -12,8 +12,10 @@ step, are as many segments of one step. A `span` is the first step of a segment,
 and which version of the products it has.
 """
 
-from bptt.kernels.compiler import part
-from bptt.kernels.program import (
+from bptt.kernels.machine.compiler import part
+from bptt.kernels.machine.simd import any_true, constant, get, load, select, store, width, zero
+from bptt.kernels.machine.tile import loads, multiply, stores
+from bptt.kernels.walk.program import (
     DELTAS,
     DH,
     DS,
@@ -35,7 +37,7 @@ from bptt.kernels.program import (
     W_BACK,
     W_FORWARD,
 )
-from bptt.kernels.regimes import (
+from bptt.kernels.walk.regimes import (
     add,
     add_row,
     by_regime,
@@ -51,13 +53,11 @@ from bptt.kernels.regimes import (
     step_backward,
     step_forward,
 )
-from bptt.kernels.simd import any_true, constant, get, load, select, store, width, zero
-from bptt.kernels.tile import loads, multiply, stores
 
 
 @part
 def part_of(parts, layer, which):
-    """A place of a layer (`bptt.kernels.program.PARTS`)."""
+    """A place of a layer (`bptt.kernels.walk.program.PARTS`)."""
     return get(parts, PARTS * layer + which)
 
 

@@ -1,7 +1,7 @@
 """What is multiplied in a walk: every product of a network, worked out once for its shapes.
 
-`bptt.kernels.walk` knows products by their numbers alone; where the matrices lie, what of them is
-padded, split into gates, turned or packed, is here.
+`bptt.kernels.walk.steps` knows products by their numbers alone; where the matrices lie, what of
+them is padded, split into gates, turned or packed, is here.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
-from bptt.kernels.processor import TILE_ROWS
-from bptt.kernels.products import Base, Products, Values, Weights
-from bptt.kernels.strips import SUMMED
+from bptt.kernels.machine.processor import TILE_ROWS
+from bptt.kernels.machine.strips import SUMMED
+from bptt.kernels.walk.products import Base, Products, Values, Weights
 from bptt.network.structure import Structure
 
 # The products of each layer, and, after all layers, of the outputs: of each as many as the segments

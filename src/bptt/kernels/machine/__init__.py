@@ -1,0 +1,1 @@
+"""What kernels are made of, and how they are compiled and kept: nothing here knows of networks."""

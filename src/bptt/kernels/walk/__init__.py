@@ -1,0 +1,1 @@
+"""A batch, forward and back through time, for any cell and regime."""
