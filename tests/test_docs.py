@@ -30,6 +30,7 @@ from bptt.network.structure import Structure
 TOP = Path(__file__).resolve().parent.parent
 SOURCE = TOP / "src" / "bptt"
 DERIVATION = (TOP / "docs" / "derivation.md").read_text()
+SEQUENCES = (TOP / "docs" / "sequences.md").read_text()
 FILES = (TOP / "docs" / "files.md").read_text()
 EXAMPLES = ("adder", "check_your_own_gradient")
 # Which equations stand in which module.
@@ -232,10 +233,14 @@ def test_other_numbers_of_the_worked_example() -> None:
         assert set(printed) <= numbers, set(printed) - numbers
 
 
-def test_python_blocks_of_the_derivation_print_what_they_say() -> None:
+@pytest.mark.parametrize(("document", "count"), [(DERIVATION, 3), (SEQUENCES, 5)])
+def test_python_blocks_print_what_they_say(
+    document: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    found = blocks(DERIVATION)
-    assert len(found) == 3
+    found = blocks(document)
+    assert len(found) == count
     for code, output in found:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

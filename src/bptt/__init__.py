@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bptt.network.gradient_check import check_gradients, check_network
     from bptt.network.network import Network
     from bptt.network.structure import Structure
+    from bptt.sequences import Sequences
     from bptt.studies import Panel, Study
     from bptt.tasks import Addition, Text
     from bptt.training.evaluation import evaluate, length_generalisation, write
@@ -34,6 +35,7 @@ _HOMES = {
     "Panel": "studies",
     "Run": "api",
     "Schedule": "equations.optimizers",
+    "Sequences": "sequences",
     "Settings": "training.settings",
     "Stop": "training.settings",
     "Structure": "network.structure",
@@ -59,6 +61,7 @@ __all__ = [
     "Panel",
     "Run",
     "Schedule",
+    "Sequences",
     "Settings",
     "Stop",
     "Structure",

@@ -1,0 +1,78 @@
+"""Sequences side by side in one array, as networks take them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.sequences.parts import Anything, Parts, release
+from bptt.sequences.scaling import Scaling
+from bptt.sequences.targets import Target
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Some sequences side by side, as a network takes them.
+
+    x: (B, T, D), T the longest one's steps, 0 beyond the others' ends. y: class numbers (B,) or
+    (B, T), or numbers (B, O) or (B, T, O); 0 where missing; None without targets. lengths: (B,).
+    weights: (B,) or (B, T), what each target counts; 0 where it is missing or there is no step.
+    """
+
+    x: Anything
+    y: Anything | None
+    lengths: NDArray[np.intp]
+    weights: NDArray[np.float64] | None
+
+
+def padded(parts: Parts, some: NDArray[np.intp], scaling: Scaling | None, dtype: str) -> Padded:
+    """The sequences `some` (B,) of `parts`, scaled."""
+    starts, lengths = parts.starts[some], parts.lengths[some]
+    t = np.arange(int(lengths.max()))
+    inside = t < lengths[:, None]  # (B, T)
+    row = starts[:, None] + np.minimum(t, lengths[:, None] - 1)
+    x = _worth(parts.rows[row], parts.unit)
+    release(parts.rows)
+    x = np.nan_to_num(x, nan=0.0) if scaling is None else scaling.inputs(x)
+    x = x.astype(dtype, copy=False)
+    x[~inside] = 0
+    target = parts.target
+    if target is None:
+        return Padded(x, None, lengths, None)
+    if target.per == "sequence":
+        values, counts = target.values[some], np.ones(len(some))
+    else:
+        there = inside & (t + target.ahead < lengths[:, None])
+        values = target.values[np.where(there, row + target.ahead, row)]
+        counts = there.astype(np.float64)
+    y, known = _answers(values, target, scaling, dtype)
+    if parts.weights is not None:
+        counts *= parts.weights[some].reshape(-1, *[1] * (counts.ndim - 1))
+    if parts.step_weights is not None:
+        counts *= parts.step_weights[row]
+    return Padded(x, y, lengths, np.where(known, counts, 0.0))
+
+
+def _worth(values: Any, unit: float) -> Anything:
+    """Values in the units of the data, in float32 where that holds them as they are, else in
+    float64; always a new array."""
+    small = (
+        values.dtype.kind in "iub" and values.dtype.itemsize <= 2
+    ) or values.dtype == np.float32
+    numbers: Anything = values.astype(np.float32 if small else np.float64)
+    if unit != 1:
+        numbers *= numbers.dtype.type(unit)
+    return numbers
+
+
+def _answers(
+    values: Anything, target: Target, scaling: Scaling | None, dtype: str
+) -> tuple[Anything, Anything]:
+    """Targets with 0 where they are missing, and where they are not."""
+    if target.kind == "classes":
+        return np.maximum(values, 0), values >= 0
+    y = _worth(values, target.unit)
+    known = np.logical_not(np.isnan(y).any(axis=-1))
+    y = y if scaling is None else scaling.targets(y)
+    return np.where(known[..., None], y, 0).astype(dtype), known
