@@ -5,8 +5,6 @@ studies do; gradients alone are those of `Network.gradient`. Which kernel serves
 engine's choice, and so is how many of the threads it is given it uses.
 """
 
-from typing import Any
-
 import numpy as np
 
 from benchmarks.cases import Array, Case, Problem, Weights
@@ -83,7 +81,7 @@ class Ours:
         from bptt.equations.optimizers import Optimizer
         from bptt.network.engines import Learner
 
-        case, iterations = self.case, self.problem.iterations
+        case = self.case
         self.optimizer = Optimizer(
             kind=case.optimizer, learning_rate=case.learning_rate, decay=case.decay,
             momentum=case.momentum, epsilon=case.epsilon,
@@ -93,8 +91,7 @@ class Ours:
             Learner(self.theta[m], self.memory[0, m], self.memory[1, m], None)
             for m in range(case.models)
         ]
-        lengths = np.full((case.models, iterations, case.batch), case.steps, np.intp)
-        self.data = (self.problem.x, self.problem.y, lengths, np.ones(lengths.shape[:2], np.bool_))
+        self.optimizers = [self.optimizer] * case.models
 
     def run(self) -> None:
         """All iterations of all models, or the gradients of the one batch."""
@@ -106,17 +103,19 @@ class Ours:
 
     def train(self) -> None:
         """All iterations of all models."""
+        from bptt.network.batch import Batch
+
         self.start()
         self.memory[:] = 0
         for learner in self.learners:
             learner.iteration = 0
-        engine = self.network.engine
+        engine, (x, y) = self.network.engine, (self.problem.x, self.problem.y)
         if self.case.models == 1:
-            one: list[Any] = [array[0] for array in self.data]
-            engine.train(self.structure, self.optimizer, self.learners[0], *one)
+            batch = Batch(self.structure, x[0], y[0], axes=1)
+            engine.train(self.optimizer, self.learners[0], batch)
         else:
-            optimizers = [self.optimizer] * self.case.models
-            engine.train_many(self.structure, optimizers, self.learners, *self.data)
+            batch = Batch(self.structure, x, y, axes=2)
+            engine.train_many(self.optimizers, self.learners, batch)
 
     def result(self) -> Weights:
         """Weights, or gradients, (M, ...)."""

@@ -16,6 +16,7 @@ from bptt import Optimizer, Schedule, Structure
 from bptt.equations.optimizers import RULES
 from bptt.equations.outputs import OUTPUTS, REDUCTIONS
 from bptt.kernels.machine.vectors import COMPILER_OFF
+from bptt.network.batch import Batch
 from bptt.network.engines import Chunk, Engine, Gradient, Learner
 
 Options = dict[str, Any]
@@ -106,9 +107,15 @@ class Case:
     state: NDArray[Any] | None
 
     @property
-    def batch(self) -> tuple[Any, ...]:
-        """The arguments of `forward` but y: of the first batch."""
-        return self.structure, self.theta, self.x[0], self.lengths[0], self.state
+    def batch(self) -> Batch:
+        """The first batch."""
+        return Batch(self.structure, self.x[0], self.y[0], self.lengths[0], self.state)
+
+    @property
+    def data(self) -> Batch:
+        """All iterations' batches."""
+        s, x, y = self.structure, self.x, self.y
+        return Batch(s, x, y, self.lengths, reset=self.reset, axes=1)
 
 
 def inputs_of(structure: Structure, shape: tuple[int, ...], one_hot: bool, rng: Any) -> Any:
@@ -182,17 +189,15 @@ def assert_same_gradient(one: Gradient, two: Gradient, **close: float) -> None:
 
 def assert_same_pass(reference: Engine, compiled: Engine, case: Case) -> None:
     """Outputs within the sequences, final states, loss and all gradients."""
-    one, two = (engine.forward(*case.batch) for engine in (reference, compiled))
+    one, two = (engine.forward(case.theta, case.batch) for engine in (reference, compiled))
     counted = np.ones(one.p.shape[:-1], np.bool_)
     if case.structure.readout == "steps":
         counted = np.arange(case.x.shape[2]) < case.lengths[0][:, None]
     np.testing.assert_allclose(two.p[counted], one.p[counted], **CLOSE)
     np.testing.assert_allclose(two.o[counted], one.o[counted], **CLOSE)
     np.testing.assert_allclose(two.state, one.state, **CLOSE)
-    structure, theta, x, lengths, state = case.batch
     found = [
-        engine.gradient(structure, theta, x, case.y[0], lengths, state, inputs=True)
-        for engine in (reference, compiled)
+        engine.gradient(case.theta, case.batch, inputs=True) for engine in (reference, compiled)
     ]
     assert_same_gradient(found[0], found[1], **CLOSE)
 
@@ -211,12 +216,20 @@ def train(
     learner = learner_of(case) if learner is None else learner
     chunks, done = [], 0
     for count in calls or (len(case.x),):
-        part = slice(done, done + count)
-        data = (each[part] for each in (case.x, case.y, case.lengths, case.reset))
-        chunks.append(engine.train(case.structure, case.optimizer, learner, *data))
+        part = case.data[done : done + count]
+        chunks.append(engine.train(case.optimizer, learner, part))
         done += count
     assert done == len(case.x)
     return learner, joined(chunks)
+
+
+def data_of(models: Sequence[Case]) -> Batch:
+    """The data of several models of one structure, side by side."""
+    x, y, lengths, reset = (
+        np.stack([getattr(case, name) for case in models])
+        for name in ("x", "y", "lengths", "reset")
+    )
+    return Batch(models[0].structure, x, y, lengths, reset=reset, axes=2)
 
 
 def joined(chunks: list[Chunk]) -> Chunk:

@@ -7,6 +7,7 @@ from bptt.equations.optimizers import Optimizer
 from bptt.kernels.engine import CompiledEngine
 from bptt.kernels.machine.denormals import ZERO
 from bptt.kernels.machine.vectors import COMPILER_OFF
+from bptt.network.batch import Batch
 from bptt.network.engines import Learner
 from bptt.network.network import Network
 from bptt.network.reference_engine import ReferenceEngine
@@ -27,8 +28,7 @@ def trained(engine, kind, dtype, batch):
     x = np.random.default_rng(0).uniform(0, 1, (30, batch, 4, 2)).astype(dtype)
     y = np.zeros((30, batch, 4, 1), dtype)
     optimizer = Optimizer(kind=kind, learning_rate=1e-3, beta2=0.9)
-    lengths, reset = np.full((30, batch), 4), np.ones(30, np.bool_)
-    engine.train(network.structure, optimizer, learner, x, y, lengths, reset)
+    engine.train(optimizer, learner, Batch(network.structure, x, y, axes=1))
     return network.structure.layout(), learner
 
 

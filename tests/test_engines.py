@@ -22,6 +22,7 @@ from bptt.equations.optimizers import RULES
 from bptt.equations.outputs import OUTPUTS, REDUCTIONS
 from bptt.kernels import engine as kernel_engine
 from bptt.kernels.machine.vectors import COMPILER_OFF
+from bptt.network.batch import Batch
 from bptt.network.engines import Chunk, Learner, initial_states
 
 
@@ -117,7 +118,7 @@ def test_states_that_are_not_wanted(engine: str) -> None:
     """Outputs as with them; states of no samples."""
     network = Network(cell="lstm", inputs=2, hidden=5, outputs=3, layers=2, seed=1, engine=engine)
     x = np.random.default_rng(0).normal(size=(9, 4, 2)).astype(np.float32)
-    given = network.structure, network.theta, x, np.full(9, 4), None
+    given = network.theta, Batch(network.structure, x)
     with_states, without = (network.engine.forward(*given, go_on) for go_on in (True, False))
     assert with_states.state.shape == (2, 2, 9, 5)
     assert without.state.shape == (2, 2, 0, 5)
@@ -168,6 +169,10 @@ def structure_for_training(cell: str, dtype: str = "float64", **options: Any) ->
                      initial_state="trainable", **options)  # fmt: skip
 
 
+def batches(structure: Structure, x: Any, y: Any, lengths: Any, reset: Any) -> Batch:
+    return Batch(structure, x, y, lengths, reset=reset, axes=1)
+
+
 def train(
     engine: str, structure: Structure, optimizer: Optimizer, data: tuple[Any, ...],
     calls: tuple[int, ...] = (N,), carry: bool = False,
@@ -180,7 +185,7 @@ def train(
     chunks, done = [], 0
     for count in calls:
         part = [each[done : done + count] for each in data]
-        chunks.append(network.engine.train(structure, optimizer, learner, *part))
+        chunks.append(network.engine.train(optimizer, learner, batches(structure, *part)))
         done += count
     assert done == N == learner.iteration
     return learner, joined(chunks)
@@ -276,7 +281,8 @@ def test_engine_shared_between_batches_of_other_sizes() -> None:
         theta = network.theta
         learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), None)
         for part in (slice(0, 4), slice(4, 7)):
-            network.engine.train(structure, optimizer, learner, *(each[part] for each in data))
+            some = batches(structure, *(each[part] for each in data))
+            network.engine.train(optimizer, learner, some)
             if other_work:
                 rng = np.random.default_rng(5)
                 x = inputs_of(structure, (N, B + 2, T + 3), False, rng)
@@ -285,8 +291,7 @@ def test_engine_shared_between_batches_of_other_sizes() -> None:
                 network.predict(x[1, :B, :T])
                 zeros = np.zeros_like(theta)
                 other = Learner(theta.copy(), zeros.copy(), zeros, None)
-                lengths = np.full((N, B + 2), T + 3)
-                network.engine.train(structure, optimizer, other, x, y, lengths, data[3])
+                network.engine.train(optimizer, other, Batch(structure, x, y, axes=1))
         found.append(learner.theta)
     np.testing.assert_array_equal(found[0], found[1])
 
@@ -302,7 +307,7 @@ def test_arrays_are_kept_for_the_last_shapes_alone(
     structure, engine = network.structure, kernel_engine.CompiledEngine()
     for steps in (1, 2, 3, 4):
         x = inputs_of(structure, (1, B, steps), False, np.random.default_rng(0))[0]
-        engine.forward(structure, network.theta, x, np.full(B, steps), None)
+        engine.forward(network.theta, Batch(structure, x))
     assert [shape.T for shape in engine._kept] == kept
 
 

@@ -28,15 +28,14 @@ def test_long_sequences_are_predicted_in_windows(
         case = case_of(key, PLAIN | row | {"layers": layers}, number)
         engine = CompiledEngine()
         with mock.patch.object(engine, "_forward", wraps=engine._forward) as walked:
-            one, two = (each.forward(*case.batch) for each in (REFERENCE, engine))
-        windows = [call.args[2].shape[1] for call in walked.call_args_list]
+            one, two = (each.forward(case.theta, case.batch) for each in (REFERENCE, engine))
+        windows = [call.args[1].x.shape[1] for call in walked.call_args_list]
         assert windows == ([3, 3, 2] if tied else [8])
         counted = np.arange(8) < case.lengths[0][:, None] if readout == "steps" else np.s_[:]
         np.testing.assert_allclose(two.p[counted], one.p[counted], **CLOSE)
         np.testing.assert_allclose(two.o[counted], one.o[counted], **CLOSE)
         np.testing.assert_allclose(two.state, one.state, **CLOSE)
-        structure, theta, x, lengths, state = case.batch
-        given = engine.forward(structure, theta, x, lengths, state, go_on=False)
+        given = engine.forward(case.theta, case.batch, go_on=False)
         np.testing.assert_array_equal(given.p, two.p)
         assert given.state.shape[2] == 0
 
@@ -46,13 +45,13 @@ def test_many_long_sequences_are_predicted_in_parts_and_windows(
 ) -> None:
     """As many samples as make whole vectors, and as many steps of these as are wanted at once."""
     case = case_of(ELMAN, PLAIN | {"B": 131, "T": 8, "H": 5}, 4)
-    whole = CompiledEngine().forward(*case.batch)
+    whole = CompiledEngine().forward(case.theta, case.batch)
     monkeypatch.setattr(kernel_engine, "AT_ONCE", 64 * 5 * 4)
     monkeypatch.setattr(kernel_engine, "FEWEST_STEPS", 1)
     engine = CompiledEngine()
     with mock.patch.object(engine, "_forward", wraps=engine._forward) as walked:
-        parts = engine.forward(*case.batch)
-    sizes = [call.args[2].shape[:2] for call in walked.call_args_list]
+        parts = engine.forward(case.theta, case.batch)
+    sizes = [call.args[1].x.shape[:2] for call in walked.call_args_list]
     assert sizes == [(64, 4)] * 4 + [(3, 4)] * 2
     counted = np.arange(8) < case.lengths[0][:, None]
     np.testing.assert_allclose(parts.p[counted], whole.p[counted], **CLOSE)
@@ -67,8 +66,8 @@ def test_a_long_batch_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
         case = case_of(ELMAN, PLAIN | {"B": 131, "readout": readout, "carried": carried}, 2)
         engine = CompiledEngine()
         with mock.patch.object(engine, "_forward", wraps=engine._forward) as walked:
-            one, two = (each.forward(*case.batch) for each in (REFERENCE, engine))
-        assert [len(call.args[2]) for call in walked.call_args_list] == [64, 64, 3]
+            one, two = (each.forward(case.theta, case.batch) for each in (REFERENCE, engine))
+        assert [len(call.args[1]) for call in walked.call_args_list] == [64, 64, 3]
         counted = np.arange(2) < case.lengths[0][:, None] if readout == "steps" else np.s_[:]
         np.testing.assert_allclose(two.p[counted], one.p[counted], **CLOSE)
         np.testing.assert_allclose(two.o[counted], one.o[counted], **CLOSE)

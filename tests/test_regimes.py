@@ -255,12 +255,12 @@ def test_arrays_of_any_kind_are_taken() -> None:
     """Weights that may not be written, and a learner's with gaps between the numbers; a gradient
     stays what it was when the next one is asked for."""
     case, engine = case_of(LSTM, PLAIN | {"B": 2}, 3), CompiledEngine()
-    structure, theta, x, lengths, state = case.batch
+    theta, batch = case.theta, case.batch
     theta.flags.writeable = False
     assert_same_pass(REFERENCE, engine, case)
-    first = engine.gradient(structure, theta, x, case.y[0], lengths, state).flat
+    first = engine.gradient(theta, batch).flat
     kept = first.copy()
-    other = engine.gradient(structure, 2 * theta, x, case.y[0], lengths, state).flat
+    other = engine.gradient(2 * theta, batch).flat
     assert not np.array_equal(other, kept)
     np.testing.assert_array_equal(first, kept)
     learner = learner_of(case)
@@ -282,7 +282,7 @@ runner.SHARD_WORK = 1
 digest = hashlib.sha256()
 for key, carried in ((ELMAN, True), (LSTM, False)):
     case = case_of(key, PLAIN | {"B": 41, "carried": carried, "kind": "nesterov"}, 5)
-    found = CompiledEngine().gradient(*case.batch[:3], case.y[0], *case.batch[3:], inputs=True)
+    found = CompiledEngine().gradient(case.theta, case.batch, inputs=True)
     learner, chunk = train(CompiledEngine(), case)
     for each in (found.flat, found.x, found.state, learner.theta, learner.s0, chunk.loss):
         digest.update(each.tobytes())
@@ -290,8 +290,7 @@ print(runner.threads(), digest.hexdigest())
 """
 
 MODELS_ON_THREADS = """
-import numpy as np
-from regimes import case_of, learner_of
+from regimes import case_of, data_of, learner_of
 from test_regimes import ELMAN, PLAIN
 from bptt.kernels.walk import runner
 from bptt.kernels.engine import CompiledEngine
@@ -299,8 +298,7 @@ from bptt.kernels.engine import CompiledEngine
 runner.SHARD_WORK = 1
 case = case_of(ELMAN, PLAIN | {"B": 17}, 5)
 learners = [learner_of(case) for _ in range(5)]
-data = (np.stack([each] * 5) for each in (case.x, case.y, case.lengths, case.reset))
-CompiledEngine().train_many(case.structure, [case.optimizer] * 5, learners, *data)
+CompiledEngine().train_many([case.optimizer] * 5, learners, data_of([case] * 5))
 same = all((each.theta == learners[0].theta).all() for each in learners)
 print(same, (learners[0].theta != case.theta).all())
 """
@@ -332,12 +330,10 @@ def test_models_on_threads_with_batches_on_threads() -> None:
 def twice(case: Case, spoil: Any) -> None:
     """Everything after a call that diverged, on one engine, and on a fresh one: the same bits."""
     used = CompiledEngine()
-    structure, theta, x, lengths, state = case.batch
+    theta, batch = case.theta, case.batch
     for work in (
-        lambda engine, theta: engine.gradient(
-            structure, theta, x, case.y[0], lengths, state, inputs=True
-        ),
-        lambda engine, theta: engine.forward(structure, theta, x, lengths, state),
+        lambda engine, theta: engine.gradient(theta, batch, inputs=True),
+        lambda engine, theta: engine.forward(theta, batch),
         lambda engine, theta: train(engine, case, learner=learner_of(case, theta)),
     ):
         with np.errstate(all="ignore"):
@@ -421,8 +417,7 @@ def test_float32(regime: str) -> None:
         terms = row["B"] * row["T"] * (row["D"] + row["H"])
         parts = []
         for engine, case in ((CompiledEngine(), single), (REFERENCE, double)):
-            structure, theta, x, lengths, state = case.batch
-            found = engine.gradient(structure, theta, x, case.y[0], lengths, state, inputs=True)
+            found = engine.gradient(case.theta, case.batch, inputs=True)
             learner, chunk = train(engine, case)
             parts.append(
                 [found.flat, found.state, found.final_state, learner.theta, chunk.loss, found.loss]
@@ -449,8 +444,7 @@ def peak():
 case = case_of(ELMAN, PLAIN | {"B": 1, "H": 3, "T": 1, "iterations": 2000}, 5)
 engine, learner = CompiledEngine(), learner_of(case)
 for call in range(100):
-    data = (case.x, case.y, case.lengths, case.reset)
-    engine.train(case.structure, case.optimizer, learner, *data)
+    engine.train(case.optimizer, learner, case.data)
     if call == 0:
         before = peak()
 print(peak() - before)

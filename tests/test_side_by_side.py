@@ -20,6 +20,7 @@ from regimes import (
     assert_same_training,
     case_of,
     covering,
+    data_of,
     joined,
     learner_of,
     some,
@@ -57,13 +58,13 @@ def train_many(engine: Engine, models: Sequence[Case], calls: Sequence[int] = ()
     chunks: list[list[Chunk]] = [[] for _ in models]
     done = 0
     for count in calls or (len(models[0].x),):
+        part = slice(done, done + count)
         names = ("x", "y", "lengths", "reset")
-        data = [
-            np.stack([getattr(case, name)[done : done + count] for case in models])
-            for name in names
+        parts = [
+            replace(case, **{name: getattr(case, name)[part] for name in names}) for case in models
         ]
         optimizers = [case.optimizer for case in models]
-        found = engine.train_many(models[0].structure, optimizers, learners, *data)
+        found = engine.train_many(optimizers, learners, data_of(parts))
         for all_chunks, chunk in zip(chunks, found, strict=True):
             all_chunks.append(chunk)
         done += count
@@ -142,12 +143,8 @@ def test_models_that_are_at_different_iterations() -> None:
     found = []
     for engine in (REFERENCE, CompiledEngine()):
         learners = [replace(learner_of(case), iteration=n) for n, case in enumerate(models)]
-        data = [
-            np.stack([getattr(case, name) for case in models])
-            for name in ("x", "y", "lengths", "reset")
-        ]
         optimizers = [case.optimizer for case in models]
-        chunks = engine.train_many(models[0].structure, optimizers, learners, *data)
+        chunks = engine.train_many(optimizers, learners, data_of(models))
         found.append(list(zip(learners, chunks, strict=True)))
     assert_all_same(found[0], found[1], **CLOSE_IN_TRAINING)
     assert [learner.iteration for learner, _ in found[1]] == [3, 4, 5]

@@ -355,9 +355,9 @@ def test_an_exception_in_the_engine_loses_and_spoils_nothing(make, options, engi
         def __getattr__(self, name):
             return getattr(real, name)
 
-        def train(self, structure, optimizer, learner, *data):
+        def train(self, optimizer, learner, batch):
             done = learner.iteration
-            chunk = real.train(structure, optimizer, learner, *data)
+            chunk = real.train(optimizer, learner, batch)
             calls.append(done)
             if len(calls) in (1, 3, 4):
                 learner.iteration = done

@@ -10,6 +10,10 @@ class BpttError(ValueError):
     """Bad input. The message is one line: what was wrong, what is allowed, what to do."""
 
 
+class BpttTypeError(BpttError, TypeError):
+    """Bad input of a wrong type."""
+
+
 def one_line(error: Exception, where: str) -> BpttError:
     """A validation library's error as ours; an error of ours that it wraps is taken out again."""
     cause = error.__cause__

@@ -14,9 +14,16 @@ from bptt.kernels.walk.products import MODELS
 from bptt.kernels.walk.runner import Data, Walker, each
 from bptt.kernels.walk.signature import BACKWARD, FORWARD, JUDGE, PREPARE, TRAIN
 from bptt.kernels.walk.workspace import Shape, goes_side_by_side, regime_for
-from bptt.network.engines import Anything, Chunk, Forward, Gradient, Learner
+from bptt.network.batch import Anything, Batch
+from bptt.network.engines import (
+    Chunk,
+    Forward,
+    Gradient,
+    Learner,
+    check_pass,
+    check_training,
+)
 from bptt.network.parameters import Array
-from bptt.network.structure import Structure
 
 # Of the last so many shapes arrays are kept, or of fewer if they have more bytes than this.
 KEPT = 16
@@ -57,172 +64,110 @@ class CompiledEngine:
         walkers = [walker for free in self._kept.values() for walker in free]
         return sum(walker.nbytes for walker in walkers)
 
-    def _shape(self, structure: Structure, x: Anything, **wanted: Any) -> Shape:
-        """The shape of a batch x (B, T, ...)."""
-        B, T = x.shape[:2]
+    def _shape(self, batch: Batch, **wanted: Any) -> Shape:
+        """The shape of a pass, or of the iterations of one model."""
+        structure, (B, T) = batch.structure, batch.x.shape[batch.axes : batch.axes + 2]
         regime = regime_for(structure, B, wanted.get("gradient", True))
-        return Shape(structure, regime, B, T, x.ndim == 2, B, **wanted)
+        return Shape(structure, regime, B, T, batch.one_hot, B, **wanted)
 
-    def forward(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        lengths: Anything,
-        state: Array | None,
-        go_on: bool = True,
-    ) -> Forward:
+    def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
         """See `bptt.network.engines.Engine.forward`."""
-        B, T = x.shape[:2]
+        check_pass(theta, batch, judged=False)
+        structure, (B, T) = batch.structure, batch.x.shape[:2]
         values = structure.equations.kept * structure.layers * structure.hidden
         count = -(-AT_ONCE // (FEWEST_SAMPLES * values * T)) * FEWEST_SAMPLES  # whole vectors
         steps = max(AT_ONCE // (values * min(B, count)), FEWEST_STEPS)
-        parts = []
-        for first in range(0, B, count):
-            some = slice(first, first + count)
-            given = None if state is None else state[:, :, some]
-            part = self._forward_in_windows(
-                structure, theta, x[some], lengths[some], given, go_on, steps
-            )
-            parts.append(part)
+        parts = [
+            self._forward_in_windows(theta, batch[first : first + count], go_on, steps)
+            for first in range(0, B, count)
+        ]
         return parts[0] if len(parts) == 1 else _joined(parts, 0)
 
-    def _forward_in_windows(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        lengths: Anything,
-        state: Array | None,
-        go_on: bool,
-        steps: int,
-    ) -> Forward:
+    def _forward_in_windows(self, theta: Array, batch: Batch, go_on: bool, steps: int) -> Forward:
         """Each window of so many steps from the states that the one before left. Untied weights
         are walked through from the first."""
-        T = x.shape[1]
+        structure, T, state = batch.structure, batch.x.shape[1], batch.state
         if not structure.tied or steps >= T:
-            return self._forward(structure, theta, x, lengths, state, go_on)
+            return self._forward(theta, batch, go_on)
         steps = -(-T // -(-T // steps))
         parts = []
         for first in range(0, T, steps):
             end = min(first + steps, T)
-            left = np.clip(lengths - first, 0, end - first)
-            part = self._forward(structure, theta, x[:, first:end], left, state, go_on or end < T)
+            part = self._forward(theta, batch.window(first, end, state), go_on or end < T)
             parts.append(part)
             state = part.state
         return _joined(parts, 1) if structure.readout == "steps" else parts[-1]
 
-    def _forward(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        lengths: Anything,
-        state: Array | None,
-        go_on: bool,
-    ) -> Forward:
-        walker = self._take(self._shape(structure, x, gradient=False))
-        self._walk(walker, FORWARD, theta, Data(structure, x[None], None, lengths[None]), state)
+    def _forward(self, theta: Array, batch: Batch, go_on: bool) -> Forward:
+        walker = self._take(self._shape(batch, gradient=False))
+        self._walk(walker, FORWARD, theta, batch)
         p, o = walker.read_outputs("p"), walker.read_outputs("oc")
-        final = walker.read_states(x.shape[1], go_on)
+        final = walker.read_states(batch.x.shape[1], go_on)
         self._give_back(walker)
-        if structure.readout == "last":
+        if batch.structure.readout == "last":
             return Forward(p[:, 0], o[:, 0], final)
         return Forward(p, o, final)
 
-    def _walk(
-        self, walker: Walker, work: int, theta: Array, data: Data, state: Array | None
-    ) -> Anything:
+    def _walk(self, walker: Walker, work: int, theta: Array, batch: Batch) -> Anything:
         """One batch, without an optimizer; gives the kernel's results."""
         walker.write("theta", theta)
-        data.reset[:] = state is None
-        if state is not None:
-            walker.write_states(state)
+        if batch.state is not None:
+            walker.write_states(batch.state)
+        data = Data(batch, judged=bool(work & JUDGE))
         k = np.zeros((1, COEFFICIENTS), walker.dtype)
-        return walker.walk(PREPARE | work, data, state is not None, NO_OPTIMIZER, k)
+        return walker.walk(PREPARE | work, data, batch.state is not None, NO_OPTIMIZER, k)
 
-    def loss(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        state: Array | None,
-    ) -> float:
+    def loss(self, theta: Array, batch: Batch) -> float:
         """See `bptt.network.engines.Engine.loss`."""
-        walker = self._take(replace(self._shape(structure, x), gradient=False))
-        data = Data(structure, x[None], y[None], lengths[None])
-        results = self._walk(walker, FORWARD | JUDGE, theta, data, state)
+        check_pass(theta, batch, judged=True)
+        walker = self._take(replace(self._shape(batch), gradient=False))
+        results = self._walk(walker, FORWARD | JUDGE, theta, batch)
         self._give_back(walker)
         return float(results[0, 0])
 
-    def gradient(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        state: Array | None,
-        inputs: bool = False,
-    ) -> Gradient:
+    def gradient(self, theta: Array, batch: Batch, inputs: bool = False) -> Gradient:
         """See `bptt.network.engines.Engine.gradient`."""
-        inputs = inputs and x.ndim == 3
-        walker = self._take(self._shape(structure, x, dx=inputs, to_start=True))
-        data = Data(structure, x[None], y[None], lengths[None])
+        check_pass(theta, batch, judged=True)
+        inputs = inputs and not batch.one_hot
+        walker = self._take(self._shape(batch, dx=inputs, to_start=True))
         walker.write_gradient()
-        results = self._walk(walker, FORWARD | JUDGE | BACKWARD, theta, data, state)
+        results = self._walk(walker, FORWARD | JUDGE | BACKWARD, theta, batch)
         found = Gradient(
             float(results[0, 0]), walker.read_gradient(), walker.read_dx() if inputs else None,
-            walker.read_state_gradient(), walker.read_states(x.shape[1]),
+            walker.read_state_gradient(), walker.read_states(batch.x.shape[1]),
         )  # fmt: skip
         self._give_back(walker)
         return found
 
-    def train(
-        self,
-        structure: Structure,
-        optimizer: Optimizer,
-        learner: Learner,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        reset: Anything,
-    ) -> Chunk:
+    def train(self, optimizer: Optimizer, learner: Learner, batch: Batch) -> Chunk:
         """See `bptt.network.engines.Engine.train`."""
-        walker = self._take(self._shape(structure, x[0], optimizer=optimizer.kind))
+        check_training([optimizer], [learner], batch)
+        return self._train(optimizer, learner, batch)
+
+    def _train(self, optimizer: Optimizer, learner: Learner, batch: Batch) -> Chunk:
+        walker = self._take(self._shape(batch, optimizer=optimizer.kind))
         walker.write_learner(learner)
         if learner.state is not None:
             walker.write_states(learner.state)
-        data = Data(structure, x, y, lengths, reset)
-        k = optimizer.coefficients(learner.iteration, len(x)).astype(structure.dtype)
-        results = walker.walk(TRAIN, data, learner.state is not None, optimizer, k)
+        k = optimizer.coefficients(learner.iteration, len(batch)).astype(walker.dtype)
+        results = walker.walk(TRAIN, Data(batch), learner.state is not None, optimizer, k)
         walker.read_learner(learner)
         if learner.state is not None:
             learner.state[:] = walker.read_states(0)
-        learner.iteration += len(x)
+        learner.iteration += len(batch)
         self._give_back(walker)
         return Chunk(*results.T)
 
     def train_many(
-        self,
-        structure: Structure,
-        optimizers: Sequence[Optimizer],
-        learners: Sequence[Learner],
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        reset: Anything,
+        self, optimizers: Sequence[Optimizer], learners: Sequence[Learner], batch: Batch
     ) -> list[Chunk]:
         """See `bptt.network.engines.Engine.train_many`: small models in the lanes of a
         vector, others one a thread."""
-        carried = any(learner.state is not None for learner in learners)
-        if carried or not goes_side_by_side(structure, x.shape[2]):
+        check_training(optimizers, learners, batch)
+        structure, carried = batch.structure, any(learner.state is not None for learner in learners)
+        if carried or not goes_side_by_side(structure, batch.x.shape[2]):
             return each(
-                lambda m: self.train(
-                    structure, optimizers[m], learners[m], x[m], y[m], lengths[m], reset[m]
-                ),
+                lambda m: self._train(optimizers[m], learners[m], batch[m]),
                 list(range(len(learners))),
             )
         size = lanes(structure.dtype)
@@ -233,7 +178,7 @@ class CompiledEngine:
             group[at : at + size] for group in alike.values() for at in range(0, len(group), size)
         ]
 
-        numbers = _Numbers(structure.dtype, x.shape[1])
+        numbers = _Numbers(structure.dtype, batch.x.shape[1])
         chunks: dict[int, Chunk] = {}
 
         def train_block(block: list[int]) -> None:
@@ -241,9 +186,8 @@ class CompiledEngine:
             together = block[-1] - block[0] == len(block) - 1
             some: Any = slice(block[0], block[-1] + 1) if together else block
             results = self._train_block(
-                structure, optimizers[block[0]], [learners[m] for m in block],
-                numbers.of([(optimizers[m], learners[m].iteration) for m in block]),
-                x[some], y[some], lengths[some],
+                optimizers[block[0]], [learners[m] for m in block],
+                numbers.of([(optimizers[m], learners[m].iteration) for m in block]), batch[some],
             )  # fmt: skip
             chunks.update(
                 (m, Chunk(*columns.T)) for m, columns in zip(block, results, strict=False)
@@ -253,23 +197,15 @@ class CompiledEngine:
         return [chunks[m] for m in range(len(learners))]
 
     def _train_block(
-        self,
-        structure: Structure,
-        optimizer: Optimizer,
-        learners: Sequence[Learner],
-        numbers: Array,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
+        self, optimizer: Optimizer, learners: Sequence[Learner], numbers: Array, batch: Batch
     ) -> Anything:
         """As many models as a vector has lanes, or fewer, with their optimizers' numbers
-        (`_Numbers.of`); the kernel's results (lanes, N, RESULTS). x (M, N, 1, T, ...)."""
-        M, N, _, T = x.shape[:4]
-        walker = self._take(
-            Shape(structure, MODELS, M, T, x.ndim == 4, 1, optimizer=optimizer.kind)
-        )
+        (`_Numbers.of`); the kernel's results (lanes, N, RESULTS)."""
+        M, N, _, T = batch.x.shape[:4]
+        shape = Shape(batch.structure, MODELS, M, T, batch.one_hot, 1, optimizer=optimizer.kind)
+        walker = self._take(shape)
         walker.write_learners(learners)
-        data = Data(structure, x[:, :, 0], y[:, :, 0], lengths[:, :, 0]).flat()
+        data = Data(batch).flat()
         data.reset = np.ones(N, np.int64)
         results = walker.call(0, TRAIN, data, N, False, optimizer, numbers, apart=N)
         walker.read_learners(learners)

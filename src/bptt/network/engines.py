@@ -4,8 +4,8 @@ There are two engines with the same methods and, within rounding, the same numbe
 (`bptt.network.reference_engine`) runs `bptt.network.recurrence`, 'compiled'
 (`bptt.kernels.engine`) the kernels, to which numbers too small to be normal are zero.
 
-Arrays at this edge are (B, T, features), batch first, and already checked by
-`bptt.network.network`.
+Data come as a `Batch`, which fits its structure; that weights and learners fit it is looked at by
+each engine first, for they change while they are used.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bptt.equations.optimizers import Optimizer
+from bptt.errors import BpttError, BpttTypeError
+from bptt.network.batch import Anything, Batch, check_theta, state_shape
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
-
-Anything = NDArray[Any]
 
 
 @dataclass
@@ -73,85 +72,100 @@ class Learner:
     state: Array | None
     iteration: int = 0
 
+    def check(self, structure: Structure, batch: int) -> None:
+        """Raises BpttError unless all arrays are a structure's, for batches of so many samples."""
+        for name in ("theta", "s0", "s1"):
+            values = getattr(self, name)
+            check_theta(structure, values, name)
+            if not values.flags.writeable:
+                raise BpttError(f"{name} is read-only: a learner's numbers change; give a copy")
+        state, needed = self.state, state_shape(structure, batch)
+        if state is None:
+            return
+        if not isinstance(state, np.ndarray):
+            raise BpttTypeError(f"state is a {type(state).__name__}: an array is needed")
+        if state.shape != needed or state.dtype != structure.dtype or not state.flags.writeable:
+            raise BpttError(
+                f"state has shape {state.shape} and type {state.dtype}: one to be written to of "
+                f"{needed} {structure.dtype} is needed"
+            )
+
 
 class Engine(Protocol):
-    """What an engine can do."""
+    """What an engine can do. Raises BpttError for weights and learners that do not fit."""
 
-    def forward(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        lengths: Anything,
-        state: Array | None,
-        go_on: bool = True,
-    ) -> Forward:
+    def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
         """Outputs and final states of a batch. go_on: whether the states are wanted; if not, those
         given are of no samples."""
 
-    def loss(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        state: Array | None,
-    ) -> float:
+    def loss(self, theta: Array, batch: Batch) -> float:
         """Loss of a batch."""
 
-    def gradient(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        state: Array | None,
-        inputs: bool = False,
-    ) -> Gradient:
+    def gradient(self, theta: Array, batch: Batch, inputs: bool = False) -> Gradient:
         """Loss and gradients of a batch; `inputs`: by x too."""
 
-    def train(
-        self,
-        structure: Structure,
-        optimizer: Optimizer,
-        learner: Learner,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        reset: Anything,
-    ) -> Chunk:
-        """N iterations, one for each batch of x (N, B, T, ...); `learner` is updated in place.
+    def train(self, optimizer: Optimizer, learner: Learner, batch: Batch) -> Chunk:
+        """N iterations, one for each of `batch` (axes 1); `learner` is updated in place.
 
-        reset (N,): before this iteration the carried state is set back to the initial state. All N
-        iterations are done whatever becomes of the numbers: divergence is for the caller to see.
+        All N iterations are done whatever becomes of the numbers: divergence is for the caller to
+        see.
         """
 
     def train_many(
-        self,
-        structure: Structure,
-        optimizers: Sequence[Optimizer],
-        learners: Sequence[Learner],
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        reset: Anything,
+        self, optimizers: Sequence[Optimizer], learners: Sequence[Learner], batch: Batch
     ) -> list[Chunk]:
-        """`train` for M models of one structure side by side, each with its own data.
+        """`train` for M models of one structure side by side, each with its own data (axes 2).
 
-        x (M, N, B, T, ...), y, lengths (M, N, B), reset (M, N); optimizers: M of one kind, each
-        with its own numbers. A model's numbers do not depend on its neighbours, on M or on its
-        place among them.
+        optimizers: M of one kind, each with its own numbers. A model's numbers do not depend on
+        its neighbours, on M or on its place among them.
         """
+
+
+def check_pass(theta: Any, batch: Any, judged: bool) -> None:
+    """What every engine asks first of one pass: that the batch is of one, has targets if it is to
+    be judged, and that the weights fit. Raises BpttError otherwise."""
+    _check_batch(batch, 0, judged)
+    check_theta(batch.structure, theta)
+
+
+def check_training(optimizers: Sequence[Any], learners: Sequence[Any], batch: Any) -> None:
+    """The same of training: of one model (axes 1) or of several (axes 2)."""
+    axes = batch.axes if isinstance(batch, Batch) and batch.axes else 1
+    _check_batch(batch, axes, True)
+    models = len(batch) if axes == 2 else 1
+    if not len(optimizers) == len(learners) == models:
+        raise BpttError(
+            f"data of {models} models need as many optimizers and learners, "
+            f"not {len(optimizers)} and {len(learners)}"
+        )
+    for optimizer, learner in zip(optimizers, learners, strict=True):
+        if not isinstance(optimizer, Optimizer) or not isinstance(learner, Learner):
+            raise BpttTypeError(
+                f"an Optimizer and a Learner are needed, not a {type(optimizer).__name__} and a "
+                f"{type(learner).__name__}"
+            )
+        if optimizer.kind != optimizers[0].kind:
+            raise BpttError(
+                f"optimizers '{optimizer.kind}' and '{optimizers[0].kind}': models side by side "
+                "have one kind"
+            )
+        learner.check(batch.structure, batch.lengths.shape[-1])
+
+
+def _check_batch(batch: Any, axes: int, judged: bool) -> None:
+    if not isinstance(batch, Batch):
+        raise BpttTypeError(f"an engine takes a Batch, not a {type(batch).__name__}")
+    if batch.axes != axes:
+        raise BpttError(f"a batch of {axes} axes before its samples is needed, not {batch.axes}")
+    if judged and batch.y is None:
+        raise BpttError("the batch has no targets: make it with y")
 
 
 def initial_states(structure: Structure, theta: Array, state: Array | None, batch: int) -> Array:
     """The states a batch starts from, (layers, S, B, H): those given, else h0, else zeros."""
-    shape = (structure.layers, len(structure.equations.states), batch, structure.hidden)
     if state is not None:
         return state.astype(structure.dtype, copy=True)
-    states = np.zeros(shape, structure.dtype)
+    states = np.zeros(state_shape(structure, batch), structure.dtype)
     if structure.initial_state == "trainable":
         views = structure.layout().views(theta)
         for layer in range(structure.layers):

@@ -1,6 +1,6 @@
 """A network: its structure, its weights, and what one asks of it.
 
-This is where arrays are checked. Everything below works on arrays that are known to be right.
+What it is given goes through `bptt.network.batch.Batch`, which checks it.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bptt.arguments import reals
 from bptt.errors import BpttError, one_line
+from bptt.network.batch import Batch, check_theta
 from bptt.network.engines import Engine, Forward
 from bptt.network.initializers import initialize
 from bptt.network.parameters import Array
@@ -72,12 +74,21 @@ class Network:
             raise BpttError(f"give a structure or its fields, not both: {sorted(settings)[0]}")
         self.structure = structure
         self._engine: Engine = engine_of(engine) if isinstance(engine, str) else engine
-        layout = structure.layout()
         if theta is None:
             theta = initialize(structure, seed, initializers, forget_bias)
-        elif theta.shape != (layout.size,):
-            raise BpttError(f"theta has shape {theta.shape}: ({layout.size},) is needed")
-        self.theta: Array = np.ascontiguousarray(theta, structure.dtype)
+        self.theta = theta
+
+    @property
+    def theta(self) -> Array:
+        """All parameters as one flat vector (P,), which may be written to; one that is put in its
+        place is kept, not copied, if it has the network's float type."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, values: ArrayLike) -> None:
+        flat = np.ascontiguousarray(reals("theta", values, self.structure.dtype))
+        check_theta(self.structure, flat)
+        self._theta: Array = flat
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -114,15 +125,14 @@ class Network:
         lengths, padded to T; state (layers, S, B, H), as `Forward.state` of the batch before:
         a long sequence can be walked in windows. Outputs past a sequence's end mean nothing.
         """
-        x, lengths, state = self._checked(x, lengths, state)
-        return self._engine.forward(self.structure, self.theta, x, lengths, state)
+        return self._engine.forward(self.theta, self._batch(x, None, lengths, state))
 
     def predict(
         self, x: ArrayLike, lengths: ArrayLike | None = None, state: ArrayLike | None = None
     ) -> Array:
         """The outputs p: (B, T, O), or (B, O) with readout 'last'."""
-        x, lengths, state = self._checked(x, lengths, state)
-        return self._engine.forward(self.structure, self.theta, x, lengths, state, go_on=False).p
+        batch = self._batch(x, None, lengths, state)
+        return self._engine.forward(self.theta, batch, go_on=False).p
 
     def loss(
         self,
@@ -132,9 +142,7 @@ class Network:
         state: ArrayLike | None = None,
     ) -> float:
         """The loss of a batch, in nats or squared units, in the structure's reduction."""
-        x, lengths, state = self._checked(x, lengths, state)
-        y = self._targets(y, x.shape[:2])
-        return self._engine.loss(self.structure, self.theta, x, y, lengths, state)
+        return self._engine.loss(self.theta, self._batch(x, y, lengths, state))
 
     def gradient(
         self,
@@ -150,84 +158,18 @@ class Network:
         A state handed in stands in for a trainable h0, whose gradient is then 0.
         inputs: the derivative by x is wanted too, which takes memory of the size of x and time.
         """
-        x, lengths, state = self._checked(x, lengths, state)
-        y = self._targets(y, x.shape[:2])
-        found = self._engine.gradient(self.structure, self.theta, x, y, lengths, state, inputs)
+        found = self._engine.gradient(self.theta, self._batch(x, y, lengths, state), inputs)
         views = self.structure.layout().views(found.flat)
         return Gradients(found.loss, views, found.x, found.state, found.flat, found.final_state)
 
-    def _checked(
-        self, x: ArrayLike, lengths: ArrayLike | None, state: ArrayLike | None
-    ) -> tuple[NDArray[Any], NDArray[np.intp], Array | None]:
-        """The arguments as arrays of the right type and shape."""
-        s = self.structure
-        x = np.asarray(x)
-        if x.ndim == 2 and np.issubdtype(x.dtype, np.integer):
-            if x.size and not (x.min() >= 0 and x.max() < s.inputs):
-                raise BpttError(
-                    f"one-hot input {x.min() if x.min() < 0 else x.max()}: "
-                    f"numbers from 0 to {s.inputs - 1} are allowed"
-                )
-            x = np.require(x, np.intp, "A")
-        elif x.ndim == 3 and x.shape[2] == s.inputs:
-            x = np.require(x, s.dtype, "A")
-        else:
-            raise BpttError(
-                f"x has shape {x.shape}: (batch, steps, {s.inputs}) is needed, "
-                "or (batch, steps) integers for one-hot inputs"
-            )
-        batch, steps = x.shape[:2]
-        if batch < 1 or steps < 1:
-            raise BpttError(f"x has shape {x.shape}: at least one sample and one step are needed")
-        if not s.tied and steps > s.steps:
-            raise BpttError(
-                f"x has {steps} steps, but the untied weights are made for {s.steps}: "
-                "give at most that many, or use a tied network"
-            )
-        checked = self._lengths(lengths, batch, steps)
-        if lengths is not None and x.ndim == 3:  # padding may hold anything, NaN too
-            ended = np.arange(steps) >= checked[:, None]  # (B, T)
-            x = np.where(ended[..., None], x.dtype.type(0), x) if ended.any() else x
-        return x, checked, self._state(state, batch)
-
-    def _lengths(self, lengths: ArrayLike | None, batch: int, steps: int) -> NDArray[np.intp]:
-        if lengths is None:
-            return np.full(batch, steps, np.intp)
-        checked = np.asarray(lengths)
-        if checked.shape != (batch,) or not np.issubdtype(checked.dtype, np.integer):
-            raise BpttError(f"lengths has shape {checked.shape}: {batch} integers are needed")
-        if checked.min() < 0 or checked.max() > steps:
-            bad = checked.min() if checked.min() < 0 else checked.max()
-            raise BpttError(f"length {bad} is not between 0 and the {steps} steps of x")
-        return checked.astype(np.intp)
-
-    def _state(self, state: ArrayLike | None, batch: int) -> Array | None:
-        if state is None:
-            return None
-        s = self.structure
-        needed = (s.layers, len(s.equations.states), batch, s.hidden)
-        checked = np.asarray(state, s.dtype)
-        if checked.shape != needed:
-            raise BpttError(
-                f"state has shape {checked.shape}: (layers, S, B, H) {needed} is needed"
-            )
-        return checked
-
-    def _targets(self, y: ArrayLike, rows: tuple[int, ...]) -> NDArray[Any]:
-        s = self.structure
-        y = np.asarray(y)
-        rows = rows if s.readout == "steps" else rows[:1]
-        needed = rows if s.head.classes else (*rows, s.outputs)
-        if y.shape != needed:
-            raise BpttError(f"y has shape {y.shape}: {needed} is needed")
-        if not s.head.classes:
-            return np.require(y, s.dtype, "A")
-        if not np.issubdtype(y.dtype, np.integer):
-            raise BpttError(f"y has type {y.dtype}: class numbers must be integers")
-        if y.size and not (y.min() >= 0 and y.max() < s.outputs):
-            bad = y.min() if y.min() < 0 else y.max()
-            raise BpttError(f"class {bad} in y: numbers from 0 to {s.outputs - 1} are allowed")
-        return np.require(y, np.intp, "A")
+    def _batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None,
+        lengths: ArrayLike | None,
+        state: ArrayLike | None,
+    ) -> Batch:
+        return Batch(self.structure, x, y, lengths, state)
 
 
 def engine_of(name: str) -> Engine:

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from bptt.equations.optimizers import Optimizer, clip
-from bptt.network.engines import Anything, Chunk, Forward, Gradient, Learner, initial_states
+from bptt.network.batch import Anything, Batch
+from bptt.network.engines import (
+    Chunk,
+    Forward,
+    Gradient,
+    Learner,
+    check_pass,
+    check_training,
+    initial_states,
+)
 from bptt.network.parameters import Array
 from bptt.network.recurrence import Judged, Trace, backward, forward, judge
 from bptt.network.structure import Structure
@@ -18,39 +27,27 @@ _quiet = np.errstate(all="ignore")
 class ReferenceEngine:
     """The engine that runs `bptt.network.recurrence`."""
 
-    def _forward(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        lengths: Anything,
-        state: Array | None,
-    ) -> tuple[Trace, Array]:
-        steps = x.shape[1]
-        alive = np.arange(steps)[:, None] < lengths  # (T, B)
-        initial = initial_states(structure, theta, state, len(x))
+    def _forward(self, theta: Array, batch: Batch) -> tuple[Trace, Array]:
+        structure, steps = batch.structure, batch.x.shape[1]
+        alive = np.arange(steps)[:, None] < batch.lengths  # (T, B)
+        initial = initial_states(structure, theta, batch.state, len(batch))
         views = structure.layout().views(theta)
         trace = forward(
-            structure, views, np.swapaxes(x, 0, 1), alive, [tuple(layer) for layer in initial]
+            structure, views, np.swapaxes(batch.x, 0, 1), alive, [tuple(layer) for layer in initial]
         )
         return trace, np.array([layer.states[-1] for layer in trace.layers])
 
-    def _judge(self, structure: Structure, trace: Trace, y: Anything) -> Judged:
+    def _judge(self, structure: Structure, trace: Trace, y: Anything | None) -> Judged:
+        assert y is not None  # `check_pass` has seen it
         last = structure.readout == "last"
         return judge(structure, trace, y[None] if last else np.swapaxes(y, 0, 1))
 
     @_quiet
-    def forward(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        lengths: Anything,
-        state: Array | None,
-        go_on: bool = True,
-    ) -> Forward:
+    def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
         """See `Engine.forward`."""
-        trace, final = self._forward(structure, theta, x, lengths, state)
+        check_pass(theta, batch, judged=False)
+        structure = batch.structure
+        trace, final = self._forward(theta, batch)
         final = final if go_on else final[:, :, :0]
         rows = trace.o.shape[:2]
         y = np.zeros(rows if structure.head.classes else trace.o.shape, np.intp)
@@ -60,34 +57,20 @@ class ReferenceEngine:
         return Forward(np.swapaxes(p, 0, 1), np.swapaxes(trace.o, 0, 1), final)
 
     @_quiet
-    def loss(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        state: Array | None,
-    ) -> float:
+    def loss(self, theta: Array, batch: Batch) -> float:
         """See `Engine.loss`."""
-        trace, _ = self._forward(structure, theta, x, lengths, state)
-        return self._judge(structure, trace, y).loss
+        check_pass(theta, batch, judged=True)
+        trace, _ = self._forward(theta, batch)
+        return self._judge(batch.structure, trace, batch.y).loss
 
     @_quiet
-    def gradient(
-        self,
-        structure: Structure,
-        theta: Array,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        state: Array | None,
-        inputs: bool = False,
-    ) -> Gradient:
+    def gradient(self, theta: Array, batch: Batch, inputs: bool = False) -> Gradient:
         """See `Engine.gradient`."""
-        trace, final = self._forward(structure, theta, x, lengths, state)
-        judged = self._judge(structure, trace, y)
-        flat, dx, ds = self._backward(structure, theta, trace, judged.do, state is None)
+        check_pass(theta, batch, judged=True)
+        structure = batch.structure
+        trace, final = self._forward(theta, batch)
+        judged = self._judge(structure, trace, batch.y)
+        flat, dx, ds = self._backward(structure, theta, trace, judged.do, batch.state is None)
         dx = np.swapaxes(dx, 0, 1) if inputs and dx is not None else None
         return Gradient(judged.loss, flat, dx, ds, final)
 
@@ -104,18 +87,10 @@ class ReferenceEngine:
         return flat, dx, np.array(ds)
 
     @_quiet
-    def train(
-        self,
-        structure: Structure,
-        optimizer: Optimizer,
-        learner: Learner,
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        reset: Anything,
-    ) -> Chunk:
+    def train(self, optimizer: Optimizer, learner: Learner, batch: Batch) -> Chunk:
         """See `Engine.train`."""
-        count = len(x)
+        check_training([optimizer], [learner], batch)
+        structure, count = batch.structure, len(batch)
         chunk = Chunk(
             np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count)
         )
@@ -124,9 +99,10 @@ class ReferenceEngine:
         for n in range(count):
             k = tuple(coefficients[n])
             learner.theta[:], learner.s0[:] = rule.prepare(learner.theta, learner.s0, k)
-            state = learner.state if carried and not reset[n] else None
-            trace, final = self._forward(structure, learner.theta, x[n], lengths[n], state)
-            judged = self._judge(structure, trace, y[n])
+            state = learner.state if carried and not batch.reset[n] else None
+            one = batch[n].starting_from(state)
+            trace, final = self._forward(learner.theta, one)
+            judged = self._judge(structure, trace, one.y)
             g, _, _ = self._backward(structure, learner.theta, trace, judged.do, state is None)
             chunk.loss[n], chunk.wrong[n] = judged.loss, judged.wrong
             chunk.exact[n], chunk.norm[n] = judged.exact, clip(g, *optimizer.clips)
@@ -139,17 +115,11 @@ class ReferenceEngine:
         return chunk
 
     def train_many(
-        self,
-        structure: Structure,
-        optimizers: Sequence[Optimizer],
-        learners: Sequence[Learner],
-        x: Anything,
-        y: Anything,
-        lengths: Anything,
-        reset: Anything,
+        self, optimizers: Sequence[Optimizer], learners: Sequence[Learner], batch: Batch
     ) -> list[Chunk]:
         """See `bptt.network.engines.Engine.train_many`: one model after another."""
+        check_training(optimizers, learners, batch)
         return [
-            self.train(structure, *each)
-            for each in zip(optimizers, learners, x, y, lengths, reset, strict=True)
+            self.train(optimizer, learner, batch[m])
+            for m, (optimizer, learner) in enumerate(zip(optimizers, learners, strict=True))
         ]

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from bptt.network.engines import Chunk, Engine
 from bptt.network.parameters import Array
 from bptt.tasks import Addition, Text
-from bptt.tasks.task import Batch
+from bptt.tasks.task import Batch as Batches
+from bptt.tasks.task import stacked
 from bptt.training.evaluation import evaluate
 from bptt.training.records import counted_steps, summarise
 from bptt.training.settings import Settings, Stop
@@ -55,13 +56,9 @@ class Member(Training):
         self.trainer, self.go_on, self.verdict_wanted = trainer, go_on, verdict_wanted
         self.solved_at: int | None = None
 
-    def _train(self, batch: Batch) -> Chunk:
-        structure, optimizer = self.settings.structure, self.settings.optimizer
-        lengths, reset = batch.filled(2)
-        return self.trainer.train_many(
-            structure, [optimizer], [self.learner], batch.x[None], batch.y[None],
-            lengths[None], reset[None],
-        )[0]  # fmt: skip
+    def _train(self, batches: Batches) -> Chunk:
+        optimizer, batch = self.settings.optimizer, self.batch(stacked([batches]), axes=2)
+        return self.trainer.train_many([optimizer], [self.learner], batch)[0]
 
     def ended(self) -> bool:
         """Whether the run is over, looked at after a record; `reason` then tells why."""
@@ -163,23 +160,22 @@ class Cohort:
         count = self._pace.count(most, first.numbers_an_iteration(), models)
         started = time.perf_counter()
         before = self._standing()
-        batch = first.stream.draw_many([member.stream for member in members], count)
+        batches = first.stream.draw_many([member.stream for member in members], count)
         chunks = first.trainer.train_many(
-            structure,
             [member.settings.optimizer for member in members],
             [member.learner for member in members],
-            batch.x, batch.y, *batch.filled(3),
-        )  # fmt: skip
+            first.batch(batches, axes=2),
+        )
         results = np.empty((5, models, count))
         for index, name in enumerate(("loss", "wrong", "exact", "norm")):
             np.stack([getattr(chunk, name) for chunk in chunks], out=results[index], casting="safe")
-        results[4] = counted_steps(structure, batch.x.shape[:4], batch.lengths)
+        results[4] = counted_steps(structure, batches.x.shape[:4], batches.lengths)
         finite = np.isfinite(results[::3]).all(axis=(0, 2))  # losses and norms
         finite &= np.isfinite(self._flat[0][:models]).all(axis=1)
         diverged = np.flatnonzero(~finite).tolist()
         for row in diverged:
             self._go_back(row, before, count)
-            self._diverge(row, batch[row])
+            self._diverge(row, batches[row])
         due = self._keep(results, set(diverged))
         elapsed = time.perf_counter() - started
         self._pace.learn(elapsed, count, models)
@@ -208,12 +204,12 @@ class Cohort:
         learner.state = states[row]
         learner.iteration -= count
 
-    def _diverge(self, row: int, batch: Batch) -> None:
+    def _diverge(self, row: int, batches: Batches) -> None:
         """End a run that a call has spoilt: do what is good of it, and make the last record."""
         member, filled = self._members[row], self._filled[row]
         loss, wrong, exact, norm, steps = self._results[:, row, :filled]
         member.pending.add(Chunk(loss, wrong, exact, norm), steps)
-        member.find_divergence(batch)
+        member.find_divergence(batches)
         if member.pending.loss:
             member.record()
 

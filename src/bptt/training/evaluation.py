@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError
+from bptt.network.batch import Batch
 from bptt.network.network import Network
 from bptt.network.parameters import Array
 from bptt.tasks import Addition, Text
@@ -87,12 +88,12 @@ def exact_pairs(network: Network, task: Addition, give_up: bool = False) -> NDAr
 class _Stage:
     """Some steps of all pairs, a row for each of the n beginnings that differ up to the last of
     these steps: inputs x (n, steps, 2), right answers y (steps, n), and the row of the stage before
-    that a row goes on from (n,). It is walked in blocks of `lengths.size` rows."""
+    that a row goes on from (n,). It is walked in blocks of `block` rows."""
 
     x: NDArray[Any]
     y: NDArray[np.bool_]
     parents: NDArray[np.intp]
-    lengths: NDArray[np.intp]
+    block: int
 
     def walk(
         self,
@@ -104,7 +105,7 @@ class _Stage:
     ) -> tuple[NDArray[np.bool_], Array | None]:
         """Which rows are right, and with `go_on` the states (layers, S, n, H) after them, from
         those of the stage before."""
-        s, block = network.structure, self.lengths.size
+        s, block = network.structure, self.block
         alive = np.flatnonzero(right.take(self.parents))
         whole = alive.size == self.parents.size
         right, after = np.zeros(self.parents.size, np.bool_), None
@@ -117,7 +118,7 @@ class _Stage:
             here = slice(first, first + count) if whole else some
             x = self.x[here] if whole and count == block else self.x.take(rows, axis=0)
             before = None if state is None else state.take(self.parents.take(rows), axis=2)
-            found = network.engine.forward(s, network.theta, x, self.lengths, before, go_on)
+            found = network.engine.forward(network.theta, Batch(s, x, state=before), go_on)
             said = (found.o[:count, :, 0] > s.head.threshold).T
             right[here] = np.logical_and.reduce(said == self.y[:, here])
             if give_up and not right[here].all():
@@ -145,8 +146,7 @@ def _stages(task: Addition, dtype: str) -> list[_Stage]:
         x = np.stack([a >> places & 1, b >> places & 1], axis=-1).astype(dtype)
         y = (a + b >> places & 1).astype(np.bool_).T.copy()
         rows = (parents[:, None] * before.size + parents).ravel()
-        lengths = np.full(min(len(x), BLOCK), len(places), np.intp)
-        stages.append(_Stage(x, y, rows, lengths))
+        stages.append(_Stage(x, y, rows, min(len(x), BLOCK)))
         start, before = end, numbers
     return stages
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from bptt.network.batch import Batch
 from bptt.network.engines import Chunk, Engine, Learner, initial_states
 from bptt.network.network import Network
 from bptt.tasks import Addition, Text
-from bptt.tasks.task import Batch
+from bptt.tasks.task import Batch as Batches
 from bptt.training.evaluation import Verdict, evaluate
 from bptt.training.records import (
     Divergence,
@@ -158,8 +159,8 @@ class Training:
         before, stream = _Snapshot(self), copy.copy(self.stream)
         started = time.perf_counter()
         try:
-            batch = self.stream.draw(count)
-            chunk = self._train(batch)
+            batches = self.stream.draw(count)
+            chunk = self._train(batches)
         except BaseException:  # a second Ctrl-C: the engine may have changed some numbers already
             before.restore(self)
             self.stream.restore(stream.state())
@@ -167,43 +168,48 @@ class Training:
         elapsed = time.perf_counter() - started
         self._pace.learn(elapsed, count)
         if self._is_finite(chunk):
-            self._add(chunk, batch)
+            self._add(chunk, batches)
             self.seconds += elapsed
         else:
             before.restore(self)
-            self.find_divergence(batch)
+            self.find_divergence(batches)
 
-    def _train(self, batch: Batch) -> Chunk:
-        """The iterations of a batch by the engine."""
-        structure, optimizer = self.settings.structure, self.settings.optimizer
-        return self.network.engine.train(
-            structure, optimizer, self.learner, batch.x, batch.y, *batch.filled(2)
-        )
+    def batch(self, batches: Batches, axes: int = 1) -> Batch:
+        """What a task has given, checked against the network; with axes 2 for models like it."""
+        return Batch(
+            self.settings.structure, batches.x, batches.y, batches.lengths,
+            reset=batches.reset, axes=axes,
+        )  # fmt: skip
+
+    def _train(self, batches: Batches) -> Chunk:
+        """The iterations of these batches by the engine."""
+        optimizer = self.settings.optimizer
+        return self.network.engine.train(optimizer, self.learner, self.batch(batches))
 
     def _is_finite(self, chunk: Chunk) -> bool:
         """Whether losses, gradients and weights of a call are all finite numbers."""
         numbers = (chunk.loss, chunk.norm, self.learner.theta)
         return all(bool(np.isfinite(each).all()) for each in numbers)
 
-    def _add(self, chunk: Chunk, batch: Batch) -> None:
+    def _add(self, chunk: Chunk, batches: Batches) -> None:
         """Keep a call's results for the next record."""
-        shape = batch.x.shape[:3]
-        steps = counted_steps(self.settings.structure, shape, batch.lengths)
+        shape = batches.x.shape[:3]
+        steps = counted_steps(self.settings.structure, shape, batches.lengths)
         self.pending.add(chunk, steps)
 
-    def find_divergence(self, batch: Batch) -> None:
-        """Of a batch whose iterations spoil a number, do those before the first that does."""
+    def find_divergence(self, batches: Batches) -> None:
+        """Of batches of which one spoils a number, do those before the first that does."""
         start = _Snapshot(self)
 
         def after(count: int) -> Chunk:
             start.restore(self)
-            return self._train(batch[:count])
+            return self._train(batches[:count])
 
-        chunk = after(len(batch.x))
+        chunk = after(len(batches.x))
         bad = np.flatnonzero(~(np.isfinite(chunk.loss) & np.isfinite(chunk.norm)))
         # Weights that are not finite stay so: the first time can be found by halving. Before the
         # iterations `good` they are finite, after `spoilt` they are not, or its loss is not.
-        good, spoilt = 0, int(bad[0]) + 1 if bad.size else len(batch.x)
+        good, spoilt = 0, int(bad[0]) + 1 if bad.size else len(batches.x)
         while spoilt - good > 1:
             middle = (good + spoilt) // 2
             after(middle)
@@ -213,11 +219,11 @@ class Training:
                 spoilt = middle
         start.restore(self)
         if good:
-            well = batch[:good]
+            well = batches[:good]
             self._add(self._train(well), well)
-        self._name_divergence(batch[good : good + 1])
+        self._name_divergence(batches[good : good + 1])
 
-    def _name_divergence(self, one: Batch) -> None:
+    def _name_divergence(self, one: Batches) -> None:
         """Find out what an iteration spoils first, without doing it."""
         before = _Snapshot(self)
         chunk = self._train(one)
@@ -231,7 +237,7 @@ class Training:
             what = self._first_in_forward(one, chunk)
         self.divergence = Divergence(self.learner.iteration + 1, what)
 
-    def _first_in_forward(self, one: Batch, chunk: Chunk) -> str:
+    def _first_in_forward(self, one: Batches, chunk: Chunk) -> str:
         """What is not finite first when the batch is walked: state, output, loss or gradient."""
         lengths = None if one.lengths is None else one.lengths[0]
         afresh = one.reset is None or bool(one.reset[0])

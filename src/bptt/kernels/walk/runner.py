@@ -24,9 +24,9 @@ from bptt.kernels.walk.signature import (
     update_name,
 )
 from bptt.kernels.walk.workspace import Shape, Workspace, workspaces, zeros
-from bptt.network.engines import Anything, Learner
+from bptt.network.batch import Anything, Batch
+from bptt.network.engines import Learner
 from bptt.network.parameters import Array
-from bptt.network.structure import Structure
 from bptt.processes import threads
 
 # A batch is split if a step of it takes at least this many multiplications, and into at most so
@@ -338,25 +338,30 @@ class Walker:
 
 
 class Data:
-    """The data of N iterations, as kernels want them: x or ids (N, B, T, ...), y or classes
-    (N, B, R, ...), lengths (N, B), reset (N,)."""
+    """A batch's arrays as kernels want them: x or ids (N, B, T, ...), y or classes (N, B, R, ...),
+    lengths (N, B), reset (N,), where one pass has N 1, and of M models N and B stand for M and N.
+    """
 
-    def __init__(
-        self, structure: Structure, x: Anything, y: Anything | None, lengths: Anything,
-        reset: Anything | None = None,
-    ) -> None:  # fmt: skip
-        dtype, N = structure.dtype, len(x)
-        nothing, none = np.zeros((N, 0), dtype), np.zeros((N, 0), np.int64)
-        one_hot, classes = x.ndim == 3, structure.head.classes
-        self.x = nothing if one_hot else np.ascontiguousarray(x, dtype)
-        self.ids = np.ascontiguousarray(x, np.int64) if one_hot else none
-        self.y, self.classes = nothing, none
-        if y is not None:
-            self.y = nothing if classes else np.ascontiguousarray(y, dtype)
-            self.classes = np.ascontiguousarray(y, np.int64) if classes else none
-        self.lengths = np.ascontiguousarray(lengths, np.int64)
+    def __init__(self, batch: Batch, judged: bool = True) -> None:
+        """judged: whether the targets are wanted."""
+        dtype, classes = batch.structure.dtype, batch.structure.head.classes
+
+        def lead(values: Anything) -> Anything:
+            one = values[None] if batch.axes == 0 else values
+            return np.ascontiguousarray(one[:, :, 0] if batch.axes == 2 else one)
+
+        x, self.lengths = lead(batch.x), lead(batch.lengths)
+        nothing, none = np.zeros((len(x), 0), dtype), np.zeros((len(x), 0), np.int64)
+        y = lead(batch.y) if judged and batch.y is not None else None
+        self.x = nothing if batch.one_hot else x
+        self.ids = x if batch.one_hot else none
+        self.y = nothing if classes or y is None else y
+        self.classes = y if classes and y is not None else none
         self.full = bool((self.lengths == x.shape[2]).all())
-        self.reset = np.ones(N, np.int64) if reset is None else reset.astype(np.int64)
+        if batch.axes == 0:
+            self.reset = np.array([batch.state is None], np.int64)
+        else:
+            self.reset = batch.reset.astype(np.int64)
 
     def _of(self, index: Any, reset: Anything) -> "Data":
         part = object.__new__(Data)

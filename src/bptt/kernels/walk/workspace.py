@@ -32,7 +32,7 @@ from bptt.kernels.machine.library import COMPILER_OFF
 from bptt.kernels.machine.processor import lanes
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS, Values
 from bptt.kernels.walk.program import COPY, DELTAS, DH, DS, GATES, PARTS, STATES, Program
-from bptt.network.engines import Anything
+from bptt.network.batch import Anything
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
 
