@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: what looks like an interpreter's session becomes a code block."""
+"""Docstrings as Markdown: an interpreter's session is a code block, an asterisk a product."""
 
 import re
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from griffe import Extension, Object
 
 _SESSION = re.compile(r"^(?P<indent> *)>>> .*\n(?:(?P=indent)\S.*(?:\n|$))*", re.MULTILINE)
+_CODE = re.compile(r"(^```.*?^```$|^    .*$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 
 
 def fenced(text: str) -> str:
@@ -13,10 +14,17 @@ def fenced(text: str) -> str:
     return _SESSION.sub(lambda found: f"\n```pycon\n{found[0].rstrip()}\n```\n", text)
 
 
+def escaped(text: str) -> str:
+    """The text with its asterisks as they are (G*H), outside code."""
+    parts = _CODE.split(text)
+    parts[::2] = [part.replace("*", r"\*") for part in parts[::2]]
+    return "".join(parts)
+
+
 class Sessions(Extension):
-    """Applies `fenced` to every docstring."""
+    """Applies both to every docstring."""
 
     def on_object(self, *, obj: Object, **others: Any) -> None:
         """Called by the reader of the source for every module, class and function."""
         if obj.docstring is not None:
-            obj.docstring.value = fenced(obj.docstring.value)
+            obj.docstring.value = escaped(fenced(obj.docstring.value))

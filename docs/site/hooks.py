@@ -25,6 +25,7 @@ _MODULES = _HOME / "node_modules"
 _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
+_NUMBER = re.compile(r"\\tag\{(.*?)\}")
 # What a browser loads by itself, from another host.
 _FOREIGN = re.compile(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 # KaTeX's errors end the process, with the formula in the message.
@@ -73,12 +74,18 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def _parts(tex: str) -> list[str]:
+    """What stands side by side in a displayed formula, and on a phone one below the other."""
+    return [tex] if r"\begin" in tex else tex.split(r"\qquad")
+
+
 def on_page_content(html_text: str, page: Any, **others: Any) -> str:
-    """A page with its formulas set."""
-    formulas = [
-        (html.unescape(found["tex"]).strip(), found["tag"] == "div")
-        for found in _FORMULA.finditer(html_text)
-    ]
+    """A page with its formulas set: inline, or in parts with the formula's number beside them."""
+    formulas: list[tuple[str, bool]] = []
+    for found in _FORMULA.finditer(html_text):
+        tex, displayed = html.unescape(found["tex"]).strip(), found["tag"] == "div"
+        parts = _parts(_NUMBER.sub("", tex)) if displayed else [tex]
+        formulas += [(part, displayed) for part in parts]
     if not formulas:
         return html_text
     done = subprocess.run(
@@ -91,8 +98,14 @@ def on_page_content(html_text: str, page: Any, **others: Any) -> str:
 
     def element(found: re.Match[str]) -> str:
         # The search takes the words around a formula, not the formula.
+        if found["tag"] == "span":
+            return f'<span class="formula" data-search-exclude>{next(rendered)}</span>'
+        number = _NUMBER.search(found["tex"])
+        parts = "".join(next(rendered) for _ in _parts(found["tex"]))
+        beside = f'<span class="number">({number[1]})</span>' if number else ""
         return (
-            f"<{found['tag']} class='formula' data-search-exclude>{next(rendered)}</{found['tag']}>"
+            f'<div class="formula" data-search-exclude><div class="parts">{parts}</div>'
+            f"{beside}</div>"
         )
 
     return _FORMULA.sub(element, html_text)
