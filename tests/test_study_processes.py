@@ -89,9 +89,6 @@ def test_the_lock_ends_with_its_block(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BpttError, match="cannot be used"), alone(tmp_path / "file"):
         pass
-    (folder / LOCK).write_bytes(b"no database" * 1000)
-    with pytest.raises(BpttError, match="cannot be locked: file is not a database"), alone(folder):
-        pass
 
 
 def test_a_folder_whose_process_was_killed_at_its_first_file_is_free(toml, tmp_path):

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from bptt.equations.functions import Value, sqrt
 from bptt.errors import BpttError, quoted_list
+from bptt.floats import usual
 
 Values = tuple[Value, ...]
 Prepare = Callable[[Value, Value, Values], tuple[Value, Value]]
@@ -220,6 +221,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         infinity = float("inf")
         return self.clip_value or infinity, self.clip_norm or infinity
 
+    @usual
     def coefficients(self, first: int, count: int) -> NDArray[np.float64]:
         """The numbers k of iterations first..first+count-1, shape (count, COEFFICIENTS)."""
         n = np.arange(first, first + count)

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from bptt.network.engines import (
     check_training,
 )
 from bptt.network.parameters import Array
+from bptt.processes import brief_lock
 
 # Of the last so many shapes arrays are kept, or of fewer if they have more bytes than this.
 KEPT = 16
@@ -34,17 +34,23 @@ AT_ONCE, FEWEST_SAMPLES, FEWEST_STEPS = 2**18, 64, 16
 # What stands for one where nothing is updated.
 NO_OPTIMIZER = Optimizer()
 
+# Held while walkers are taken and given back, of any engine.
+_lock = brief_lock()
+
 
 class CompiledEngine:
     """The engine that runs `bptt.kernels`. Keeps the arrays of the last shapes it worked on."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Shape, list[Walker]] = OrderedDict()
-        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it keeps is not copied and not pickled."""
+        return CompiledEngine, ()
 
     def _take(self, shape: Shape) -> Walker:
         """A walker of that shape that nobody else uses."""
-        with self._lock:
+        with _lock:
             free = self._kept.setdefault(shape, [])
             self._kept.move_to_end(shape)
             if free:
@@ -53,7 +59,7 @@ class CompiledEngine:
 
     def _give_back(self, walker: Walker) -> None:
         walker.borrowed.clear()
-        with self._lock:
+        with _lock:
             self._kept.setdefault(walker.shape, []).append(walker)
             self._kept.move_to_end(walker.shape)
             while len(self._kept) > 1 and (len(self._kept) > KEPT or self._size() > KEPT_BYTES):

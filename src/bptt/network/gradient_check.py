@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError
+from bptt.floats import usual
 from bptt.network.network import Network
 
 EPSILON = 1e-5
@@ -219,6 +220,7 @@ def _judge(name: str, found: list[Entry], relative: float, absolute: float) -> P
     return ParameterCheck(name, len(found), failed, worst, _error(worst, scale))
 
 
+@usual
 def check_network(
     network: Network,
     x: NDArray[Any],

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError, quoted_list
+from bptt.floats import usual
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
 
@@ -113,6 +114,7 @@ def check(structure: Structure, settings: Mapping[str, str], forget_bias: float 
         raise BpttError(f"forget_bias {forget_bias} needs an LSTM with biases: leave it out")
 
 
+@usual
 def initialize(
     structure: Structure,
     seed: int | np.random.Generator,

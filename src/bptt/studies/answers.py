@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bptt.errors import BpttError
+from bptt.floats import usual
 from bptt.studies.statistics import (
     Interval,
     band,
@@ -66,6 +67,7 @@ def solved_curves(frame: pd.DataFrame) -> pd.DataFrame:
     return curve
 
 
+@usual
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a setting, in order of their numbers.
 

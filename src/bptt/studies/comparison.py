@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bptt.errors import BpttError
+from bptt.floats import usual
 from bptt.studies.answers import share_of, summary
 from bptt.studies.statistics import Interval, difference
 from bptt.studies.words import median_interval, name_of
@@ -65,6 +66,7 @@ def find_setting(table: pd.DataFrame, wanted: str | int) -> Any:
     return found.iloc[0]
 
 
+@usual
 def compare(frame: pd.DataFrame, first: str | int, second: str | int) -> Comparison:
     """Two settings of a study, by number or label, compared as independent samples of seeds."""
     table = summary(frame)

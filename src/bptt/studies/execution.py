@@ -5,7 +5,6 @@ have taken, and so small that no worker is idle at the end. How runs are put int
 in which order these are done changes no number.
 """
 
-import os
 import time
 import zlib
 from collections import deque
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bptt.errors import BpttError
+from bptt.processes import threads
 from bptt.studies.declaration import Study
 from bptt.studies.expansion import Setting, groups_of, run_name
 from bptt.studies.planning import seconds_of_a_run
@@ -90,6 +90,7 @@ def merge(folders: Sequence[Path], out: Path) -> Results:
             while part := list(islice(rows, 10_000)):
                 whole.add(part)
             store.close()
+        whole.settle(lambda words: None, lambda: False)
     return Results(whole, missing=sum(map(len, missing_runs(whole, None))))
 
 
@@ -189,13 +190,16 @@ def run_study(study: Study, folder: Path | None, resume: bool, means: Means) -> 
     """Train all runs of a study that are not finished yet: see `bptt.Study.run`."""
     with alone(folder), interrupts() as received:
         store = Store(study, folder, resume)
+        store.bring_in()
         groups = [Group(runs) for runs in missing_runs(store, means.shard)]
         total = sum(map(len, groups))
         if not total:
             return Results(store)
         team = _workers(groups, means, received)
-        with StudyProgress(total, means.progress) as shown, team:
-            reason = _drive(store, groups, team, received, shown)
+        with StudyProgress(total, means.progress) as shown:
+            with team:
+                reason = _drive(store, groups, team, received, shown)
+            store.settle(shown.say, lambda: bool(received))
         return Results(store, reason, sum(map(len, missing_runs(store, means.shard))))
 
 
@@ -205,7 +209,7 @@ def _workers(groups: list[Group], means: Means, received: list[int]) -> Any:
 
     if means.client is not None:
         return ClusterWorkers(means.client)
-    count = means.workers or os.cpu_count() or 1
+    count = means.workers or threads()
     runs = sum(map(len, groups))
     if count == 1 or runs == 1:
         return ThisProcess(received)

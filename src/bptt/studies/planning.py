@@ -1,10 +1,11 @@
 """How much work a study is: runs, groups of equal shapes, and an estimate of the time."""
 
-import os
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
+from bptt.floats import usual
+from bptt.processes import threads
 from bptt.studies.expansion import Setting, groups_of
 from bptt.training.evaluation import sample_steps
 from bptt.training.settings import Settings
@@ -120,6 +121,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:,.1f} days"
 
 
+@usual
 def plan(study: "Study", workers: int | None = None, measure: bool = True) -> Plan:
     """The plan of a study; `measure`: whether the groups are timed for a moment."""
     settings, seeds = study.expanded, study.seed_list()
@@ -139,7 +141,7 @@ def plan(study: "Study", workers: int | None = None, measure: bool = True) -> Pl
         plans.append(GroupPlan(what, len(group), runs, iterations, seconds, measured))
     return Plan(
         len(settings), len(seeds), sum(each.runs for each in plans), plans,
-        workers or os.cpu_count() or 1,
+        workers or threads(),
     )  # fmt: skip
 
 

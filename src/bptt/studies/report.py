@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bptt.errors import BpttError
+from bptt.floats import usual
 from bptt.studies.answers import (
     by_value,
     learning_curves,
@@ -47,6 +48,7 @@ TABLE_ROWS = 200
 MEASURES = {"loss": ("loss", False), "wrong": ("wrong outputs (%)", True)}
 
 
+@usual
 def study_page(
     frame: pd.DataFrame,
     curves: pd.DataFrame | None = None,

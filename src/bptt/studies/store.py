@@ -3,29 +3,42 @@
 study.json      the declaration (`bptt.studies.declaration.Study`)
 study.sqlite    settings (id, digest), runs (setting, seed, ...), curves (setting, seed,
                 iteration, ...)
-study.lock      an empty database that is locked as long as a process adds runs
+study.lock      an empty file that is locked as long as a process adds runs
+study.waiting   a database as study.sqlite: runs that could not be put into that as long as another
+                program had it open and was reading
 
 What is finished is committed unit by unit, with SQLite's rollback journal: a process may be killed
-at any moment, and file systems of clusters, where a write-ahead log does not work, will do. A run
-is known by its setting's digest and its seed, so a study that has grown finds what is done.
+at any moment, and file systems of clusters, where a write-ahead log does not work, will do. With
+it whoever reads keeps others from writing, and whose query is not at its end reads. So nobody waits
+for readers: runs are then put aside. A run is known by its setting's digest and its seed, so a
+study that has grown finds what is done.
 """
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bptt import files
 from bptt.errors import BpttError
+from bptt.files import json_text, write_file
 from bptt.studies.declaration import Study
 from bptt.studies.expansion import Setting, run_name, varied_fields
-from bptt.training.runs import read_json, write_file
+from bptt.training.runs import read_json
 
 if TYPE_CHECKING:
     import pandas
 
 DECLARATION, DATABASE, LOCK = "study.json", "study.sqlite", "study.lock"
+WAITING = "study.waiting"
+# How long a reader waits for a writer; a writer for a reader, before runs are put aside, and then
+# before it tries again; and at the end, before the runs are left where they are.
+READING_SECONDS, WRITING_SECONDS, PAUSE_SECONDS, LAST_SECONDS = 60.0, 1.0, 10.0, 60.0
 COLUMNS = {
     "status": "TEXT", "iterations": "INTEGER", "solved_at": "INTEGER", "loss": "REAL",
     "loss_per_step": "REAL", "wrong": "REAL", "exact": "REAL", "right": "INTEGER",
@@ -48,45 +61,23 @@ def columns_of(study: Study) -> dict[str, str]:
     return {**COLUMNS, **{f"exact_{each}x": "REAL" for each in study.lengths}}
 
 
-def check_free(folder: Path) -> None:
-    """Raises BpttError for a folder that is neither empty nor a study's."""
-    if folder.is_dir() and not (folder / DECLARATION).exists():
-        # What a process leaves that is killed before the declaration is there.
-        ours = (LOCK, f".{DECLARATION}.")
-        if not all(path.name.startswith(ours) for path in folder.iterdir()):
-            raise BpttError(f"'{folder}' is not empty and holds no study: choose another --out")
-
-
 @contextmanager
 def alone(folder: Path | None) -> Iterator[None]:
     """While the block runs, no other process adds runs to the study in a folder; it may read.
 
-    The lock is SQLite's own, on an empty database beside the study's: the operating system ends it
-    with the process, however that ends. Raises BpttError if another process has it.
+    Raises BpttError if another process does, or for a folder that is neither empty nor a study's.
     """
     if folder is None:
         yield
         return
-    check_free(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
-        raise BpttError(f"'{folder}' cannot be used: {error}; choose another --out") from None
-    with closing(lock):
-        try:
-            lock.execute("PRAGMA journal_mode = OFF")  # nothing is ever written
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise BpttError(
-                    f"'{folder / LOCK}' cannot be locked: {error}; choose another --out"
-                ) from None
-            raise BpttError(
-                f"'{folder}' is being worked on by another process: wait until that has ended, "
-                "or choose another --out"
-            ) from None
+    _check_free(folder)
+    with files.alone(folder / LOCK, "being worked on"):
         yield
+
+
+def _check_free(folder: Path) -> None:
+    if not (folder / DECLARATION).exists():
+        files.check_free(folder, (LOCK,), "study")
 
 
 class Store:
@@ -97,21 +88,56 @@ class Store:
 
     def __init__(self, study: Study, folder: Path | None = None, resume: bool = True) -> None:
         self.study, self.folder = study, folder
-        self.settings = study.expanded
         if folder is not None:
             self._declare(folder, resume)
-        self.columns = columns_of(study)
-        with self._errors():
-            self._base = sqlite3.connect(folder / DATABASE if folder else ":memory:", timeout=60)
-            self._create()
-        self._ids: dict[str, int] = {}
+        self._open()
+
+    def _open(self) -> None:
+        self.settings = self.study.expanded
+        self.columns = columns_of(self.study)
+        self._try_at = 0.0
+        self._connect()
+
+    def _connect(self) -> None:
+        # Connections are not for processes made by a fork; threads take turns.
+        self._process, self._lock = os.getpid(), threading.RLock()
+        with self._used():
+            self._base = self._database(DATABASE)
+
+    def _database(self, name: str) -> sqlite3.Connection:
+        """A database of the study's folder, or in memory, with its tables."""
+        path = None if self.folder is None else self.folder / name
+        if path is not None and not path.exists() and path.parent.is_dir():
+            path.touch()  # with the rights that the user gives new files; SQLite has its own
+        base = sqlite3.connect(path or ":memory:", READING_SECONDS, check_same_thread=False)
+        described = ", ".join(f'"{name}" {kind}' for name, kind in self.columns.items())
+        numbers = ", ".join(f"{name} REAL" for name in CURVE[1:])
+        base.executescript(
+            "BEGIN; CREATE TABLE IF NOT EXISTS settings (id INTEGER PRIMARY KEY, digest TEXT "
+            "UNIQUE);"
+            f"CREATE TABLE IF NOT EXISTS runs (setting INTEGER, seed INTEGER, {described}, "
+            "PRIMARY KEY (setting, seed)) WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS curves (setting INTEGER, seed INTEGER, iteration INTEGER, "
+            f"{numbers}, PRIMARY KEY (setting, seed, iteration)) WITHOUT ROWID; COMMIT;"
+        )
+        return base
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: results in memory are copied, those in a folder are read there."""
+        rows = list(self.rows()) if self.folder is None else []
+        return {"study": self.study, "folder": self.folder, "rows": rows}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.study, self.folder = state["study"], state["folder"]
+        self._open()
+        self.add(state["rows"])
 
     def _declare(self, folder: Path, resume: bool) -> None:
         """Write the declaration, or compare it with the one that is there."""
         path = folder / DECLARATION
         if not path.exists():
-            check_free(folder)
-            write_file(path, json.dumps(self.study.as_dict(), indent=2).encode())
+            _check_free(folder)
+            write_file(path, json_text(self.study.as_dict(), 2).encode())
             return
         if not resume:
             raise BpttError(
@@ -125,7 +151,7 @@ class Store:
     def _grow(self, before: Study, path: Path) -> None:
         """Accept a declaration that has all runs of the one before, and perhaps more."""
         settings = {each.digest for each in before.expanded}
-        missing = settings - {each.digest for each in self.settings}
+        missing = settings - {each.digest for each in self.study.expanded}
         fewer = set(before.seed_list()) - set(self.study.seed_list())
         if missing or fewer or before.curves != self.study.curves:
             raise BpttError(
@@ -133,76 +159,94 @@ class Store:
                 f"({_difference(before, self.study)}): resume it as it was, or with more settings "
                 "or seeds, or choose another --out"
             )
-        write_file(path, json.dumps(self.study.as_dict(), indent=2).encode())
+        write_file(path, json_text(self.study.as_dict(), 2).encode())
 
     @contextmanager
-    def _errors(self) -> Any:
+    def _used(self) -> Iterator[None]:
+        """While the block runs, the database is this thread's; its errors are said in one line."""
+        if self._process != os.getpid():
+            if self.folder is not None:
+                self._connect()
+            self._process, self._lock = os.getpid(), threading.RLock()
+        with self._lock:
+            try:
+                yield
+            except (sqlite3.Error, OSError) as error:
+                place = self.folder / DATABASE if self.folder else "the database"
+                raise BpttError(f"'{place}' cannot be used: {error}; {files.REMEDY}") from None
+
+    @contextmanager
+    def _aside(self, make: bool = False) -> Iterator[sqlite3.Connection | None]:
+        """The database of runs that were put aside; None if there is none, and none is made."""
+        if self.folder is None or not (make or (self.folder / WAITING).exists()):
+            yield None
+            return
+        base = self._database(WAITING)
         try:
-            yield
-        except sqlite3.Error as error:
-            place = self.folder / DATABASE if self.folder else "the database"
-            raise BpttError(
-                f"'{place}' cannot be used: {error}; free some space or choose another --out"
-            ) from None
-
-    def _create(self) -> None:
-        described = ", ".join(f'"{name}" {kind}' for name, kind in self.columns.items())
-        numbers = ", ".join(f"{name} REAL" for name in CURVE[1:])
-        self._base.executescript(
-            "BEGIN; CREATE TABLE IF NOT EXISTS settings (id INTEGER PRIMARY KEY, digest TEXT "
-            "UNIQUE);"
-            f"CREATE TABLE IF NOT EXISTS runs (setting INTEGER, seed INTEGER, {described}, "
-            "PRIMARY KEY (setting, seed)) WITHOUT ROWID;"
-            "CREATE TABLE IF NOT EXISTS curves (setting INTEGER, seed INTEGER, iteration INTEGER, "
-            f"{numbers}, PRIMARY KEY (setting, seed, iteration)) WITHOUT ROWID; COMMIT;"
-        )
-
-    def _id(self, digest: str) -> int:
-        """The number that stands for a setting in this database."""
-        if digest not in self._ids:
-            self._base.execute("INSERT OR IGNORE INTO settings (digest) VALUES (?)", (digest,))
-            found = self._base.execute("SELECT id FROM settings WHERE digest = ?", (digest,))
-            self._ids[digest] = found.fetchone()[0]
-        return self._ids[digest]
+            yield base
+        finally:
+            base.close()
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Commit finished runs, all of them or none."""
-        marks = ", ".join("?" * (2 + len(self.columns)))
-        points = ", ".join("?" * (2 + len(CURVE)))
-        with self._errors(), self._base:
-            keys = [(self._id(row.digest), row.seed) for row in rows]
-            self._base.executemany(
-                f"INSERT OR IGNORE INTO runs VALUES ({marks})",
-                [key + row.values for key, row in zip(keys, rows, strict=True)],
-            )
-            self._base.executemany(
-                f"INSERT OR IGNORE INTO curves VALUES ({points})",
-                [key + point for key, row in zip(keys, rows, strict=True) for point in row.curve],
-            )
+        """Commit finished runs, all of them or none. Where another program is reading and does not
+        come to an end, they are put aside, and brought in later (`bring_in`)."""
+        with self._used():
+            if time.monotonic() >= self._try_at and _insert(self._base, rows, self.columns):
+                return
+            with self._aside(make=True) as aside:
+                assert aside is not None  # in memory nobody reads for long
+                _insert(aside, rows, self.columns)
+        if time.monotonic() >= self._try_at:
+            self._try_at = time.monotonic() + PAUSE_SECONDS
+
+    def bring_in(self) -> bool:
+        """Put what was put aside into the database; whether nothing is aside any more."""
+        with self._used():
+            with self._aside() as aside:
+                rows = _rows(aside) if aside else []
+            if rows and not _insert(self._base, rows, self.columns):
+                return False
+            if self.folder is not None:
+                (self.folder / WAITING).unlink(missing_ok=True)
+        return True
+
+    def settle(self, say: Callable[[str], None], interrupted: Callable[[], bool]) -> None:
+        """At the end: wait for a reader for whom runs were put aside. Raises BpttError, which says
+        where they are, if that takes long, or is interrupted."""
+        until, told = time.monotonic() + LAST_SECONDS, False
+        while not self.bring_in():
+            assert self.folder is not None
+            if interrupted() or time.monotonic() > until:
+                raise BpttError(
+                    f"'{self.folder / DATABASE}' is being read by another program: finished runs "
+                    f"wait in '{self.folder / WAITING}', and --resume brings them in"
+                )
+            if not told:
+                say(f"waiting for another program that is reading '{self.folder / DATABASE}'")
+            told = True
 
     def done(self) -> set[tuple[str, int]]:
         """Digest and seed of the runs that are finished."""
-        with self._errors():
-            found = self._base.execute(
-                "SELECT digest, seed FROM runs JOIN settings ON setting = id"
-            )
-            return set(found.fetchall())
+        query = "SELECT digest, seed FROM runs JOIN settings ON setting = id"
+        with self._used():
+            found = set(self._base.execute(query).fetchall())
+            with self._aside() as aside:
+                found |= set(aside.execute(query).fetchall() if aside else [])
+        return found
 
     def statuses(self) -> dict[str, int]:
         """How many of the finished runs have ended how."""
-        with self._errors():
+        with self._used():
             found = self._base.execute("SELECT status, COUNT(*) FROM runs GROUP BY status")
             return dict(found.fetchall())
 
     def rows(self) -> Iterator[Row]:
         """All finished runs."""
-        with self._errors():
-            names = dict(self._base.execute("SELECT id, digest FROM settings").fetchall())
-            curves: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
-            for setting, seed, *point in self._base.execute("SELECT * FROM curves"):
-                curves.setdefault((setting, seed), []).append(tuple(point))
-            for setting, seed, *values in self._base.execute("SELECT * FROM runs"):
-                yield Row(names[setting], seed, tuple(values), curves.get((setting, seed), []))
+        with self._used():
+            found = _rows(self._base)
+            with self._aside() as aside:
+                found += _rows(aside) if aside else []
+        yield from found
 
     def close(self) -> None:
         """Close the database."""
@@ -212,7 +256,7 @@ class Store:
         """One row a finished run, in the order of settings and seeds."""
         import pandas
 
-        with self._errors():
+        with self._used():
             names = ", ".join(f'"{name}"' for name in self.columns)
             found = pandas.read_sql_query(
                 f"SELECT digest, seed, {names} FROM runs JOIN settings ON setting = id", self._base
@@ -232,7 +276,7 @@ class Store:
         """One row a record of a run, in order; empty if the study keeps no curves."""
         import pandas
 
-        with self._errors():
+        with self._used():
             found = pandas.read_sql_query(
                 "SELECT digest, curves.* FROM curves JOIN settings ON setting = id",
                 self._base,
@@ -255,6 +299,47 @@ class Store:
             for each in self.settings
         ]
         return pandas.DataFrame(rows)
+
+
+def _insert(base: sqlite3.Connection, rows: Sequence[Row], columns: Collection[str]) -> bool:
+    """Commit rows, all of them or none: none, and False, where another program is reading."""
+    marks = ", ".join("?" * (2 + len(columns)))
+    points = ", ".join("?" * (2 + len(CURVE)))
+    digests = {row.digest for row in rows}
+    base.execute(f"PRAGMA busy_timeout = {1000 * WRITING_SECONDS:.0f}")
+    try:
+        with base:
+            base.executemany(
+                "INSERT OR IGNORE INTO settings (digest) VALUES (?)", [(each,) for each in digests]
+            )
+            ids = dict(base.execute("SELECT digest, id FROM settings").fetchall())
+            base.executemany(
+                f"INSERT OR IGNORE INTO runs VALUES ({marks})",
+                [(ids[row.digest], row.seed, *row.values) for row in rows],
+            )
+            base.executemany(
+                f"INSERT OR IGNORE INTO curves VALUES ({points})",
+                [(ids[row.digest], row.seed, *point) for row in rows for point in row.curve],
+            )
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        return False
+    finally:
+        base.execute(f"PRAGMA busy_timeout = {1000 * READING_SECONDS:.0f}")
+    return True
+
+
+def _rows(base: sqlite3.Connection) -> list[Row]:
+    """All runs of a database."""
+    names = dict(base.execute("SELECT id, digest FROM settings").fetchall())
+    curves: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
+    for setting, seed, *point in base.execute("SELECT * FROM curves"):
+        curves.setdefault((setting, seed), []).append(tuple(point))
+    return [
+        Row(names[setting], seed, tuple(values), curves.get((setting, seed), []))
+        for setting, seed, *values in base.execute("SELECT * FROM runs")
+    ]
 
 
 def column_of(field: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bptt.floats import usual
 from bptt.network.network import engine_of
 from bptt.studies.cohort import SOLVED, Cohort, Member, width_for
 from bptt.studies.store import CURVE, Row
@@ -31,6 +32,7 @@ class Unit:
         return sum(len(seeds) for _, _, seeds in self.parts)
 
 
+@usual
 def run_unit(unit: Unit, interrupted: Callable[[], bool] = lambda: False) -> list[Row]:
     """Train the runs of a unit; gives those that are finished when it ends or is interrupted."""
     from bptt.version import __version__

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError
+from bptt.floats import usual
 from bptt.network.batch import Batch
 from bptt.network.network import Network
 from bptt.network.parameters import Array
@@ -48,6 +49,7 @@ class Verdict:
         }  # fmt: skip
 
 
+@usual
 def evaluate(network: Network, task: Addition | Text, give_up: bool = False) -> Verdict:
     """Addition: every pair of operands up to 8 bits, else 1,000 random sums that are the same at
     every call. Text: how much the network writes back, started from the first character.
@@ -215,6 +217,7 @@ class LengthResult:
     first_wrong_bit: int | None
 
 
+@usual
 def length_generalisation(
     network: Network, task: Addition, lengths: list[int], count: int = 100, seed: int = 1
 ) -> list[LengthResult]:
@@ -228,6 +231,7 @@ def length_generalisation(
     return results
 
 
+@usual
 def write(
     network: Network, task: Text, start: str, length: int, temperature: float = 1.0, seed: int = 0
 ) -> str:

@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from bptt.floats import usual
+
 if TYPE_CHECKING:
     from bptt.training.records import Record
 
@@ -26,6 +28,7 @@ class ShownFigure(Figure):
         return png(self)
 
 
+@usual
 def learning_curve(history: "Sequence[Record]", title: str, unit: str, outputs: str) -> Figure:
     """Loss and share of wrong outputs against iteration.
 
@@ -66,6 +69,7 @@ def learning_curve(history: "Sequence[Record]", title: str, unit: str, outputs: 
     return figure
 
 
+@usual
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file's content."""
     buffer = io.BytesIO()

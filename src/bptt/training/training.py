@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bptt.floats import usual
 from bptt.network.batch import Batch
 from bptt.network.engines import Chunk, Engine, Learner, initial_states
 from bptt.network.network import Network
@@ -67,6 +68,7 @@ class Training:
     tested), reason (why it ended, '' while it has not).
     """
 
+    @usual
     def __init__(
         self,
         settings: Settings,
@@ -153,6 +155,7 @@ class Training:
         per_step = 2 if self.task.ids else self.task.inputs + self.task.outputs
         return self.settings.batch * self.task.steps * per_step
 
+    @usual
     def _call_engine(self, most: int) -> None:
         """One call of the engine: as many iterations as take about CALL_SECONDS."""
         count = self._pace.count(most, self.numbers_an_iteration())
@@ -250,6 +253,7 @@ class Training:
             return f"the loss became {chunk.loss[0]}"
         return f"the gradient's norm became {chunk.norm[0]}"
 
+    @usual
     def record(self) -> Record:
         """Make a record of what is pending."""
         pending, self.pending = self.pending, Pending()

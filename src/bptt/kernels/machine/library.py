@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from bptt.kernels.machine.processor import description
 from bptt.kernels.walk.signature import ARGUMENTS
-from bptt.processes import helper, threads
+from bptt.processes import after_fork, brief_lock, helper, threads
 
 # Whether kernels run as plain Python.
 COMPILER_OFF: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
@@ -125,8 +125,17 @@ def _engine() -> Any:
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
-_lock = threading.RLock()
+_lock = threading.RLock()  # held as long as kernels are compiled
+_linking = brief_lock()  # held while LLVM works, whose locks a fork must find free
 _addresses: dict[str, int] = {}
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+after_fork(_renew_lock)
 
 
 def address(name: str) -> int | None:
@@ -136,9 +145,10 @@ def address(name: str) -> int | None:
             code = kept(f"{name}.o")
             if code is None:
                 return None
-            _engine().add_object_file(llvm.ObjectFileRef.from_data(code))
-            _engine().finalize_object()
-            _addresses[name] = _engine().get_function_address(name)
+            with _linking:
+                _engine().add_object_file(llvm.ObjectFileRef.from_data(code))
+                _engine().finalize_object()
+                _addresses[name] = _engine().get_function_address(name)
         return _addresses[name]
 
 

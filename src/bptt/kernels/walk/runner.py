@@ -27,7 +27,10 @@ from bptt.kernels.walk.workspace import Shape, Workspace, workspaces, zeros
 from bptt.network.batch import Anything, Batch
 from bptt.network.engines import Learner
 from bptt.network.parameters import Array
-from bptt.processes import threads
+from bptt.processes import after_fork, threads
+
+# Overflow and NaN are results.
+_quiet = np.errstate(all="ignore")
 
 # A batch is split if a step of it takes at least this many multiplications, and into at most so
 # many shards. How it is split depends on shapes alone: sums are the same on any number of threads.
@@ -49,6 +52,9 @@ def _enter() -> None:
 def pool() -> ThreadPoolExecutor:
     """The threads; kernels release the interpreter's lock."""
     return ThreadPoolExecutor(threads(), thread_name_prefix="bptt", initializer=_enter)
+
+
+after_fork(lambda: pool.cache_clear())
 
 
 def each(function: Any, items: list[Any]) -> list[Any]:
@@ -94,8 +100,7 @@ def _kernel(
     from bptt.kernels.walk.regimes import Kind
 
     kinds = Kind(key.regime, (key.cell, key.activation)), Kind(key.regime, None)
-    quiet = np.errstate(all="ignore")  # overflow and NaN are results
-    return quiet(train), kinds, np.zeros(CODES, np.int64)
+    return _quiet(train), kinds, np.zeros(CODES, np.int64)
 
 
 class Walker:
@@ -304,6 +309,7 @@ class Walker:
             results[n] = self._walk_shards(work, data, n, carry, optimizer, k[n : n + 1])
         return results
 
+    @_quiet
     def _walk_shards(
         self, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer, k: Array
     ) -> Anything:
