@@ -29,13 +29,20 @@ added by the walk through time:
     dU[k] = sum over t of x_t^T da_t[k],  dW[k] = sum over t of h_(t-1)^T da_t[k],
     db[k] = sum over t of da_t[k]                                                          (3)
 
+A cell may have parameters of its own, vectors p of H: their derivatives are summed up over time
+and samples, dp = sum over t of dp_t (`Cell`).
+
 The equations are derived in docs/derivation.md, under the same numbers.
 """
 
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
 
 from bptt.equations.functions import (
     Value,
@@ -47,23 +54,110 @@ from bptt.equations.functions import (
     tanh_backward,
     zeros_like,
 )
+from bptt.equations.own import Equations, check_values, own_of, refuse_name
+from bptt.equations.tracing import Traced, trace
 from bptt.errors import BpttError, quoted_list
 
 Values = tuple[Value, ...]
-Forward = Callable[[Values, Values], tuple[Values, Values]]
-Backward = Callable[[Values, Values, Values, Values], tuple[Values, Values]]
+Forward = Callable[..., tuple[Values, Values]]
+Backward = Callable[..., tuple[Values, ...]]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell's name, the names of its preactivations and states, and its two equations."""
+class Parameter:
+    """A parameter that a cell's equations read, beside U, W and b: a vector of H numbers for each
+    layer, or, shared, one number for all units of a layer.
+
+    initial: its initialiser, unless the network's settings give another. trained: whether it
+    changes in training; one that is not has no gradient, and no optimizer touches it.
+    """
 
     name: str
+    initial: str = "zeros"
+    shared: bool = False
+    trained: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", self.name):
+            raise BpttError(f"parameter name {self.name!r} is not allowed: give a word")
+
+
+class Cell(Equations):
+    """A cell: its name, the names of its preactivations and states, and its two equations.
+
+    preactivations: K names, of which the input feeds the first G = `gates`; K is G, or, as for the
+    GRU, G + 1 (see above). states: h first. forward, backward: see above. parameters: names of
+    parameters, or `Parameter`s, that the equations read: they are handed to them as a last
+    argument, a tuple p, and the backward equation returns their derivatives last:
+
+        forward(a, s, p)                     -> gates, s_new
+        backward(gates, s, s_new, ds_new, p) -> da, ds, dp
+
+    Equations are written with + - * /, numbers, and the functions of `bptt.functions`. They must be
+    finite where preactivations and states are zero. `bptt.check_cell` checks every derivative.
+
+    >>> from bptt.equations.functions import tanh, tanh_backward
+    >>> def forward(a, s):
+    ...     h = tanh(a[0])
+    ...     return (h,), (h,)
+    >>> def backward(gates, s, s_new, ds_new):
+    ...     return (tanh_backward(gates[0], ds_new[0]),), (0 * ds_new[0],)
+    >>> Cell("plain", ("a",), 1, ("h",), forward, backward).name
+    'plain'
+
+    Raises BpttError, one line that names the cell and the equation, for anything else.
+    """
+
+    WHAT = "cell"
     preactivations: tuple[str, ...]
     gates: int
     states: tuple[str, ...]
     forward: Forward
     backward: Backward
+    parameters: tuple[Parameter, ...]
+
+    def __new__(
+        cls, name: str, preactivations: Sequence[str], gates: int, states: Sequence[str],
+        forward: Forward, backward: Backward, parameters: Sequence[str | Parameter] = (),
+        *, built_in: bool = False,
+    ) -> Self:  # fmt: skip
+        """See above."""
+        fields: dict[str, Any] = {
+            "preactivations": tuple(preactivations), "gates": gates, "states": tuple(states),
+            "parameters": tuple(
+                each if isinstance(each, Parameter) else Parameter(each) for each in parameters
+            ),
+        }  # fmt: skip
+        described = None
+        if not built_in:
+            refuse_name(cls, name, [cell.name for cell in CELLS.values()])
+            _check_fields(name, **fields)
+            traced = _trace(name, forward, backward, **fields)
+            described = {
+                **fields, "parameters": [asdict(each) for each in fields["parameters"]], **traced
+            }  # fmt: skip
+            forward, backward = (Traced(traced[each]).function() for each in traced)
+        cell = super().__new__(cls, name, described)
+        cell._described = described
+        for field, value in {**fields, "forward": forward, "backward": backward}.items():
+            setattr(cell, field, value)
+        if not built_in:
+            _check_values(cell)
+        return cell
+
+    _described: dict[str, Any] | None
+
+    def plain(self) -> dict[str, Any]:
+        """See `Equations.plain`."""
+        assert self._described is not None
+        return {"name": self.name, **self._described}
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> Self:
+        """See `Equations.of_plain`."""
+        given = {**values, "parameters": [Parameter(**each) for each in values["parameters"]]}
+        given |= {each: Traced(values[each]).function() for each in ("forward", "backward")}
+        return cls(**given)
 
     @property
     def recurrent(self) -> tuple[int, ...]:
@@ -74,9 +168,10 @@ class Cell:
     def gates_are_states(self) -> bool:
         """Whether what the backward pass needs of a step besides the states is the next state."""
         found = []
+        p = ((0.5,) * len(self.parameters),) if self.parameters else ()
         for value in (0.5, -0.5):  # what a comparison hands on of one of them
             a, s = (value,) * len(self.preactivations), (value,) * len(self.states)
-            gates, after = self.forward(a, s)
+            gates, after = self.forward(a, s, *p)
             found.append(len(gates) == len(after) and all(map(operator.is_, gates, after)))
         return all(found)
 
@@ -89,6 +184,76 @@ class Cell:
     def gate_names(self) -> tuple[str, ...]:
         """The names of the G gates, in the column order of U and W."""
         return self.preactivations[: self.gates]
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        """The numbers of its parameters that are trained."""
+        return tuple(k for k, each in enumerate(self.parameters) if each.trained)
+
+
+def _check_fields(
+    name: str, preactivations: tuple[str, ...], gates: int, states: tuple[str, ...],
+    parameters: tuple[Parameter, ...],
+) -> None:  # fmt: skip
+    """Raises BpttError unless a cell's names and numbers go together."""
+    K = len(preactivations)
+    if not isinstance(gates, int) or gates < 1 or K not in (gates, gates + 1):
+        raise BpttError(
+            f"cell '{name}' has {K} preactivations and gates {gates!r}: as many preactivations as "
+            "gates are allowed, or one more"
+        )
+    if not states:
+        raise BpttError(f"cell '{name}' has no state: give the names, h first")
+    own = [parameter.name for parameter in parameters]
+    for what, names in (
+        ("preactivation", preactivations), ("state", states), ("parameter", tuple(own)),
+    ):  # fmt: skip
+        if len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
+            raise BpttError(f"cell '{name}': {what} names {names} must be different words")
+    taken = {"U", "W", "b", "V", "c", *(f"{state}0" for state in states)} & set(own)
+    if taken:
+        raise BpttError(
+            f"cell '{name}': parameter '{min(taken)}' has the name of one that every network has: "
+            "choose another"
+        )
+
+
+def _trace(
+    name: str, forward: Forward, backward: Backward, preactivations: tuple[str, ...], gates: int,
+    states: tuple[str, ...], parameters: tuple[Parameter, ...],
+) -> dict[str, str]:  # fmt: skip
+    """Both equations as source."""
+    K, S, P = len(preactivations), len(states), len(parameters)
+    own = {"p": P} if P else {}
+    one: dict[str, None] = dict.fromkeys(preactivations)
+    results: dict[str, Any] = {
+        "da": one, "ds": dict.fromkeys(states),
+        **({"dp": dict.fromkeys(each.name for each in parameters)} if P else {}),
+    }  # fmt: skip
+    return {
+        "forward": trace(
+            forward, {"a": K, "s": S, **own}, {"gates": one, "s_new": dict.fromkeys(states)},
+            f"cell '{name}', forward",
+        ).source,
+        "backward": trace(
+            backward, {"gates": K, "s": S, "s_new": S, "ds_new": S, **own}, results,
+            f"cell '{name}', backward",
+        ).source,
+    }  # fmt: skip
+
+
+def _check_values(cell: Cell) -> None:
+    """Raises BpttError unless the equations give finite numbers where all is zero."""
+    zero = np.zeros((2, 3), np.float32)
+    a, s = (zero,) * len(cell.preactivations), (zero,) * len(cell.states)
+    p = ((zero[0] + zero.dtype.type(0.5),) * len(cell.parameters),) if cell.parameters else ()
+    with np.errstate(all="ignore"):
+        gates, s_new = cell.forward(a, s, *p)
+        back = cell.backward(gates, s, s_new, s, *p)
+    parts = {"forward": (gates, s_new), "backward": back}
+    for equation, values in parts.items():
+        found = [each for part in values for each in part]
+        check_values(f"cell '{cell.name}', {equation}", found, "preactivations and states")
 
 
 # Elman network (Elman, "Finding structure in time", Cognitive Science 14, 1990).
@@ -200,11 +365,17 @@ def gru_backward(gates: Values, s: Values, s_new: Values, ds_new: Values) -> tup
     return (da_r, da_z, da_n, da_n * r), (dh * z,)
 
 
-ELMAN_TANH = Cell("elman", ("a",), 1, ("h",), elman_tanh_forward, elman_tanh_backward)
-ELMAN_SIGMOID = Cell("elman", ("a",), 1, ("h",), elman_sigmoid_forward, elman_sigmoid_backward)
-ELMAN_RELU = Cell("elman", ("a",), 1, ("h",), elman_relu_forward, elman_relu_backward)
-LSTM = Cell("lstm", ("i", "f", "g", "o"), 4, ("h", "c"), lstm_forward, lstm_backward)
-GRU = Cell("gru", ("r", "z", "n", "q"), 3, ("h",), gru_forward, gru_backward)
+ELMAN_TANH = Cell(
+    "elman", ("a",), 1, ("h",), elman_tanh_forward, elman_tanh_backward, built_in=True
+)
+ELMAN_SIGMOID = Cell(
+    "elman", ("a",), 1, ("h",), elman_sigmoid_forward, elman_sigmoid_backward, built_in=True
+)
+ELMAN_RELU = Cell(
+    "elman", ("a",), 1, ("h",), elman_relu_forward, elman_relu_backward, built_in=True
+)
+LSTM = Cell("lstm", ("i", "f", "g", "o"), 4, ("h", "c"), lstm_forward, lstm_backward, built_in=True)
+GRU = Cell("gru", ("r", "z", "n", "q"), 3, ("h",), gru_forward, gru_backward, built_in=True)
 
 # Keyed by (cell, activation); only the Elman network lets its activation be chosen.
 CELLS: dict[tuple[str, str], Cell] = {
@@ -221,6 +392,11 @@ def cell_of(name: str, activation: str = "tanh") -> Cell:
 
     Raises BpttError for an unknown name, or an activation the cell does not have.
     """
+    own: Cell | None = own_of(Cell, name)
+    if own is not None:
+        if activation != "tanh":
+            raise BpttError(f"activation '{activation}' is of the Elman cell: leave it out")
+        return own
     names = list(dict.fromkeys(cell for cell, _ in CELLS))
     if name not in names:
         raise BpttError(f"cell '{name}' is not known: choose one of {quoted_list(names)}")

@@ -13,15 +13,17 @@ the velocity is applied first and the gradient is taken at the looked-ahead poin
 ICML 2013, section 2, there equations 3 and 4).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bptt.equations.functions import Value, sqrt
+from bptt.equations.own import Equations, as_field, check_values, own_of, refuse_name
+from bptt.equations.tracing import Traced, trace
 from bptt.errors import BpttError, quoted_list
 from bptt.floats import usual
 
@@ -30,6 +32,8 @@ Prepare = Callable[[Value, Value, Values], tuple[Value, Value]]
 Update = Callable[[Value, Value, Value, Value, Values], tuple[Value, Value, Value]]
 
 COEFFICIENTS = 8
+# The codes of a user's own rule, and of one that looks ahead.
+OWN, OWN_AHEAD = -1, -2
 
 
 def no_preparation(theta: Value, s0: Value, k: Values) -> tuple[Value, Value]:
@@ -92,12 +96,73 @@ def adam_update(theta: Value, g: Value, s0: Value, s1: Value, k: Values) -> Valu
     return theta - k[5] * theta - k[0] * m / (sqrt(v) * k[3] + k[4]), m, v
 
 
-class Rule(msgspec.Struct, frozen=True, dict=True):
-    """The equations of an optimizer, and the number by which kernels know it."""
+class Rule(Equations):
+    """The rule of an optimizer: `update(theta, g, s0, s1, k) -> theta, s0, s1`, elementwise.
 
-    code: int
-    prepare: Prepare
+    name: given as `Optimizer(kind=rule)`. Which of s0 and s1 it keeps follows from the equation:
+    those that it does not hand back as they were given. They begin with zero. looks_ahead: before
+    the gradient is taken, theta moves by the velocity s0 (27). The equation is written as a cell's
+    (`bptt.equations.cells.Cell`). Of a user's own rule k is
+
+        k = lr, momentum, decay, n, epsilon, lr * weight_decay, beta1, beta2
+
+    the optimizer's settings, lr with its schedule, and n the number of the iteration, from 1.
+
+    >>> def update(theta, g, s0, s1, k):
+    ...     return theta - k[0] * g / (1e-3 + abs(g)), s0, s1
+    >>> Optimizer(kind=Rule("normalised", update), learning_rate=0.01).rule.states
+    ()
+
+    `code` is how compiled kernels know it. Raises BpttError, one line that names it, for anything
+    else.
+    """
+
+    WHAT = "rule"
     update: Update
+    looks_ahead: bool
+    code: int
+
+    def __new__(
+        cls, name: str, update: Update, looks_ahead: bool = False, *, code: int = OWN
+    ) -> Self:
+        """See above."""
+        described = None
+        if code == OWN:
+            refuse_name(cls, name, list(RULES))
+            results = dict.fromkeys(("theta", "s0", "s1"))
+            given = {"theta": None, "g": None, "s0": None, "s1": None, "k": COEFFICIENTS}
+            traced = trace(update, given, results, f"rule '{name}'")
+            described = {"update": traced.source, "looks_ahead": bool(looks_ahead)}
+            update = traced.function()
+            code = OWN_AHEAD if looks_ahead else OWN
+        rule = super().__new__(cls, name, described)
+        rule.update, rule.looks_ahead, rule.code = update, bool(looks_ahead), code
+        rule._described = described
+        if described is not None:
+            zero, one = np.zeros((2, 3), np.float32), np.float32(1)
+            with np.errstate(all="ignore"):
+                check_values(
+                    f"rule '{name}'", update(zero, zero, zero, zero, (one,) * COEFFICIENTS),
+                    "theta, g, s0 and s1",
+                )  # fmt: skip
+        return rule
+
+    _described: dict[str, Any] | None
+
+    def plain(self) -> dict[str, Any]:
+        """See `Equations.plain`."""
+        assert self._described is not None
+        return {"name": self.name, **self._described}
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> Self:
+        """See `Equations.of_plain`."""
+        return cls(values["name"], Traced(values["update"]).function(), values["looks_ahead"])
+
+    @property
+    def prepare(self) -> Prepare:
+        """What happens before the gradient is taken."""
+        return look_ahead if self.looks_ahead else no_preparation
 
     @cached_property
     def states(self) -> tuple[str, ...]:
@@ -111,15 +176,25 @@ class Rule(msgspec.Struct, frozen=True, dict=True):
 
 
 RULES: dict[str, Rule] = {
-    "sgd": Rule(0, no_preparation, sgd_update),
-    "momentum": Rule(1, no_preparation, momentum_update),
-    "nesterov": Rule(2, look_ahead, nesterov_update),
-    "rmsprop": Rule(3, no_preparation, rmsprop_update),
-    "rmsprop_nesterov": Rule(4, look_ahead, rmsprop_nesterov_update),
-    "adagrad": Rule(5, no_preparation, adagrad_update),
-    "adam": Rule(6, no_preparation, adam_update),
-    "adamw": Rule(6, no_preparation, adam_update),
+    "sgd": Rule("sgd", sgd_update, code=0),
+    "momentum": Rule("momentum", momentum_update, code=1),
+    "nesterov": Rule("nesterov", nesterov_update, True, code=2),
+    "rmsprop": Rule("rmsprop", rmsprop_update, code=3),
+    "rmsprop_nesterov": Rule("rmsprop_nesterov", rmsprop_nesterov_update, True, code=4),
+    "adagrad": Rule("adagrad", adagrad_update, code=5),
+    "adam": Rule("adam", adam_update, code=6),
+    "adamw": Rule("adamw", adam_update, code=6),
 }
+
+
+def rule_of(kind: str) -> Rule:
+    """The rule of that name. Raises BpttError for one that is not there."""
+    own: Rule | None = own_of(Rule, kind)
+    if own is not None:
+        return own
+    if kind not in RULES:
+        raise BpttError(f"optimizer '{kind}' is not known: choose one of {quoted_list(RULES)}")
+    return RULES[kind]
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,7 +243,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An optimizer's settings. `kind` is one of `RULES`; the others are read where they apply.
+    """An optimizer's settings. `kind` is one of `RULES`, or a `Rule`; the others are read
+    where they apply.
 
     learning_rate: lr. momentum: mu (momentum, nesterov, rmsprop_nesterov). decay: rho of RMSprop.
     beta1, beta2: Adam, AdamW. epsilon: added to the root (RMSprop, Adagrad, Adam, AdamW).
@@ -193,10 +269,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     schedule: Schedule = Schedule()
 
     def __post_init__(self) -> None:
-        if self.kind not in RULES:
-            raise BpttError(
-                f"optimizer '{self.kind}' is not known: choose one of {quoted_list(RULES)}"
-            )
+        msgspec.structs.force_setattr(self, "kind", as_field(rule_of(self.kind)))
         for name in ("learning_rate", "epsilon", "weight_decay"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
@@ -213,7 +286,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def rule(self) -> Rule:
         """The equations."""
-        return RULES[self.kind]
+        return rule_of(self.kind)
 
     @property
     def clips(self) -> tuple[float, float]:
@@ -229,7 +302,10 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         k = np.zeros((count, COEFFICIENTS))
         k[:, 0] = rate
         k[:, 4] = self.epsilon
-        if self.kind in ("adam", "adamw"):
+        if self.rule.code < 0:
+            k[:, 1], k[:, 2], k[:, 3] = self.momentum, self.decay, n + 1.0
+            k[:, 5], k[:, 6], k[:, 7] = rate * self.weight_decay, self.beta1, self.beta2
+        elif self.kind in ("adam", "adamw"):
             k[:, 0] = rate / (1 - self.beta1 ** (n + 1.0))
             k[:, 1], k[:, 2] = self.beta1, self.beta2
             k[:, 3] = 1 / np.sqrt(1 - self.beta2 ** (n + 1.0))

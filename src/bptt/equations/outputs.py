@@ -10,16 +10,21 @@ Losses are computed from o, before the nonlinearity, so that they cannot become 
 Losses are in nats; squared errors are halved.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bptt.equations.functions import Value, sigmoid, sigmoid_backward, softplus
+from bptt.equations.own import Equations, check_values, own_of, refuse_name
+from bptt.equations.tracing import Traced, trace
 from bptt.errors import BpttError, quoted_list
 
 Equation = Callable[[Value, Value], tuple[Value, Value, Value]]
+
+# The code of an output that is a user's own.
+OWN = -1
 
 
 def linear_squared(o: Value, y: Value) -> tuple[Value, Value, Value]:
@@ -65,33 +70,85 @@ def softmax_cross_entropy(
     return p, loss, do
 
 
-@dataclass(frozen=True)
-class Output:
-    """An output function with its loss.
+class Output(Equations):
+    """An output function with its loss: `equation(o, y) -> p, loss, do`, elementwise.
 
-    `threshold` is the value of o above which an output counts as 1 (p > 0.5); softmax has none,
-    its answer is the class of the largest o. `code` is how compiled kernels know it.
+    name: of the output function and its loss together. threshold: the value of o above which an
+    output counts as 1, to be compared with y > 0.5. The equation is written as a cell's
+    (`bptt.equations.cells.Cell`); `bptt.check_output` checks its derivative.
+
+    >>> from bptt.equations.functions import where
+    >>> def equation(o, y):
+    ...     return o, abs(o - y), where(o > y, 1, -1)
+    >>> Output("absolute", equation, threshold=0.5).name
+    'absolute'
+
+    Of the built-in ones the text is the function's name, `loss` that of the loss. Softmax has no
+    threshold: its answer is the class of the largest o. `code` is how compiled kernels know it.
+    Raises BpttError, one line that names it, for anything else.
     """
 
-    function: str
+    WHAT = "output"
+    equation: Equation
+    threshold: float
     loss: str
     code: int
-    threshold: float
-    equation: Equation
+
+    def __new__(
+        cls, name: str, equation: Equation, threshold: float = 0.5,
+        *, loss: str = "", code: int = OWN,
+    ) -> Self:  # fmt: skip
+        """See above."""
+        described = None
+        if code == OWN:
+            refuse_name(cls, name, [each.name for each in OUTPUTS.values()])
+            if not isinstance(threshold, int | float) or not np.isfinite(threshold):
+                raise BpttError(f"output '{name}': threshold {threshold!r} is no finite number")
+            results = dict.fromkeys(("p", "loss", "do"))
+            traced = trace(equation, {"o": None, "y": None}, results, f"output '{name}'")
+            described = {"equation": traced.source, "threshold": float(threshold)}
+            equation = traced.function()
+        output = super().__new__(cls, name, described)
+        output.equation, output.threshold, output.code = equation, float(threshold), code
+        output.loss, output._described = loss or name, described
+        if code == OWN:
+            _check_values(output)
+        return output
+
+    _described: dict[str, Any] | None
+
+    def plain(self) -> dict[str, Any]:
+        """See `Equations.plain`."""
+        assert self._described is not None
+        return {"name": self.name, **self._described}
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> Self:
+        """See `Equations.of_plain`."""
+        return cls(values["name"], Traced(values["equation"]).function(), values["threshold"])
 
     @property
     def classes(self) -> bool:
         """Whether targets are class numbers (..., T) instead of values (..., T, O)."""
-        return self.function == "softmax"
+        return self.code == SOFTMAX
 
 
+def _check_values(output: Output) -> None:
+    """Raises BpttError unless the equation gives finite numbers where all is zero."""
+    zero = np.zeros((2, 3), np.float32)
+    with np.errstate(all="ignore"):
+        values = output.equation(zero, zero)
+    check_values(f"output '{output.name}'", values, "o and y")
+
+
+SOFTMAX = 3
 OUTPUTS: dict[tuple[str, str], Output] = {
-    (output.function, output.loss): output
+    (output.name, output.loss): output
     for output in (
-        Output("linear", "squared", 0, 0.5, linear_squared),
-        Output("sigmoid", "cross_entropy", 1, 0.0, sigmoid_cross_entropy),
-        Output("sigmoid", "squared", 2, 0.0, sigmoid_squared),
-        Output("softmax", "cross_entropy", 3, 0.0, softmax_cross_entropy),
+        Output("linear", linear_squared, 0.5, loss="squared", code=0),
+        Output("sigmoid", sigmoid_cross_entropy, 0.0, loss="cross_entropy", code=1),
+        Output("sigmoid", sigmoid_squared, 0.0, loss="squared", code=2),
+        Output("softmax", softmax_cross_entropy, 0.0, loss="cross_entropy", code=SOFTMAX),
     )
 }
 
@@ -99,7 +156,11 @@ REDUCTIONS = ("sum", "sequence", "mean")
 
 
 def output_of(function: str, loss: str) -> Output:
-    """The output of that function and loss. Raises BpttError for one that is not there."""
+    """The output of that function and loss (of a user's own, whatever the loss is called). Raises
+    BpttError for one that is not there."""
+    own: Output | None = own_of(Output, function)
+    if own is not None:
+        return own
     functions = list(dict.fromkeys(name for name, _ in OUTPUTS))
     if function not in functions:
         raise BpttError(f"output '{function}' is not known: choose one of {quoted_list(functions)}")

@@ -229,7 +229,8 @@ def check_network(
     state: NDArray[Any] | None = None,
     **options: Any,
 ) -> GradientCheck:
-    """Check a network's own gradients: of every parameter, the inputs and the initial state.
+    """Check a network's own gradients: of every parameter that is trained, the inputs and the
+    initial state.
 
     The state is checked where one is handed in. Options as of `check_gradients`. Raises BpttError
     for a float32 network: differences need float64.
@@ -237,10 +238,14 @@ def check_network(
     if network.structure.dtype != "float64":
         raise BpttError("gradient checks need a float64 network: make it with dtype='float64'")
     found = network.gradient(x, y, lengths, state, inputs=True)
-    values: dict[str, NDArray[Any]] = {**network.parameters}
-    gradients: dict[str, NDArray[Any]] = {**found.parameters}
+    layout = network.structure.layout()
+    trained = list(layout.shapes)[: len(layout.shapes) - layout.fixed]
+    values: dict[str, NDArray[Any]] = {name: network.parameters[name] for name in trained}
+    gradients: dict[str, NDArray[Any]] = {name: found.parameters[name] for name in trained}
     if state is not None:
-        for name in ("h0", "c0"):  # a state handed in stands in for them
+        for name in [
+            f"{each}0" for each in network.structure.equations.states
+        ]:  # a state handed in stands in for them
             for each in [each for each in values if each.partition(".")[0] == name]:
                 del values[each], gradients[each]
         values["state"], gradients["state"] = np.asarray(state, np.float64), found.state

@@ -27,6 +27,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.equations.cells import Cell
 from bptt.errors import BpttError, quoted_list
 from bptt.floats import usual
 from bptt.network.parameters import Array
@@ -90,9 +91,10 @@ def parse(text: str) -> tuple[str, tuple[float, ...]]:
     return name, values
 
 
-def _choice(settings: Mapping[str, str], letter: str, gate: str) -> str:
+def _choice(structure: Structure, settings: Mapping[str, str], letter: str, gate: str) -> str:
     """The most particular setting there is: 'W.f', then 'W', then the default."""
-    fallback = DEFAULTS.get(letter, "zeros")
+    own = {each.name: each.initial for each in structure.equations.parameters}
+    fallback = DEFAULTS.get(letter) or own.get(letter, "zeros")
     return settings.get(f"{letter}.{gate}", settings.get(letter, fallback))
 
 
@@ -104,14 +106,21 @@ def check(structure: Structure, settings: Mapping[str, str], forget_bias: float 
     for key, text in settings.items():
         letter, _, gate = key.partition(".")
         gates = cell.preactivations if letter == "b" else cell.gate_names
-        if letter not in letters or (gate and (letter not in "UWb" or gate not in gates)):
+        if letter not in letters or (gate and (letter not in ("U", "W", "b") or gate not in gates)):
             raise BpttError(
                 f"initialiser for '{key}': there is no such parameter; choose of "
                 f"{quoted_list(sorted(letters))}; U, W and b may name a gate, as 'U.{gates[-1]}'"
             )
         parse(text)
-    if forget_bias and (structure.cell != "lstm" or not structure.bias):
+    if forget_bias and not (_has_forget_gate(cell) and structure.bias):
         raise BpttError(f"forget_bias {forget_bias} needs an LSTM with biases: leave it out")
+    for own in cell.parameters:
+        parse(own.initial)
+
+
+def _has_forget_gate(cell: Cell) -> bool:
+    """Whether a preactivation f is a forget gate's: the LSTM's, or of a user's own cell."""
+    return "f" in cell.preactivations
 
 
 @usual
@@ -154,13 +163,13 @@ def _fill(
     for name, view in views.items():
         letter = name.partition(".")[0]
         gates = _gates(structure, letter)
-        rows = view.shape[-2] if letter in "UWV" else 1
+        rows = view.shape[-2] if letter in ("U", "W", "V") else 1
         for block in view.reshape(-1, rows, view.shape[-1]):
             width = block.shape[1] // len(gates)
             for column, gate in enumerate(gates):
-                kind, arguments = parse(_choice(settings, letter, gate))
+                kind, arguments = parse(_choice(structure, settings, letter, gate))
                 drawn = KINDS[kind][1](rng, (block.shape[0], width), arguments)
-                if letter == "b" and gate == "f" and structure.cell == "lstm":
+                if letter == "b" and gate == "f":
                     drawn = drawn + forget_bias
                 block[:, column * width : (column + 1) * width] = drawn
 

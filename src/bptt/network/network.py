@@ -104,7 +104,7 @@ class Network:
 
     def __repr__(self) -> str:
         s = self.structure
-        kind = f"{s.cell} ({s.activation})" if s.cell == "elman" else s.cell
+        kind = f"{s.cell} ({s.activation})" if s.cell == "elman" else s.equations.name
         layers = "" if s.layers == 1 else f" x {s.layers} layers"
         return (
             f"Network({s.inputs} -> {kind} {s.hidden}{layers} -> {s.outputs} {s.output}, "

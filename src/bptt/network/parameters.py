@@ -18,14 +18,22 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Layout:
-    """Names and shapes of parameters, in the order in which they lie in the flat vector."""
+    """Names and shapes of parameters, in the order in which they lie in the flat vector. The last
+    `fixed` of them are not trained."""
 
     shapes: Mapping[str, tuple[int, ...]]
+    fixed: int = 0
 
     @cached_property
     def size(self) -> int:
         """How many numbers there are in all."""
         return sum(prod(shape) for shape in self.shapes.values())
+
+    @cached_property
+    def trained(self) -> int:
+        """How many numbers are trained: those of the flat vector's beginning."""
+        shapes = list(self.shapes.values())
+        return sum(prod(shape) for shape in shapes[: len(shapes) - self.fixed])
 
     @cached_property
     def slices(self) -> dict[str, slice]:

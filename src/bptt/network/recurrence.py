@@ -80,14 +80,14 @@ def forward(
     layers = []
     for layer in range(structure.layers):
         U, W = weights[structure.name("U", layer)], weights[structure.name("W", layer)]
-        b = weights.get(structure.name("b", layer))
+        b, own = weights.get(structure.name("b", layer)), _own(structure, weights, layer)
         trace = LayerTrace(x, [], [initial[layer]])
         for t in range(len(x)):
             s = trace.states[-1]
             bias = None if b is None else at_step(b, structure, t)
             xu = input_product(x[t], at_step(U, structure, t))
             hw = s[0] @ at_step(W, structure, t)
-            gates, s_new = cell.forward(preactivations(cell, xu, hw, bias), s)
+            gates, s_new = cell.forward(preactivations(cell, xu, hw, bias), s, *own)
             keep = alive[t][:, None]  # (B, 1)
             trace.gates.append(gates)
             trace.states.append(
@@ -97,6 +97,14 @@ def forward(
         x = np.stack([s[0] for s in trace.states[1:]])  # (T, B, H), the next layer's input
     o = _output_preactivations(structure, weights, x)
     return Trace(layers, alive, o)
+
+
+def _own(structure: Structure, weights: Weights, layer: int) -> tuple[tuple[Array, ...], ...]:
+    """A layer's parameters of the cell's own, (H) or (1) each, as its equations take them: a last
+    argument, or, where there are none, nothing."""
+    parameters = structure.equations.parameters
+    values = tuple(weights[structure.name(each.name, layer)] for each in parameters)
+    return (values,) if values else ()
 
 
 def _output_preactivations(structure: Structure, weights: Weights, h: Array) -> Array:
@@ -192,7 +200,7 @@ def _layer_backward(
     cell = structure.equations
     names = {letter: structure.name(letter, layer) for letter in ("U", "W", "b")}
     U, W = weights[names["U"]], weights[names["W"]]
-    steps = trace.layers[layer]
+    steps, own = trace.layers[layer], _own(structure, weights, layer)
     one_hot = steps.x.ndim == 2
     dx = np.zeros((0,) if one_hot else steps.x.shape, dh.dtype)
     ds = tuple(np.zeros_like(state) for state in steps.states[0])
@@ -200,7 +208,12 @@ def _layer_backward(
         keep = trace.alive[t][:, None]
         ds = (ds[0] + dh[t], *ds[1:])
         s, s_new = steps.states[t], steps.states[t + 1]
-        da, ds_direct = cell.backward(steps.gates[t], s, s_new, ds)
+        da, ds_direct, *dp = cell.backward(steps.gates[t], s, s_new, ds, *own)
+        for parameter, each in zip(cell.parameters, dp[0] if dp else (), strict=True):
+            if parameter.trained:
+                summed = np.where(keep, each, 0).sum(axis=0)  # (H)
+                total = gradients[structure.name(parameter.name, layer)]
+                total += summed.sum() if parameter.shared else summed
         da = tuple(np.where(keep, each, 0) for each in da)  # K of (B, H)
         da_x = np.concatenate(da[: cell.gates], axis=1)  # (B, G*H)
         da_h = np.concatenate([da[k] for k in cell.recurrent], axis=1)  # (B, G*H)

@@ -79,9 +79,10 @@ class ReferenceEngine:
     ) -> tuple[Array, Array | None, Array]:
         layout = structure.layout()
         gradients, dx, ds = backward(structure, layout.views(theta), trace, do)
+        starts = [f"{state}0" for state in structure.equations.states]
         if not own_state:  # a state handed in stands in for h0, which then has no gradient
             for name in gradients:
-                if name.partition(".")[0] in ("h0", "c0"):
+                if name.partition(".")[0] in starts:
                     gradients[name][...] = 0
         flat = np.concatenate([gradients[name].ravel() for name in layout.shapes])
         return flat, dx, np.array(ds)
@@ -96,9 +97,11 @@ class ReferenceEngine:
         )
         coefficients = optimizer.coefficients(learner.iteration, count).astype(structure.dtype)
         rule, carried = optimizer.rule, learner.state is not None
+        size = structure.layout().trained
         for n in range(count):
             k = tuple(coefficients[n])
-            learner.theta[:], learner.s0[:] = rule.prepare(learner.theta, learner.s0, k)
+            theta, s0, s1 = learner.theta[:size], learner.s0[:size], learner.s1[:size]
+            theta[:], s0[:] = rule.prepare(theta, s0, k)
             state = learner.state if carried and not batch.reset[n] else None
             one = batch[n].starting_from(state)
             trace, final = self._forward(learner.theta, one)
@@ -106,9 +109,7 @@ class ReferenceEngine:
             g, _, _ = self._backward(structure, learner.theta, trace, judged.do, state is None)
             chunk.loss[n], chunk.wrong[n] = judged.loss, judged.wrong
             chunk.exact[n], chunk.norm[n] = judged.exact, clip(g, *optimizer.clips)
-            learner.theta[:], learner.s0[:], learner.s1[:] = rule.update(
-                learner.theta, g, learner.s0, learner.s1, k
-            )
+            theta[:], s0[:], s1[:] = rule.update(theta, g[:size], s0, s1, k)
             if carried:
                 learner.state = final
         learner.iteration += count

@@ -1,11 +1,13 @@
 """What a network consists of: its structure, and from it the shapes of all parameters."""
 
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
-from bptt.equations.cells import CELLS, Cell, cell_of
-from bptt.equations.outputs import OUTPUTS, REDUCTIONS, Output, output_of
+from bptt.equations.cells import Cell, cell_of
+from bptt.equations.outputs import REDUCTIONS, Output, output_of
+from bptt.equations.own import as_field, as_text
 from bptt.errors import BpttError, quoted_list
 from bptt.network.parameters import Layout
 
@@ -21,6 +23,7 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The structure of a network.
 
     inputs D, hidden H, outputs O; `layers` recurrent layers on top of each other, each of `cell`.
+    cell, output: names, or a `bptt.Cell` and a `bptt.Output` of your own, which has its loss.
     activation: of the Elman cell ('tanh', 'sigmoid', 'relu').
     output, loss: see `bptt.equations.outputs.OUTPUTS`; reduction: see
     `bptt.equations.outputs.row_weight`.
@@ -52,8 +55,12 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise BpttError(f"{name} {getattr(self, name)} must be at least 1")
         if self.layers > MOST_LAYERS:
             raise BpttError(f"layers {self.layers} is too many: at most {MOST_LAYERS}")
-        cell_of(self.cell, self.activation)
-        output_of(self.output, self.loss)
+        cell = cell_of(self.cell, self.activation)
+        output = output_of(self.output, self.loss)
+        msgspec.structs.force_setattr(self, "cell", as_field(cell))
+        msgspec.structs.force_setattr(self, "output", as_field(output))
+        if not output.built_in:
+            msgspec.structs.force_setattr(self, "loss", output.loss)
         for name, allowed in (
             ("reduction", REDUCTIONS),
             ("readout", READOUTS),
@@ -77,12 +84,12 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def equations(self) -> Cell:
         """The cell's equations."""
-        return CELLS[self.cell, self.activation]
+        return cell_of(self.cell, self.activation)
 
     @property
     def head(self) -> Output:
         """The output function and loss."""
-        return OUTPUTS[self.output, self.loss]
+        return output_of(self.output, self.loss)
 
     def layer_inputs(self, layer: int) -> int:
         """How many inputs a layer has: D for the first, H for the others."""
@@ -97,9 +104,16 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         Per layer U (D, G*H), W (H, G*H), b (K*H), and h0 (H) (and c0 (H) for the LSTM) where the
         initial state is trainable; then V (H, O) and c (O). Untied, U, W, b, V and c have a
-        leading axis of `steps`; with readout 'last' there is one V and c all the same.
+        leading axis of `steps`; with readout 'last' there is one V and c all the same. Parameters
+        of the cell's own come after h0, (H) or, shared, (1), the same at all steps; last of all
+        those that are not trained.
         """
         return layout_of(self)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, for files: of equations of your own their text."""
+        built: dict[str, Any] = msgspec.to_builtins(self, enc_hook=as_text)
+        return built
 
 
 @lru_cache(maxsize=256)
@@ -108,6 +122,7 @@ def layout_of(structure: Structure) -> Layout:
     cell, h = structure.equations, structure.hidden
     lead = () if structure.tied else (structure.steps,)
     shapes: dict[str, tuple[int, ...]] = {}
+    fixed: dict[str, tuple[int, ...]] = {}
     for layer in range(structure.layers):
         shapes[structure.name("U", layer)] = (*lead, structure.layer_inputs(layer), cell.gates * h)
         shapes[structure.name("W", layer)] = (*lead, h, cell.gates * h)
@@ -116,8 +131,11 @@ def layout_of(structure: Structure) -> Layout:
         if structure.initial_state == "trainable":
             for state in cell.states:
                 shapes[structure.name(f"{state}0", layer)] = (h,)
+        for own in cell.parameters:
+            wanted = shapes if own.trained else fixed
+            wanted[structure.name(own.name, layer)] = (1 if own.shared else h,)
     head = lead if structure.readout == "steps" else ()
     shapes["V"] = (*head, h, structure.outputs)
     if structure.bias:
         shapes["c"] = (*head, structure.outputs)
-    return Layout(shapes)
+    return Layout({**shapes, **fixed}, len(fixed))

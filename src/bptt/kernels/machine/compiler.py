@@ -1,4 +1,4 @@
-"""How kernels are compiled: to object code, which `bptt.kernels.machine.library` keeps and loads.
+"""How kernels are compiled: to object code, which `bptt.kernels.machine.library` loads.
 
 Numba optimises every function with all that it calls, and makes machine code of it, at every level
 of calls; then it does the same for wrappers by which Python could call it. Here functions are only
@@ -18,7 +18,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.extending import register_jitable
 
-from bptt.kernels.machine import library
+from bptt.kernels.machine import store
 
 # Products and sums may be fused and signed zeros are not kept; nothing is reordered, NaN and
 # infinity keep their meaning, which elementary functions and divergence detection need. The same
@@ -38,11 +38,10 @@ def part(function: Callable[..., Any]) -> Any:
 
 @dataclass(frozen=True)
 class Piece:
-    """A function that is compiled by itself for arguments of these types: the name it is kept
-    under, and its place in the table of addresses (None: it has none)."""
+    """A function that is compiled by itself for arguments of these types, and the name that it is
+    kept under."""
 
     name: str
-    place: int | None
     function: Callable[..., Any]
     types: tuple[Any, ...]
 
@@ -107,5 +106,5 @@ def compiled(piece: Piece) -> bytes:
 
 def build(piece: Piece) -> None:
     """Compile and keep a function, unless that has been done."""
-    if library.kept(f"{piece.name}.o") is None:
-        library.keep(f"{piece.name}.o", compiled(piece))
+    if store.kept(f"{piece.name}.o") is None:
+        store.keep(f"{piece.name}.o", compiled(piece))

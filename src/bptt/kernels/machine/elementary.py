@@ -257,6 +257,7 @@ COMMON: dict[str, Callable[..., Any]] = {
     "maximum": lambda a, b: largest(a, b),
     "minimum": lambda a, b: smallest(a, b),
     "zeros_like": lambda x: constant(x, 0.0),
+    "absolute": lambda x: absolute(x),
 }
 
 
@@ -278,10 +279,13 @@ def _register_two_arguments(name: str) -> None:
 
 def _register() -> None:
     """Make the functions of `bptt.equations.functions` callable from kernels."""
-    for name in (*FAMILIES[types.float32], "relu", "sqrt", "zeros_like"):
+    for name in (*FAMILIES[types.float32], "relu", "sqrt", "zeros_like", "absolute"):
         _register_one_argument(name)
     for name in ("maximum", "minimum"):
         _register_two_arguments(name)
+    overload(functions.where, jit_options=OPTIONS)(
+        lambda condition, a, b: lambda condition, a, b: select(condition, a, b)
+    )
     overload(functions.relu_backward, jit_options=OPTIONS)(lambda y, dy: _find("relu_backward", y))
     for plain in (functions.tanh_backward, functions.sigmoid_backward):
         part(plain)  # pure arithmetic: compiled as it stands

@@ -1,116 +1,54 @@
-"""Where compiled kernels are kept, and how they are had and called: without the compiler.
+"""Compiled functions: how they are had, loaded and called, without the compiler.
 
-What is compiled is kept as object code, a file a function, with a list for each layout, cell and
-float type of the functions it takes. They are loaded by LLVM alone, in some milliseconds: a
-training whose kernels are kept imports no Numba, which takes longer than most trainings.
+What is compiled is kept as object code, a file a function (`bptt.kernels.machine.store`). The files
+are loaded by LLVM alone, in some milliseconds: a training whose kernels are kept imports no Numba,
+which takes longer than most trainings.
 
-What is not kept is compiled by other processes (`bptt.kernels.walk.builder`), as many as there are
-processors to use: Numba compiles one function at a time in a process, and what Numba needs to
-compile quickly is not done in the user's own process. If no process can be started, or one fails,
-the compilation happens here.
-
-The folder is named after a digest of the package's source, the compiler and the processor: an edit
-to `cells.py` must not go on running the old equations.
+What is not kept is compiled by other processes, as many as there are processors to use: Numba
+compiles one function at a time in a process, and what Numba needs to compile quickly is not done in
+the user's own process. If no process can be started, or one fails, the compilation happens here.
+How a function of some name is made, the caller knows: it hands in a `Maker`.
 """
 
 import contextlib
 import ctypes
-import hashlib
-import importlib.util
 import json
 import os
 import sys
-import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
-from bptt.kernels.machine.processor import description
-from bptt.kernels.walk.signature import ARGUMENTS
+from bptt.kernels.machine.store import folder, kept
 from bptt.processes import after_fork, brief_lock, helper, threads
 
 # Whether kernels run as plain Python.
 COMPILER_OFF: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
-PACKAGE = Path(__file__).resolve().parent.parent.parent
-# The rooms whose source compiled code depends on: what the kernels import, and they themselves.
-COMPILED = ("equations", "kernels", "network")
-
 # Told when code is about to be compiled that is not kept from before.
 listeners: list[Callable[[str], None]] = []
 
 
-class Key(NamedTuple):
-    """What a kernel is compiled for."""
+@dataclass(frozen=True)
+class Maker:
+    """Who compiles functions that are not kept, and puts them where they are.
 
-    regime: str
-    cell: str
-    activation: str
-    dtype: str
+    label: what is said of it to `listeners`. program: Python code of a process that does it: for
+    each line that it reads, the JSON of [request, name of a function], it answers with a line.
+    request: what has to be known besides the name. here: does it in this process.
+    """
 
-
-def _digest() -> str:
-    """A digest of all that compiled code depends on."""
-    digest = hashlib.sha256(" ".join((llvmlite.__version__, *description())).encode())
-    numba = importlib.util.find_spec("numba")
-    version = Path(numba.origin).parent / "_version.py" if numba and numba.origin else None
-    for path in sorted(each for room in COMPILED for each in (PACKAGE / room).rglob("*.py")):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode())
-        digest.update(path.read_bytes())
-    if version and version.exists():
-        digest.update(version.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-@cache
-def folder() -> Path:
-    """Where compiled code is kept: under NUMBA_CACHE_DIR if set, else the user's cache folder."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    root = Path(chosen) if chosen else platformdirs.user_cache_path("bptt")
-    return root / f"kernels-{_digest()}"
-
-
-# Files. A cache that cannot be written or was damaged is compiled again.
-
-
-# What could not be written, for this process alone.
-_unwritten: dict[str, bytes] = {}
-
-
-def keep(name: str, content: bytes) -> None:
-    """Write a file whole or not at all, after a digest of what is in it."""
-    content = hashlib.sha256(content).digest() + content
-    try:
-        folder().mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder(), prefix=f".{name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(temporary, folder() / name)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError:
-        _unwritten[name] = content
-
-
-def kept(name: str) -> bytes | None:
-    """The content of a file; None if there is none, or it is not what was written."""
-    content = _unwritten.get(name, b"")
-    if not content:
-        with contextlib.suppress(OSError):
-            content = (folder() / name).read_bytes()
-    start = hashlib.sha256().digest_size
-    return content[start:] if hashlib.sha256(content[start:]).digest() == content[:start] else None
+    label: str
+    program: str
+    request: Any
+    here: Callable[[str], None]
 
 
 # Loading.
@@ -152,8 +90,10 @@ def address(name: str) -> int | None:
         return _addresses[name]
 
 
-class Kernel:
-    """A kernel that is ready to run: call it with the arguments that `signature` lists."""
+class Function:
+    """A compiled function that is ready to run. arguments: their kinds by name: "type" (nothing at
+    run time), "int64", "float64", "boolean", and with a star where the first element of an array
+    is, of "int64", a "record", or a "number", which is of the float type `dtype`."""
 
     _SCALARS: tuple[tuple[str, Any], ...] = (
         ("int64", ctypes.c_int64),
@@ -161,22 +101,21 @@ class Kernel:
         ("boolean", ctypes.c_uint8),
     )
 
-    def __init__(self, key: Key, entry: int, codes: list[int]) -> None:
-        self.codes: NDArray[np.int64] = np.array(codes, np.int64)
+    def __init__(self, place: int, arguments: Mapping[str, str], dtype: str) -> None:
         scalars = dict(self._SCALARS)
-        kinds = [scalars.get(kind, ctypes.c_void_p) for kind in ARGUMENTS.values()]
+        kinds = [scalars.get(kind, ctypes.c_void_p) for kind in arguments.values()]
         # Numba's functions have two places for results first and give a status.
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
-        self._function = prototype(entry)
-        dtypes = {"int64*": np.dtype(np.int64), "number*": np.dtype(key.dtype), "record*": None}
+        self._function = prototype(place)
+        dtypes = {"int64*": np.dtype(np.int64), "number*": np.dtype(dtype), "record*": None}
         self._convert = {
             name: partial(_first, dtype=dtypes[kind]) if kind in dtypes else _itself
-            for name, kind in ARGUMENTS.items()
+            for name, kind in arguments.items()
         }
 
     def fixed(self, **arrays: NDArray[Any]) -> tuple["Address", ...]:
-        """Arrays by the names of their arguments as the kernel is handed them, worked out once for
-        many calls. They must stay where they are as long as that."""
+        """Arrays by the names of their arguments as the function is handed them, worked out once
+        for many calls. They must stay where they are as long as that."""
         return tuple(Address(self._convert[name](array)) for name, array in arrays.items())
 
     def __call__(self, *arguments: Any) -> None:
@@ -198,7 +137,7 @@ def _itself(value: Any) -> Any:
 
 
 def _first(array: NDArray[Any] | Address, dtype: Any) -> int:
-    """The address of the first element of an array, which must be as the kernel takes it to be."""
+    """The address of the first element of an array, which must be of the kind that is taken."""
     if isinstance(array, Address):
         return array
     if (dtype is not None and array.dtype != dtype) or not array.flags.c_contiguous:
@@ -206,69 +145,40 @@ def _first(array: NDArray[Any] | Address, dtype: Any) -> int:
     return array.ctypes.data  # `__array_interface__` would list the fields of a record, 60 us
 
 
-_kernels: dict[Key, Kernel] = {}
-
-
-def _find(key: Key, shared: Sequence[str]) -> tuple[Kernel, list[int]] | None:
-    """What is kept of a kernel and these shared functions, if that is all."""
-    kernel = _kernels.get(key) or _kept_kernel(key)
-    places = [place for name in shared if (place := address(name)) is not None]
-    if kernel is None or len(places) < len(shared):
-        return None
-    _kernels[key] = kernel
-    return kernel, places
-
-
-def load(key: Key, shared: Sequence[str]) -> tuple[Kernel, list[int]]:
-    """The kernel for a layout, cell and float type, and the addresses of shared functions (strips,
-    an update) of these names; compiled if they are not kept."""
+def load(names: Sequence[str], maker: Maker) -> list[int]:
+    """The addresses of functions that are kept under these names; those that are not are compiled,
+    in this order."""
     with _lock:
-        found = _find(key, shared)
-        if found is None:
+        found = [address(name) for name in names]
+        if None in found:
             for listener in listeners:
-                listener("-".join(key))
-            _build(key, shared)
-            found = _find(key, shared)
-    assert found is not None
-    return found
-
-
-def _kept_kernel(key: Key) -> Kernel | None:
-    content = kept(f"{'-'.join(key)}.json")
-    if content is None:
-        return None
-    places = [0 if name is None else address(name) for name in json.loads(content)]
-    found = [place for place in places if place is not None]
-    # Another process may just be compiling what the list names.
-    return Kernel(key, found[0], found[1:]) if len(found) == len(places) else None
+                listener(maker.label)
+            _build(names, maker)
+            found = [address(name) for name in names]
+    return [place for place in found if place is not None]
 
 
 # Compiling, by other processes.
 
-# Numba's compilation of a kernel has this many parts of about the same length.
+# The compilation of a kernel has this many parts of about the same length.
 MOST_BUILDERS = 3
-BUILDER = """
-sys.modules["scipy"] = None  # Numba takes a while to import it, for linear algebra
-from bptt.kernels.walk.builder import serve
-serve()
-"""
 
 
 class Builder:
     """A process that compiles what it is asked for."""
 
-    def __init__(self) -> None:
-        self._process = helper(BUILDER)
+    def __init__(self, maker: Maker) -> None:
+        self._request = maker.request
+        self._process = helper(maker.program)
 
-    def ask(self, key: Key, name: str | None) -> Any:
-        """Have a function of a kernel compiled, or (None) be told the names of them all, strips
-        and updates excepted. Raises OSError or ValueError if the process has ended."""
+    def ask(self, name: str) -> None:
+        """Have a function compiled. Raises OSError or ValueError if the process has ended."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps([key, name]).encode() + b"\n")
+        process.stdin.write(json.dumps([self._request, name]).encode() + b"\n")
         process.stdin.flush()
-        return json.loads(process.stdout.readline())
+        json.loads(process.stdout.readline())
 
     def close(self) -> None:
         """End the process; what it has finished is kept."""
@@ -276,7 +186,7 @@ class Builder:
         self._process.communicate()
 
 
-def _builders() -> list[Builder]:
+def _builders(maker: Maker) -> list[Builder]:
     """As many as can work at once: one where this process is one of several workers itself."""
     parent = sys.modules.get("multiprocessing.process")
     alone = parent is None or parent.parent_process() is None
@@ -286,21 +196,20 @@ def _builders() -> list[Builder]:
         folder().mkdir(parents=True, exist_ok=True)
         if os.access(folder(), os.W_OK):
             while len(builders) < count:
-                builders.append(Builder())
+                builders.append(Builder(maker))
     except OSError:  # nothing can be written, or processes cannot be started here, or no more
         pass
     return builders
 
 
-def _share(key: Key, shared: Sequence[str], builders: list[Builder]) -> None:
-    """Have the functions of a kernel compiled that are missing, each by whoever is free."""
-    names = [*builders[0].ask(key, None), *shared]
-    missing = deque(name for name in names if kept(f"{name}.o") is None)
+def _share(names: Sequence[str], builders: list[Builder]) -> None:
+    """Have functions compiled, each by whoever is free."""
+    missing = deque(names)
 
     def work(builder: Builder) -> None:
         with contextlib.suppress(OSError, ValueError, IndexError):  # ended, or nothing is left
             while True:
-                builder.ask(key, missing.popleft())
+                builder.ask(missing.popleft())
 
     workers = [threading.Thread(target=work, args=(each,), daemon=True) for each in builders]
     for worker in workers:
@@ -309,18 +218,18 @@ def _share(key: Key, shared: Sequence[str], builders: list[Builder]) -> None:
         worker.join()
 
 
-def _build(key: Key, shared: Sequence[str]) -> None:
-    """Compile what is missing of a kernel and of these shared functions."""
-    builders = _builders()
+def _build(names: Sequence[str], maker: Maker) -> None:
+    """Compile those of the functions that are not kept."""
+    missing = [name for name in names if kept(f"{name}.o") is None]
+    builders = _builders(maker)
     try:
         if builders:
-            _share(key, shared, builders)
+            _share(missing, builders)
     except (OSError, ValueError):
         pass  # the process has ended; what it should have done is done below
     finally:
         for builder in builders:
             builder.close()
-    if _find(key, shared) is None:
-        from bptt.kernels.walk import builder as here
-
-        here.build(key, shared)
+    for name in missing:
+        if kept(f"{name}.o") is None:
+            maker.here(name)

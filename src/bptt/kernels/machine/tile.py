@@ -430,7 +430,7 @@ def strip_piece(kind: int, C: int, single: bool, dtype: str) -> Piece:
 
     integers = [types.CPointer(types.int64), types.intp, types.intp]
     taken = (types.CPointer(getattr(types, dtype)), *integers)
-    return Piece(strip_name(strip_number(kind, C, single), dtype), None, code, taken)
+    return Piece(strip_name(strip_number(kind, C, single), dtype), code, taken)
 
 
 def _define_call(_: Any, m: Any, program: Any, at: Any, t: Any, b: Any) -> Any:

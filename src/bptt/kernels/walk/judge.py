@@ -6,16 +6,37 @@ are the equations of `bptt.equations.outputs`; softmax, which couples the output
 written out here, equation (26).
 """
 
+from typing import Any
+
 from bptt.equations.functions import exp, log
 from bptt.equations.outputs import linear_squared, sigmoid_cross_entropy, sigmoid_squared
 from bptt.kernels.machine import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.machine.compiler import part
 from bptt.kernels.machine.simd import constant, get, load, put, select, store, width, zero
 from bptt.kernels.machine.transposes import transpose
-from bptt.kernels.walk.regimes import put_result, total
+from bptt.kernels.walk.regimes import Kind, by_kind, put_result, total
 
 _linear, _sigmoid = part(linear_squared), part(sigmoid_cross_entropy)
 _sigmoid_squared = part(sigmoid_squared)
+
+
+def _built_in_output(kind, plan, value, target):
+    if plan.output == 0:
+        return _linear(value, target)
+    if plan.output == 1:
+        return _sigmoid(value, target)
+    return _sigmoid_squared(value, target)
+
+
+def _output(kind: Kind) -> Any:
+    if kind.output is None:
+        return _built_in_output
+    equation = part(kind.output.equation)
+    return lambda kind, plan, value, target: equation(value, target)
+
+
+# An elementwise output of a value, its loss, and the derivative of that by the value.
+output_of = by_kind(_output)
 
 
 @part
@@ -45,17 +66,7 @@ def weigh_cases(plan, m, lengths, counted, sample, apart):
 
 
 @part
-def _output_of(plan, value, target):
-    """An elementwise output of a value, its loss, and the derivative of that by the value."""
-    if plan.output == 0:
-        return _linear(value, target)
-    if plan.output == 1:
-        return _sigmoid(value, target)
-    return _sigmoid_squared(value, target)
-
-
-@part
-def _elementwise(plan, m, at, y, weight, alive):
+def _elementwise(kind, plan, m, at, y, weight, alive):
     """One vector of cases: derivatives take the place of the preactivations. Returns losses and how
     many are wrong."""
     nothing = zero(m)
@@ -64,7 +75,7 @@ def _elementwise(plan, m, at, y, weight, alive):
     for k in range(plan.O):
         i = k * plan.Cp
         value, target = load(m, at + i), load(m, y + i)
-        _, each, d = _output_of(plan, value, target)
+        _, each, d = output_of(kind, plan, value, target)
         store(m, at + i, select(alive, d * weight, nothing))
         said = select(value > threshold, one, nothing)
         wanted = select(target > 0.5, one, nothing)
@@ -127,7 +138,7 @@ def turn_back(plan, m):
 
 
 @part
-def predict(plan, m):
+def predict(kind, plan, m):
     """Outputs p alone of all cases."""
     for block in range(plan.blocks):
         for c in range(0, plan.Cp, width(m)):
@@ -139,7 +150,7 @@ def predict(plan, m):
             else:
                 for i in range(row, row + plan.O * plan.Cp, plan.Cp):
                     value = load(m, plan.oc + i)
-                    out, _, _ = _output_of(plan, value, value)
+                    out, _, _ = output_of(kind, plan, value, value)
                     store(m, plan.p + i, out)
 
 
@@ -169,7 +180,9 @@ def judge(kind, plan, m, classes, sample, apart, results, at):
                     min(cases, lanes),
                 )  # fmt: skip
             else:
-                loss, wrong = _elementwise(plan, m, plan.oc + row, plan.y + row, weight, alive)
+                loss, wrong = _elementwise(
+                    kind, plan, m, plan.oc + row, plan.y + row, weight, alive
+                )
             wrong = select(alive, wrong, nothing)
             loss_sum = loss_sum + select(alive, loss * weight, nothing)
             wrong_sum = wrong_sum + wrong

@@ -5,14 +5,14 @@ update alone (for a batch whose shards were walked by several threads), so that 
 serves all.
 """
 
+from functools import cache
 from typing import Any
 
-from numba import from_dtype, typeof, types
+from numba import types
 
-from bptt.equations.optimizers import COEFFICIENTS, RULES, Rule, look_ahead
-from bptt.kernels.machine.compiler import Piece, part
+from bptt.equations.optimizers import COEFFICIENTS, OWN_AHEAD, RULES, Rule, look_ahead
+from bptt.kernels.machine.compiler import part
 from bptt.kernels.machine.denormals import denormals_as, denormals_to_zero
-from bptt.kernels.machine.library import Key
 from bptt.kernels.machine.processor import TILE_ROWS
 from bptt.kernels.machine.simd import (
     any_true,
@@ -21,33 +21,33 @@ from bptt.kernels.machine.simd import (
     get,
     load,
     load_part,
+    put,
     select,
     store,
     store_part,
     width,
     zero,
 )
-from bptt.kernels.machine.strips import LANES, SHARED, STRIPS, SUMMED
-from bptt.kernels.machine.tile import strip_piece
 from bptt.kernels.machine.transposes import transpose
 from bptt.kernels.machine.vectors import call_address, operation
 from bptt.kernels.walk.judge import judge, predict, turn_back, turn_outputs, weigh_cases
-from bptt.kernels.walk.products import MODELS
-from bptt.kernels.walk.program import COPY, PANELS, ROWS, TURNED
-from bptt.kernels.walk.regimes import Kind, coefficient, copy, put_result, root_of_total, transfer
+from bptt.kernels.walk.program import COPY, PADDED, PANELS, ROWS, TURNED
+from bptt.kernels.walk.regimes import coefficient, copy, put_result, root_of_total, transfer
 from bptt.kernels.walk.signature import (
-    ARGUMENTS,
+    ASSESS,
     BACKWARD,
+    BEGIN,
     FORWARD,
     JUDGE,
     PREPARE,
     RESULTS,
     UPDATE,
-    update_name,
+    UPDATES,
 )
 from bptt.kernels.walk.steps import (
     carry_over,
     clear,
+    clear_own,
     input_backward,
     input_forward,
     layer_gradients,
@@ -58,10 +58,9 @@ from bptt.kernels.walk.steps import (
     span_of,
     start_layer,
 )
-from bptt.kernels.walk.workspace import plan_of_nothing
 
 # The numbers of the rules that look ahead.
-LOOK_AHEAD = tuple(rule.code for rule in RULES.values() if rule.prepare is look_ahead)
+LOOK_AHEAD = (OWN_AHEAD, *(rule.code for rule in RULES.values() if rule.looks_ahead))
 
 
 @part
@@ -145,7 +144,8 @@ def _store_whole(m, place, v, count):
     store(m, place, v)
 
 
-def _updater(of: Rule) -> Any:
+@cache
+def updater(of: Rule) -> Any:
     """The update of every parameter by a rule; only the states that the rule keeps are there."""
     rule, kept = part(of.update), of.states
     s0_kept, s1_kept = "s0" in kept, "s1" in kept
@@ -195,7 +195,7 @@ def _updater(of: Rule) -> Any:
 
 
 # By the numbers of the rules.
-UPDATES = {rule.code: _updater(rule) for rule in RULES.values()}
+RULE_OF = {rule.code: rule for rule in RULES.values()}
 
 
 def update(
@@ -204,7 +204,8 @@ def update(
 ) -> None:  # fmt: skip
     """The update of every parameter by the rule of that number, with the compiler off; compiled,
     the rule's own function is called."""
-    UPDATES[rule](kind, plan, rule, clip_value, clip_norm, m, k, row, apart, results)
+    of = RULE_OF[rule] if kind.rule is None else kind.rule
+    updater(of)(kind, plan, rule, clip_value, clip_norm, m, k, row, apart, results)
 
 
 @part
@@ -246,9 +247,13 @@ def copy_weights(plan, m, copies):
             transpose(m, source, stride, rows, columns, m, target, target_stride)
         elif order == PANELS:
             pack(m, source, stride, rows, columns, target)
+        elif order == PADDED:
+            copy(m, target, m, source, columns)
+            for i in range(columns, target_stride):
+                put(m, target + i, get(m, source + columns - 1))
         else:
             for r in range(rows):
-                store(m, target + r * width(m), broadcast(m, source + r))
+                store(m, target + r * width(m), broadcast(m, source + r * stride))
 
 
 # What has nothing to do with the cell is compiled by itself, once for all cells, and called by its
@@ -277,13 +282,11 @@ def assess(kind, plan, work, m, classes, sample, apart, results, n):
         judge(kind, plan, m, classes, sample, apart, results, RESULTS * n)
         turn_back(plan, m)
     else:
-        predict(plan, m)
+        predict(kind, plan, m)
 
 
-ROUTINES = (begin, assess, update)
-# Their places in the table of addresses.
-BEGIN, ASSESS, STEP = range(3)
-CODES = len(ROUTINES)
+# In the order of their names in `bptt.kernels.walk.signature`.
+FUNCTIONS = (begin, assess, update)
 
 
 def _define_call(_: Any, address: Any, which: Any, arguments: Any) -> Any:
@@ -298,7 +301,7 @@ def _define_call(_: Any, address: Any, which: Any, arguments: Any) -> Any:
 @operation(_define_call)
 def call_routine(address: int, which: int, arguments: tuple[Any, ...]) -> None:
     """Call the routine at an address; `which` is its place in the table."""
-    ROUTINES[which](*arguments)
+    FUNCTIONS[which](*arguments)
 
 
 def train(
@@ -330,6 +333,7 @@ def train(
             )  # fmt: skip
         if work & BACKWARD:
             clear(m, plan.clear, plan.cleared)
+            clear_own(kind, plan, m)
             to_start = plan.trainable or plan.to_start
             for segment in range(plan.segments - 1, -1, -1):
                 span = span_of(plan, segment)
@@ -343,57 +347,9 @@ def train(
                         input_backward(plan, m, program, layer, span)
         if work & UPDATE:
             call_routine(
-                get(codes, STEP), STEP,
+                get(codes, UPDATES), UPDATES,
                 (layout, plan, rule, clip_value, clip_norm, m, k, n, apart, results),
             )  # fmt: skip
         if carry and work & BACKWARD:
             carry_over(plan, m, parts)
     denormals_as(before)
-
-
-def pieces(key: Key) -> list[Piece]:
-    """The functions of a kernel, strips and updates excepted; those that take longest to compile
-    first."""
-    regime, dtype = key.regime, key.dtype
-    plan = from_dtype(plan_of_nothing(regime, dtype).dtype)
-    layout = typeof(Kind(regime, None))
-    number, whole = types.CPointer(getattr(types, dtype)), types.CPointer(types.int64)
-    i, real, yes = types.int64, types.float64, types.boolean
-    kinds = {"number*": number, "int64*": whole, "int64": i, "float64": real, "boolean": yes}
-    given = {name: kinds.get(kind) for name, kind in ARGUMENTS.items()}
-    given |= {
-        "kind": typeof(Kind(regime, (key.cell, key.activation))), "layout": layout, "plan": plan
-    }  # fmt: skip
-    routines = (
-        (ASSESS, (layout, plan, i, number, whole, i, i, number, i)),
-        (BEGIN, (layout, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i,
-                 i, i)),
-    )  # fmt: skip
-    found = [Piece(f"train-{'-'.join(key)}", None, train, tuple(given.values()))]
-    for place, taken in routines:
-        function = ROUTINES[place]
-        name = f"{function.__name__}-{regime}-{dtype}"
-        found.append(Piece(name, place, function, taken))
-    return found
-
-
-def update_pieces(regime: str, dtype: str) -> list[Piece]:
-    """The updates by all rules."""
-    plan, layout = from_dtype(plan_of_nothing(regime, dtype).dtype), typeof(Kind(regime, None))
-    number, i, real = types.CPointer(getattr(types, dtype)), types.int64, types.float64
-    taken = (layout, plan, i, real, real, number, number, i, i, number)
-    return [
-        Piece(update_name(name, regime, dtype), None, UPDATES[rule.code], taken)
-        for name, rule in RULES.items()
-    ]
-
-
-def strip_pieces(regime: str, dtype: str) -> list[Piece]:
-    """All strips that products of a layout may consist of."""
-    kinds = (LANES,) if regime == MODELS else (SHARED, SUMMED)
-    return [
-        strip_piece(kind, C, single, dtype)
-        for kind in kinds
-        for C, single in STRIPS
-        if C > 0 or kind == SHARED
-    ]

@@ -10,13 +10,13 @@ from math import prod
 from typing import Any, NamedTuple
 
 from bptt.kernels.machine.processor import TILE_ROWS
-from bptt.kernels.machine.strips import SUMMED
+from bptt.kernels.machine.strips import LANES, SHARED, SUMMED
 from bptt.kernels.walk.products import Base, Products, Values, Weights
 from bptt.network.structure import Structure
 
 # The products of each layer, and, after all layers, of the outputs: of each as many as the segments
 # of the walk have versions.
-LAYER_PRODUCTS = 10
+LAYER_PRODUCTS = 11
 (
     START,  # the states before the first step
     INPUT,  # the preactivations of a segment from the bias and the inputs
@@ -28,6 +28,7 @@ LAYER_PRODUCTS = 10
     START_GRADIENT,  # of the initial states
     NO_START_GRADIENT,  # of initial states that were not used
     INPUT_BACK,  # the derivative by the layer's inputs
+    OWN_GRADIENT,  # of the cell's own parameters, from the sums over the steps
 ) = range(LAYER_PRODUCTS)
 HEAD_PRODUCTS = 3
 (
@@ -38,17 +39,17 @@ HEAD_PRODUCTS = 3
 
 # Where each layer has its gates, the derivatives of its preactivations, its states and their
 # derivatives, what reaches h from above, and W (for one row of units and for models, which are
-# multiplied by it in the walk itself), forward and back.
-PARTS = 7
-GATES, DELTAS, STATES, DS, DH, W_FORWARD, W_BACK = range(PARTS)
+# multiplied by it in the walk itself), forward and back; and the cell's own parameters.
+PARTS = 8
+GATES, DELTAS, STATES, DS, DH, W_FORWARD, W_BACK, OWN = range(PARTS)
 
 # A weight matrix of more numbers than this is packed in panels (layout "samples").
 PACKED = 4096
 
 
 # Other orders that weights are wanted in: rows, further apart and padded with zeros; turned; packed
-# in panels; or each number in every lane of a vector.
-ROWS, TURNED, PANELS, SPREAD = range(4)
+# in panels; each number in every lane of a vector; or a row padded with its last number.
+ROWS, TURNED, PANELS, SPREAD, PADDED = range(5)
 
 
 class Copy(NamedTuple):
@@ -100,7 +101,8 @@ class Program(Products):
         # The gates that the recurrent product feeds.
         self.runs: list[Run] = [(0, self.G, 0)]
         if self.K > self.G:
-            self.runs = [(0, self.G - 1, 0), (self.G - 1, 1, self.K - 1)]
+            self.runs = [(0, self.G - 1, 0), (self.G - 1, 1, self.K - 1)][self.G == 1 :]
+        self.own = self._copy_own()
         for layer in range(structure.layers):
             self._layer(layer)
         self._head()
@@ -126,6 +128,7 @@ class Program(Products):
         """Rows of H numbers that are no whole vectors are applied from a copy in which they are:
         one of all that lie next to each other."""
         others = {"c"} | ({"V"} if int(self.v["O"]) > 1 else set())
+        others |= {name for layer in range(self.structure.layers) for name in self._own(layer)}
         if self.one_hot:  # rows of U are looked up where they are
             others.add(self.structure.name("U", 0))
         for name, shape in self.structure.layout().shapes.items():
@@ -139,6 +142,59 @@ class Program(Products):
             else:
                 self.copies.append(Copy(ROWS, place, self.H, rows, self.H, target, self.Hw))
             self.places[name] = target
+
+    def _own(self, layer: int) -> list[str]:
+        """The names of the cell's own parameters of a layer."""
+        return [self.structure.name(each.name, layer) for each in
+                self.structure.equations.parameters]  # fmt: skip
+
+    def _copy_own(self) -> int:
+        """Copies of the cell's own parameters as the equations read them, a row each, layer by
+        layer: with the units in the lanes H numbers, padded with the last, which no equation
+        fails on; otherwise a vector for each unit. Returns where."""
+        row, H = int(self.v["own_row"]), self.H
+        count = len(self.structure.equations.parameters)
+        place = self.room.take(self.structure.layers * count * row)
+        for layer in range(self.structure.layers):
+            self.parts[layer, OWN] = place + layer * count * row
+            for k, parameter in enumerate(self.structure.equations.parameters):
+                source = self.places[self._own(layer)[k]]
+                target, apart = int(self.parts[layer, OWN]) + k * row, 0 if parameter.shared else 1
+                if self.models:
+                    copy = Copy(ROWS, source, apart * self.L, H, self.L, target, self.L)
+                elif self.units and not parameter.shared:
+                    copy = Copy(PADDED, source, 1, 1, H, target, row)
+                else:
+                    copy = Copy(SPREAD, source, apart, row // self.L, 1, target)
+                self.copies.append(copy)
+        return int(place)
+
+    def _own_gradients(self, layer: int) -> None:
+        """Of the cell's own parameters, from sums over the steps: summed up over samples in the
+        lanes, and of those that units share over the units."""
+        sums, L = int(self.parts[layer, OWN]) + int(self.v["own_sums"]) - self.own, self.L
+        ones, row = int(self.v["ones"]), int(self.v["own_row"])
+        for version in range(len(self.versions)):
+            self.begin()
+            for k, parameter in enumerate(self.structure.equations.parameters):
+                if version > 0 or not parameter.trained:
+                    continue
+                place = int(self.v["g"]) + self.offsets[self._own(layer)[k]]
+                x, p = ones, sums + k * row
+                kind = LANES if self.models else SUMMED
+                vectors, last, depth, p_col, x_step, p_step = self.H, 0, 1, L, 0, 0
+                out_col = self.weight
+                if parameter.shared:
+                    vectors, depth, p_col, p_step = 1, row // L, 0, L
+                    if self.units:  # the units that there are
+                        x, x_step = int(self.v["units"]), L
+                elif self.units:
+                    kind, vectors, last, out_col = SHARED, self.H // L, self.H % L, L
+                self.strips(
+                    kind, vectors, last, self.nothing, rows=1, depth=depth, out=place, out_row=0,
+                    out_col=out_col, x=x, x_block=0, x_row=0, x_step=x_step, p=p, p_col=p_col,
+                    p_step=p_step,
+                )  # fmt: skip
 
     def _flat(self, name: str, area: str, inputs: int) -> Weights:
         """U, W or b as it lies in theta, or its gradient in g."""
@@ -244,6 +300,7 @@ class Program(Products):
             self._gradients(layer, s, d, Values(states, state_t, state_t, state_b), n)
         self._start_gradients(layer, Values(ds, state_t))
         self._input_back(layer, d)
+        self._own_gradients(layer)
 
     def _input(self, layer: int, a: Values) -> None:
         """The preactivations of a segment: the bias, and what the inputs add."""

@@ -18,8 +18,10 @@ from numba.extending import (
     unbox,
 )
 
-from bptt.equations.cells import CELLS, Cell
+from bptt.equations.cells import Cell, cell_of
 from bptt.equations.functions import sqrt
+from bptt.equations.optimizers import Rule
+from bptt.equations.outputs import Output
 from bptt.kernels.machine import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.machine.compiler import OPTIONS, part
 from bptt.kernels.machine.simd import (
@@ -42,16 +44,19 @@ from bptt.kernels.walk.signature import RESULTS
 
 
 class Kind(NamedTuple):
-    """A layout (a name of `bptt.kernels.walk.products`) and a cell (a key of `CELLS`), or none."""
+    """A regime (a name of `bptt.kernels.walk.products`) and a cell with its activation, or none; of
+    routines that call a user's own output or rule, that."""
 
     regime: str
-    cell_key: tuple[str, str] | None
+    cell_key: tuple[str, str] | None = None
+    output: Output | None = None
+    rule: Rule | None = None
 
     @property
     def cell(self) -> Cell:
         """The cell."""
         assert self.cell_key is not None
-        return CELLS[self.cell_key]
+        return cell_of(*self.cell_key)
 
 
 class KindType(types.Opaque):
@@ -59,7 +64,8 @@ class KindType(types.Opaque):
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        super().__init__(name=f"Kind({kind.regime}, {', '.join(kind.cell_key or ())})")
+        own = (*(kind.cell_key or ()), kind.output or "", kind.rule or "")
+        super().__init__(name=f"Kind({kind.regime}, {', '.join(own)})")
 
 
 register_model(KindType)(models.OpaqueModel)
@@ -99,12 +105,21 @@ def by_regime(units: Any, samples: Any, models: Any) -> Any:
 
 def _forward_of(kind: Kind) -> Any:
     equation = part(kind.cell.forward)
-    return lambda kind, a, s: equation(a, s)
+    if kind.cell.parameters:
+        return lambda kind, a, s, p: equation(a, s, p)
+    return lambda kind, a, s, p: equation(a, s)
 
 
 def _backward_of(kind: Kind) -> Any:
     equation = part(kind.cell.backward)
-    return lambda kind, gates, s, s_new, ds_new: equation(gates, s, s_new, ds_new)
+    if kind.cell.parameters:
+        return lambda kind, gates, s, s_new, ds_new, p: equation(gates, s, s_new, ds_new, p)
+
+    def without_parameters(kind, gates, s, s_new, ds_new, p):
+        da, ds = equation(gates, s, s_new, ds_new)
+        return da, ds, p
+
+    return without_parameters
 
 
 def _reader(count: int) -> Any:
@@ -125,6 +140,49 @@ def _keeper(kind: Kind) -> Any:
 
 # Write a step's gates, unless they are its states.
 keep_gates = by_kind(_keeper)
+
+
+# A cell's own parameters, as vectors, and the sums of their derivatives: of each a row (see
+# `bptt.kernels.walk.workspace`).
+
+
+def _parameter_reader(kind: Kind) -> Any:
+    count = len(kind.cell.parameters)
+    if count == 0:
+        return lambda kind, plan, m, place: ()
+    return lambda kind, plan, m, place: loads(m, place, plan.own_row, count)
+
+
+read_parameters = by_kind(_parameter_reader)
+
+
+@part
+def _nothing_more(plan, m, place, dp):
+    pass
+
+
+def _adder_of(k: int, rest: Any) -> Any:
+    """Adds dp[k], then what `rest` adds."""
+
+    @part
+    def add_one(plan, m, place, dp):
+        at = place + k * plan.own_row
+        store(m, at, load(m, at) + dp[k])
+        rest(plan, m, place, dp)
+
+    return add_one
+
+
+def _derivative_adder(kind: Kind) -> Any:
+    chain = _nothing_more
+    for k in kind.cell.trained:
+        chain = _adder_of(k, chain)
+    return lambda kind, plan, m, place, dp: chain(plan, m, place, dp)
+
+
+# Add derivatives dp by a vector of units to the sums; of parameters that are not trained there are
+# none.
+add_derivatives = by_kind(_derivative_adder)
 
 
 # Numbers of an iteration: one for all lanes, or one for each model.
@@ -183,9 +241,10 @@ put_result = by_regime(_put_shared, _put_shared, _put_models)
 
 
 def _receive_of(kind: Kind) -> Any:
-    if len(kind.cell.states) == 1:
+    count = len(kind.cell.states)
+    if count == 1:
         return lambda kind, ds, dh: (ds[0] + dh,)
-    return lambda kind, ds, dh: (ds[0] + dh, ds[1])
+    return lambda kind, ds, dh: (ds[0] + dh, *ds[1:count])
 
 
 receive = by_kind(_receive_of)
@@ -269,9 +328,17 @@ def _feed_of(kind: Kind) -> Any:
     if len(kind.cell.preactivations) == kind.cell.gates:
         return lambda kind, plan, m, a, h, W, i: _fed(kind, plan, m, a, h, W, i)
 
-    def feed(kind, plan, m, a, h, W, i):  # the GRU, whose last gate has one of its own
-        fed = _fed(kind, plan, m, (a[0], a[1], a[3]), h, W, i)
-        return fed[0], fed[1], a[2], fed[2]
+    last = kind.cell.gates - 1  # the gate that has one of its own, as the GRU's last
+    if last == 0:
+
+        def feed_one(kind, plan, m, a, h, W, i):
+            return a[0], _fed(kind, plan, m, (a[1],), h, W, i)[0]
+
+        return feed_one
+
+    def feed(kind, plan, m, a, h, W, i):
+        fed = _fed(kind, plan, m, (*a[:last], a[last + 1]), h, W, i)
+        return (*fed[:last], a[last], fed[last])
 
     return feed
 
@@ -331,7 +398,9 @@ def _row_of_fours(kind, plan, m, gates, before, W, done, t):  # four units read 
 
 _rest_of_row = part(_row)
 _feed_row = by_kind(
-    lambda kind: _row_of_fours if kind.regime == MODELS and kind.cell.gates == 1 else _row
+    lambda kind: (
+        _row_of_fours if kind.regime == MODELS and len(kind.cell.preactivations) == 1 else _row
+    )
 )
 
 

@@ -1,5 +1,6 @@
 """A batch's walk through the kernels: arrays of the public shapes in and out, shards, threads."""
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,20 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from bptt.equations.optimizers import Optimizer
-from bptt.kernels.machine.library import COMPILER_OFF, Key, load
+from bptt.equations.optimizers import Optimizer, rule_of
+from bptt.equations.own import Equations
+from bptt.kernels.machine.library import COMPILER_OFF, Function, Maker, load
 from bptt.kernels.machine.processor import lanes
 from bptt.kernels.machine.strips import codes_of, strip_name
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.walk.program import DS, STATES
 from bptt.kernels.walk.signature import (
+    ARGUMENTS,
     BACKWARD,
     FORWARD,
     JUDGE,
     PREPARE,
     RESULTS,
+    ROUTINES,
     UPDATE,
-    update_name,
+    Key,
+    key_of,
 )
 from bptt.kernels.walk.workspace import Shape, Workspace, workspaces, zeros
 from bptt.network.batch import Anything, Batch
@@ -81,26 +86,52 @@ def shards(shape: Shape, vector: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, B)) for first in range(0, B, size)]
 
 
-def _kernel(
-    key: Key, rule: str, spaces: Sequence[Workspace]
-) -> tuple[Any, tuple[Any, Any], Anything]:
+BUILDER = """
+sys.modules["scipy"] = None  # Numba takes a while to import it, for linear algebra
+from bptt.kernels.walk.builder import serve
+serve()
+"""
+
+
+def _maker(key: Key) -> Maker:
+    """Who compiles the functions of a kernel."""
+    request = json.dumps({
+        name: value.plain() if isinstance(value, Equations) and not value.built_in else value
+        for name, value in key._asdict().items()
+    })  # fmt: skip
+
+    def here(name: str) -> None:
+        from bptt.kernels.walk.builder import build
+
+        build(request, name)
+
+    cell = key.equations.name
+    return Maker("-".join((key.regime, cell, key.activation, key.dtype)), BUILDER, request, here)
+
+
+def _kernel(key: Key, spaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, Any], Anything]:
     """What a walk calls, and the first arguments of it: kinds and addresses. In the programs of
     the workspaces addresses of strips are put in place of their numbers."""
     if not COMPILER_OFF:
         codes = [codes_of(space.program) for space in spaces]
         numbers = np.unique(np.concatenate(codes))
-        names = [strip_name(int(number), key.dtype) for number in numbers]
-        update = [update_name(rule, key.regime, key.dtype)] if rule else []
-        kernel, places = load(key, [*names, *update])
-        strips, step = places[: len(names)], places[len(names) :] or [0]
+        strips, own = [strip_name(int(number), key.dtype) for number in numbers], key.names()
+        train, assess, begin, *update = load([*own, *strips], _maker(key))
+        update, strips_at = update[: len(own) - 3], update[len(own) - 3 :]
         for each_codes in codes:
-            each_codes[:] = np.array(strips, np.int64)[np.searchsorted(numbers, each_codes)]
-        return kernel, (None, None), np.append(kernel.codes, step)
-    from bptt.kernels.walk.loop import CODES, train
+            each_codes[:] = np.array(strips_at, np.int64)[np.searchsorted(numbers, each_codes)]
+        routines = np.array([begin, assess, *(update or [0])], np.int64)
+        return Function(train, ARGUMENTS, key.dtype), (None, None), routines
+    from bptt.kernels.walk.loop import train as walk
     from bptt.kernels.walk.regimes import Kind
 
-    kinds = Kind(key.regime, (key.cell, key.activation)), Kind(key.regime, None)
-    return _quiet(train), kinds, np.zeros(CODES, np.int64)
+    rule = rule_of(key.rule) if key.rule else None
+    own_rule = rule if rule is not None and not rule.built_in else None
+    kinds = (
+        Kind(key.regime, (key.cell, key.activation)),
+        Kind(key.regime, None, key.own_output, own_rule),
+    )
+    return _quiet(walk), kinds, np.zeros(len(ROUTINES), np.int64)
 
 
 class Walker:
@@ -112,8 +143,8 @@ class Walker:
         self.dtype = np.dtype(structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
         self.spaces = workspaces(shape, self.ranges)
-        key = Key(shape.regime, structure.cell, structure.activation, structure.dtype)
-        self.kernel, self.kinds, self.codes = _kernel(key, shape.optimizer, self.spaces)
+        key = key_of(structure, shape.regime, shape.optimizer)
+        self.kernel, self.kinds, self.codes = _kernel(key, self.spaces)
         self.fixed = [self._fixed(space) for space in self.spaces]
         self.borrowed: dict[str, Array] = {}
         self.gradient = self._new_gradient() if shape.optimizer else np.empty(0, self.dtype)

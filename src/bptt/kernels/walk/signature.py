@@ -20,13 +20,23 @@ A call works through N iterations of one layout, cell and float type. It takes:
     results        (N, RESULTS): loss, wrong, exact, norm of each; of models (lanes, N, RESULTS)
 """
 
-from bptt.equations.optimizers import RULES
+from typing import NamedTuple
+
+from bptt.equations.cells import Cell, cell_of
+from bptt.equations.optimizers import rule_of
+from bptt.equations.outputs import OWN, Output, output_of
+from bptt.network.structure import Structure
 
 # PREPARE: look ahead, and copy the weights into the orders in which they are read.
 PREPARE, FORWARD, JUDGE, BACKWARD, UPDATE = 1, 2, 4, 8, 16
 TRAIN = PREPARE | FORWARD | JUDGE | BACKWARD | UPDATE
 # How many results an iteration has.
 RESULTS = 4
+
+# The routines that a kernel calls by their addresses, in the order of these. What has nothing to do
+# with the cell is compiled by itself, once for all cells.
+ROUTINES = ("begin", "assess", "update")
+BEGIN, ASSESS, UPDATES = range(len(ROUTINES))
 
 # In order; "number" is the network's float type, a star an array's first element.
 ARGUMENTS = {
@@ -59,6 +69,54 @@ ARGUMENTS = {
 }
 
 
-def update_name(rule: str, regime: str, dtype: str) -> str:
-    """The name that the code of a rule's update is kept under; rules may share one."""
-    return f"{RULES[rule].update.__name__.replace('_', '-')}-{regime}-{dtype}"
+class Key(NamedTuple):
+    """What a kernel is compiled for. cell, output and rule are text, or equations of a user's own
+    (`bptt.equations.own.Equations`); rule may be ''."""
+
+    regime: str
+    cell: str
+    activation: str
+    output: str
+    loss: str
+    rule: str
+    dtype: str
+
+    @property
+    def equations(self) -> Cell:
+        """The cell."""
+        return cell_of(self.cell, self.activation)
+
+    @property
+    def own_output(self) -> Output | None:
+        """The output, if it is a user's own."""
+        output = output_of(self.output, self.loss)
+        return output if output.code == OWN else None
+
+    def names(self) -> list[str]:
+        """The names that its functions are kept under, those that take longest to compile first:
+        the kernel, `assess`, `begin`, and, with a rule, the update."""
+        end, output = f"{self.regime}-{self.dtype}", self.own_output
+        cell = f"{_file_name(self.cell)}-{self.activation}"
+        found = [
+            f"train-{self.regime}-{cell}-{self.dtype}",
+            f"assess-{end}" if output is None else f"assess-{_file_name(output)}-{end}",
+            f"begin-{end}",
+        ]
+        if self.rule:
+            rule = rule_of(self.rule)
+            name = _file_name(rule)
+            if rule.built_in:  # rules may share an update
+                name = rule.update.__name__.replace("_", "-")
+            found.append(f"{name}-{end}")
+        return found
+
+
+def key_of(structure: Structure, regime: str, rule: str) -> Key:
+    """The key of a network's kernel."""
+    s = structure
+    return Key(regime, s.cell, s.activation, s.output, s.loss, rule, s.dtype)
+
+
+def _file_name(equations: str) -> str:
+    """Text of equations as part of a file's name."""
+    return str(equations).replace("@", "-")

@@ -12,9 +12,12 @@ step, are as many segments of one step. A `span` is the first step of a segment,
 and which version of the products it has.
 """
 
+from typing import Any
+
 from bptt.kernels.machine.compiler import part
 from bptt.kernels.machine.simd import any_true, constant, get, load, select, store, width, zero
 from bptt.kernels.machine.tile import loads, multiply, stores
+from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.walk.program import (
     DELTAS,
     DH,
@@ -28,6 +31,8 @@ from bptt.kernels.walk.program import (
     OUTPUT,
     OUTPUT_BACK,
     OUTPUT_GRADIENT,
+    OWN,
+    OWN_GRADIENT,
     PARTS,
     RECURRENT,
     RECURRENT_BACK,
@@ -39,7 +44,9 @@ from bptt.kernels.walk.program import (
 )
 from bptt.kernels.walk.regimes import (
     add,
+    add_derivatives,
     add_row,
+    by_kind,
     by_regime,
     copy,
     feed,
@@ -47,6 +54,7 @@ from bptt.kernels.walk.regimes import (
     feed_step,
     keep_gates,
     read_gates,
+    read_parameters,
     read_states,
     receive,
     scatter_row,
@@ -62,24 +70,30 @@ def part_of(parts, layer, which):
 
 
 @part
-def cell_forward(kind, plan, m, gates, states, a):
+def cell_forward(kind, plan, m, gates, states, own, a):
     """The equations of a vector of cells, from the preactivations a: gates and the next state are
-    written."""
-    a, after = step_forward(kind, a, read_states(kind, m, states, plan.plane))
+    written. own: where its own parameters are."""
+    s, p = read_states(kind, m, states, plan.plane), read_parameters(kind, plan, m, own)
+    a, after = step_forward(kind, a, s, p)
     keep_gates(kind, m, gates, plan.plane, a)
     stores(m, states + plan.state_t, plan.plane, after)
 
 
 @part
-def cell_backward(kind, plan, m, gates, deltas, states, ds, dh):
+def cell_backward(kind, plan, m, gates, deltas, states, ds, own, dh):
     """The same back, dh being all that reaches h besides ds: the derivatives da are written, ds
-    moves from after the step to before."""
+    moves from after the step to before, and those by its own parameters are added up."""
     plane = plan.plane
     d = receive(kind, read_states(kind, m, ds, plane), dh)
     a, s = read_gates(kind, m, gates, plane), read_states(kind, m, states, plane)
-    a, d = step_backward(kind, a, s, read_states(kind, m, states + plan.state_t, plane), d)
+    after, p = (
+        read_states(kind, m, states + plan.state_t, plane),
+        read_parameters(kind, plan, m, own),
+    )
+    a, d, dp = step_backward(kind, a, s, after, d, p)
     stores(m, deltas, plane, a)
     stores(m, ds, plane, d)
+    add_derivatives(kind, plan, m, own + plan.own_sums, dp)
 
 
 @part
@@ -214,58 +228,82 @@ def input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart
 # four units read each derivative once.
 
 
-@part
-def cells_forward(kind, plan, m, gates, before, W):
-    """Forward, products added."""
+def _cells_forward(kind, plan, m, gates, before, own, W):  # products added
     for i in range(0, plan.plane, width(m)):
         a = read_gates(kind, m, gates + i, plan.plane)
-        cell_forward(kind, plan, m, gates + i, before + i, a)
+        cell_forward(kind, plan, m, gates + i, before + i, own + i, a)
 
 
-def _units_forward(kind, plan, m, gates, before, W):
+_row_of_cells = part(_cells_forward)
+
+
+def _units_forward(kind, plan, m, gates, before, own, W):
     if plan.one_vector:
         a = feed(kind, plan, m, read_gates(kind, m, gates, plan.plane), before, W, 0)
-        cell_forward(kind, plan, m, gates, before, a)
+        cell_forward(kind, plan, m, gates, before, own, a)
         return
     for b in range(plan.outer):
-        cells_forward(kind, plan, m, gates + b * plan.gate_b, before + b * plan.state_b, W)
+        _row_of_cells(kind, plan, m, gates + b * plan.gate_b, before + b * plan.state_b, own, W)
 
 
-rows_forward = by_regime(_units_forward, cells_forward, cells_forward)
+def _units_of_samples_forward(kind, plan, m, gates, before, own, W):
+    lanes = width(m)
+    for unit in range(plan.H):
+        for i in range(unit * plan.Bp, unit * plan.Bp + plan.Bp, lanes):
+            a = read_gates(kind, m, gates + i, plan.plane)
+            cell_forward(kind, plan, m, gates + i, before + i, own + unit * lanes, a)
+
+
+def _rows_forward_of(kind: Any) -> Any:
+    samples = _units_of_samples_forward if kind.cell.parameters else _cells_forward
+    return {UNITS: _units_forward, SAMPLES: samples, MODELS: _cells_forward}[kind.regime]
+
+
+rows_forward = by_kind(_rows_forward_of)
 
 
 @part
-def vectors_backward(kind, plan, m, gates, deltas, before, ds, dh, W, done, fed):
+def vectors_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, done, fed):
     """Back, from place `done` of the planes on. fed: what the derivatives of the step after it add
     has still to be added."""
     for i in range(done, plan.plane, width(m)):
         d = (load(m, dh + i),)
         if fed:
             d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
-        cell_backward(kind, plan, m, gates + i, deltas + i, before + i, ds + i, d[0])
+        cell_backward(kind, plan, m, gates + i, deltas + i, before + i, ds + i, own + i, d[0])
 
 
-def _units_backward(kind, plan, m, gates, deltas, before, ds, dh, W, fed):
+def _units_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, fed):
     if plan.one_vector:
         d = (load(m, dh),)
         if fed:
             d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, 0)
-        cell_backward(kind, plan, m, gates, deltas, before, ds, d[0])
+        cell_backward(kind, plan, m, gates, deltas, before, ds, own, d[0])
         return
     for b in range(plan.outer):
         vectors_backward(
             kind, plan, m, gates + b * plan.gate_b, deltas + b * plan.delta_b,
-            before + b * plan.state_b, ds + b * plan.state_t, dh + b * plan.dh_b, W, 0, fed,
+            before + b * plan.state_b, ds + b * plan.state_t, dh + b * plan.dh_b, own, W, 0,
+            fed,
         )  # fmt: skip
 
 
-def _samples_backward(kind, plan, m, gates, deltas, before, ds, dh, W, fed):
+def _samples_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, fed):
     for i in range(0, plan.plane, width(m)):
         d = load(m, dh + i)
-        cell_backward(kind, plan, m, gates + i, deltas + i, before + i, ds + i, d)
+        cell_backward(kind, plan, m, gates + i, deltas + i, before + i, ds + i, own, d)
 
 
-def _models_backward(kind, plan, m, gates, deltas, before, ds, dh, W, fed):
+def _units_of_samples_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, fed):
+    lanes = width(m)
+    for unit in range(plan.H):
+        at = own + unit * lanes
+        for i in range(unit * plan.Bp, unit * plan.Bp + plan.Bp, lanes):
+            d = load(m, dh + i)
+            cell_backward(kind, plan, m, gates + i, deltas + i, before + i, ds + i, at, d)
+
+
+def _models_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, fed):
     lanes, done = width(m), 0
     for i in range(0, plan.plane - 3 * lanes, 4 * lanes):
         d = loads(m, dh + i, lanes, 4)
@@ -273,12 +311,40 @@ def _models_backward(kind, plan, m, gates, deltas, before, ds, dh, W, fed):
             d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
         for c in range(4):
             at = i + c * lanes
-            cell_backward(kind, plan, m, gates + at, deltas + at, before + at, ds + at, d[c])
+            cell_backward(
+                kind, plan, m, gates + at, deltas + at, before + at, ds + at, own + at, d[c]
+            )
         done = i + 4 * lanes
-    vectors_backward(kind, plan, m, gates, deltas, before, ds, dh, W, done, fed)
+    vectors_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, done, fed)
 
 
-rows_backward = by_regime(_units_backward, _samples_backward, _models_backward)
+def _rows_backward_of(kind: Any) -> Any:
+    samples = _units_of_samples_backward if kind.cell.parameters else _samples_backward
+    table = {UNITS: _units_backward, SAMPLES: samples, MODELS: _models_backward}
+    return table[kind.regime]
+
+
+rows_backward = by_kind(_rows_backward_of)
+
+
+# The cell's own parameters: sums of derivatives begin with zero, and are added up over the units
+# and samples that share a parameter.
+
+
+def _clear_own(kind, plan, m):
+    clear(m, plan.own_clear, plan.own_cleared)
+
+
+def _own_gradient(kind, plan, m, program, layer, version):
+    multiply(m, program, of_layer(plan, layer, OWN_GRADIENT, version), 0, 0)
+
+
+clear_own = by_kind(lambda kind: _clear_own if kind.cell.trained else lambda kind, plan, m: None)
+own_gradient = by_kind(
+    lambda kind: (
+        _own_gradient if kind.cell.trained else lambda kind, plan, m, program, layer, version: None
+    )
+)
 
 
 @part
@@ -287,6 +353,7 @@ def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
     first, end, version = span
     gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
     W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
+    own = part_of(parts, layer, OWN)
     for t in range(first, end):
         here, before = gates + t * plan.gate_t, states + t * plan.state_t
         if not full and is_over(kind, plan, m, t):
@@ -297,7 +364,7 @@ def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
         if not plan.one_vector:
             number = recurrent(plan, layer, RECURRENT, version, t)
             feed_step(kind, plan, m, program, number, here, before, W, t)
-        rows_forward(kind, plan, m, here, before, W)
+        rows_forward(kind, plan, m, here, before, own, W)
         for b in range(0 if full else plan.outer):
             lengths, row = plan.lengths + b * plan.length_b, before + b * plan.state_b
             if not has_step(kind, m, lengths, t):
@@ -313,6 +380,7 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
     deltas, origin = part_of(parts, layer, DELTAS), deltas_from(plan, first)
     ds, above = part_of(parts, layer, DS), part_of(parts, layer, DH)
     W = part_of(parts, layer, W_BACK) + first * plan.W_t
+    own = part_of(parts, layer, OWN)
     if end == plan.T:
         clear(m, ds, plan.outer * plan.state_t)
     for t in range(end - 1, first - 1, -1):
@@ -328,7 +396,7 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
                 hold(plan, m, lengths, t, ds + row, dh + b * plan.dh_b, plan.held + row)
         here, before = gates + t * plan.gate_t, states + t * plan.state_t
         fed = plan.short_back and t < end - 1
-        rows_backward(kind, plan, m, here, to, before, ds, dh, W, fed)
+        rows_backward(kind, plan, m, here, to, before, ds, dh, own, W, fed)
         if (t > 0 or to_start) and (t == first or not plan.short_back):
             number = recurrent(plan, layer, RECURRENT_BACK, version, t)
             multiply(m, program, number, t - origin, 0)
@@ -347,6 +415,7 @@ def layer_gradients(kind, plan, m, program, parts, layer, span, ids, sample, apa
     if first == 0:
         start = START_GRADIENT if own_state else NO_START_GRADIENT
         multiply(m, program, of_layer(plan, layer, start, version), 0, 0)
+        own_gradient(kind, plan, m, program, layer, version)
     if plan.one_hot and layer == 0:
         for b in range(plan.outer):
             for t in range(first, end):

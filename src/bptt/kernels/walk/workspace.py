@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.equations.optimizers import RULES
+from bptt.equations.optimizers import rule_of
 from bptt.equations.outputs import REDUCTIONS
 from bptt.kernels.machine.library import COMPILER_OFF
 from bptt.kernels.machine.processor import lanes
@@ -83,8 +83,8 @@ def goes_side_by_side(structure: Structure, batch: int) -> bool:
 @dataclass(frozen=True)
 class Shape:
     """What a workspace is made for: T steps, B samples (of `whole` in the batch) or models; which
-    derivatives are wanted (by the weights, by x, by the initial state); the optimizer's rule, a
-    name of `RULES`, if there is one."""
+    derivatives are wanted (by the weights, by x, by the initial state); the optimizer's rule, as
+    `Optimizer.kind`, if there is one."""
 
     structure: Structure
     regime: str
@@ -109,7 +109,7 @@ class Shape:
     @property
     def optimizer_states(self) -> tuple[str, ...]:
         """Which states of the optimizer there are."""
-        return RULES[self.optimizer].states if self.optimizer else ()
+        return rule_of(self.optimizer).states if self.optimizer else ()
 
 
 class Places:
@@ -185,6 +185,7 @@ class Workspace:
         for name, count in (
             ("ones", self.room.padded(self.values["Bp"])),
             ("present", self.shape.B),
+            ("units", self.values["H"] if self.values["own_row"] else 0),
         ):
             place = self.values[name]
             self.m[place : place + count] = 1
@@ -275,6 +276,8 @@ class Workspace:
             else:
                 v[name] = self.room.take(self.size if name in wanted else 0)
         v["size"] = layout.size if self.shape.borrows else self.size
+        if layout.fixed:  # what comes last is not trained
+            v["size"] = layout.trained * v["weight"]
         # Samples are multiplied forward by packed weights, and back by those in theta: large ones
         # are packed where their gradients come to lie afterwards. (None: -1.)
         shared = self.shape.borrows and self.shape.regime == SAMPLES and "g" in wanted
@@ -312,6 +315,7 @@ class Workspace:
         self.program = program.table()
         self.copies = np.array(program.copies, np.int64).reshape(-1, COPY)
         v["copies"] = len(self.copies)
+        v["own_sums"] -= program.own
         table = self.offsets[shape.structure.name("U", 0)]
         v["table"], v["table_gradient"] = v["theta"] + table, v["g"] + table
         v["table_row"] = v["G"] * v["H"] * v["weight"]
@@ -332,6 +336,12 @@ class Workspace:
         units, outer = self.shape.regime == UNITS, int(v["outer"])
         gradient = self.shape.gradient
         v["ones"], v["zeros"] = take(Bp), take(self.L)
+        # A row of a parameter of the cell's own, or of the sums of its derivatives.
+        parameters = len(structure.equations.parameters)
+        v["own_row"] = (v["Hw"] if units else v["H"] * self.L) if parameters else 0
+        v["own_cleared"] = structure.layers * parameters * v["own_row"] if gradient else 0
+        v["own_clear"], v["units"] = take(v["own_cleared"]), take(v["own_row"])
+        v["own_sums"] = v["own_clear"]  # less the place of the parameters: see `_program`
         # Inputs of whole vectors alone: others are turned many steps at a time.
         v["x_t"] = self._apart(D * Bp) if not units and D % self.L == 0 else D * Bp
         v["x"] = take(0 if self.shape.one_hot else T * v["x_t"] * outer)
