@@ -9,8 +9,9 @@ import textwrap
 import numpy as np
 import pytest
 
-from bptt.kernels.machine import library
-from bptt.kernels.machine.library import COMPILER_OFF, address, keep, kept
+from bptt.kernels.machine import library, store
+from bptt.kernels.machine.library import COMPILER_OFF, Maker, address, load
+from bptt.kernels.machine.store import keep, kept
 
 needs_compiler = pytest.mark.skipif(COMPILER_OFF, reason="the compiler is off")
 
@@ -18,7 +19,8 @@ needs_compiler = pytest.mark.skipif(COMPILER_OFF, reason="the compiler is off")
 TRAIN = """
 import json, sys
 import bptt
-from bptt.kernels.machine import library
+from bptt.kernels.machine import library, store
+from bptt.kernels.walk import runner
 
 {before}
 told = []
@@ -43,7 +45,8 @@ def train(cache, before=""):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder for kernels."""
-    monkeypatch.setattr(library, "folder", lambda: tmp_path / "kernels")
+    for module in (library, store):
+        monkeypatch.setattr(module, "folder", lambda: tmp_path / "kernels")
     return tmp_path / "kernels"
 
 
@@ -69,17 +72,30 @@ def test_a_file_cut_short_is_as_none(folder):
     assert kept("code.o") is None
 
 
-@pytest.mark.parametrize("there", [[], ["begin"]])
-def test_a_list_without_all_its_functions_is_as_none(there, folder, monkeypatch):
-    """As while another process compiles them."""
-    key = library.Key("units", "elman", "tanh", "float32")
-    keep("units-elman-tanh-float32.json", json.dumps(["train", "begin"]).encode())
-    monkeypatch.setattr(library, "address", lambda name: 1 if name in there else None)
-    assert library._kept_kernel(key) is None
+NOBODY = Maker("a label", "raise SystemExit(1)", None, lambda name: keep(f"{name}.o", b"here"))
+
+
+@pytest.mark.parametrize("there", [["begin"], ["train", "begin"], []])
+def test_what_is_missing_is_compiled_and_no_more(there, folder, monkeypatch):
+    """Here, if the processes that should do it end."""
+    made, told = [], []
+
+    def here(name):
+        made.append(name)
+        keep(f"{name}.o", b"code")
+
+    maker = Maker("units-elman", "raise SystemExit(1)", None, here)
+    for name in there:
+        keep(f"{name}.o", b"code")
+    monkeypatch.setattr(library, "listeners", [told.append])
+    monkeypatch.setattr(library, "address", lambda name: 7 if kept(f"{name}.o") else None)
+    assert load(["train", "begin"], maker) == [7, 7]
+    assert made == [name for name in ("train", "begin") if name not in there]
+    assert told == (["units-elman"] if made else [])
 
 
 def test_what_cannot_be_written_is_kept_for_this_process(folder, monkeypatch):
-    monkeypatch.setattr(library, "_unwritten", {})
+    monkeypatch.setattr(store, "_unwritten", {})
     folder.write_text("a file where the folder should be")
     keep("code.o", b"content")
     assert kept("code.o") == b"content"
@@ -104,10 +120,10 @@ def test_compiled_once_by_other_processes_and_then_without_numba(tmp_path):
 @pytest.mark.parametrize(
     "before",
     [
-        pytest.param('library.BUILDER = "raise SystemExit(1)"', id="builders that end"),
+        pytest.param('runner.BUILDER = "raise SystemExit(1)"', id="builders that end"),
         pytest.param(
-            "import pathlib; pathlib.Path(library.folder()).parent.rmdir(); "
-            "pathlib.Path(library.folder()).parent.write_text('')",
+            "import pathlib; pathlib.Path(store.folder()).parent.rmdir(); "
+            "pathlib.Path(store.folder()).parent.write_text('')",
             id="nowhere to write",
         ),
     ],
@@ -135,27 +151,27 @@ def test_the_folder_is_another_for_another_source_or_processor(tmp_path, monkeyp
     package = tmp_path / "bptt"
     (package / "equations").mkdir(parents=True)
     (package / "equations" / "cells.py").write_text("h = tanh(a)")
-    monkeypatch.setattr(library, "PACKAGE", package)
-    first = library._digest()
-    assert library._digest() == first
-    monkeypatch.setattr(library, "description", lambda: ("old", ""))
-    assert library._digest() != first
+    monkeypatch.setattr(store, "PACKAGE", package)
+    first = store._digest()
+    assert store._digest() == first
+    monkeypatch.setattr(store, "description", lambda: ("old", ""))
+    assert store._digest() != first
     monkeypatch.undo()
-    monkeypatch.setattr(library, "PACKAGE", package)
+    monkeypatch.setattr(store, "PACKAGE", package)
     (package / "equations" / "cells.py").write_text("h = sigmoid(a)")
-    assert library._digest() != first
+    assert store._digest() != first
 
 
 def test_a_worker_of_several_has_one_process_compile(monkeypatch, folder):
     started = []
-    monkeypatch.setattr(library, "Builder", lambda: started.append(1))
+    monkeypatch.setattr(library, "Builder", lambda maker: started.append(maker))
     monkeypatch.setattr(library, "threads", lambda: 2)
-    assert len(library._builders()) == 2
+    assert len(library._builders(NOBODY)) == 2
     monkeypatch.setattr("multiprocessing.process.parent_process", lambda: "another")
-    assert len(library._builders()) == 1
+    assert len(library._builders(NOBODY)) == 1
 
 
 @pytest.mark.parametrize("executable", ["/nowhere/python", "", None])
 def test_without_processes_nothing_is_asked_of_them(executable, monkeypatch, folder):
     monkeypatch.setattr(sys, "executable", executable)
-    assert library._builders() == []
+    assert library._builders(NOBODY) == []
