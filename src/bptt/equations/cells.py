@@ -54,8 +54,8 @@ from bptt.equations.functions import (
     tanh_backward,
     zeros_like,
 )
-from bptt.equations.own import Equations, check_values, own_of, refuse_name
-from bptt.equations.tracing import Traced, trace
+from bptt.equations.own import Equations, check_values, function_of, own_of, refuse_name
+from bptt.equations.tracing import trace
 from bptt.errors import BpttError, quoted_list
 
 Values = tuple[Value, ...]
@@ -136,7 +136,7 @@ class Cell(Equations):
             described = {
                 **fields, "parameters": [asdict(each) for each in fields["parameters"]], **traced
             }  # fmt: skip
-            forward, backward = (Traced(traced[each]).function() for each in traced)
+            forward, backward = (function_of(traced[each]) for each in traced)
         cell = super().__new__(cls, name, described)
         cell._described = described
         for field, value in {**fields, "forward": forward, "backward": backward}.items():
@@ -156,7 +156,7 @@ class Cell(Equations):
     def of_plain(cls, values: Mapping[str, Any]) -> Self:
         """See `Equations.of_plain`."""
         given = {**values, "parameters": [Parameter(**each) for each in values["parameters"]]}
-        given |= {each: Traced(values[each]).function() for each in ("forward", "backward")}
+        given |= {each: function_of(values[each]) for each in ("forward", "backward")}
         return cls(**given)
 
     @property
@@ -234,11 +234,11 @@ def _trace(
         "forward": trace(
             forward, {"a": K, "s": S, **own}, {"gates": one, "s_new": dict.fromkeys(states)},
             f"cell '{name}', forward",
-        ).source,
+        ),
         "backward": trace(
             backward, {"gates": K, "s": S, "s_new": S, "ds_new": S, **own}, results,
             f"cell '{name}', backward",
-        ).source,
+        ),
     }  # fmt: skip
 
 

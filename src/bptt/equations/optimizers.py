@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.equations.functions import Value, sqrt
-from bptt.equations.own import Equations, as_field, check_values, own_of, refuse_name
-from bptt.equations.tracing import Traced, trace
+from bptt.equations.own import Equations, as_field, check_values, function_of, own_of, refuse_name
+from bptt.equations.tracing import trace
 from bptt.errors import BpttError, quoted_list
 from bptt.floats import usual
 
@@ -132,8 +132,8 @@ class Rule(Equations):
             results = dict.fromkeys(("theta", "s0", "s1"))
             given = {"theta": None, "g": None, "s0": None, "s1": None, "k": COEFFICIENTS}
             traced = trace(update, given, results, f"rule '{name}'")
-            described = {"update": traced.source, "looks_ahead": bool(looks_ahead)}
-            update = traced.function()
+            described = {"update": traced, "looks_ahead": bool(looks_ahead)}
+            update = function_of(traced)
             code = OWN_AHEAD if looks_ahead else OWN
         rule = super().__new__(cls, name, described)
         rule.update, rule.looks_ahead, rule.code = update, bool(looks_ahead), code
@@ -157,7 +157,7 @@ class Rule(Equations):
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> Self:
         """See `Equations.of_plain`."""
-        return cls(values["name"], Traced(values["update"]).function(), values["looks_ahead"])
+        return cls(values["name"], function_of(values["update"]), values["looks_ahead"])
 
     @property
     def prepare(self) -> Prepare:

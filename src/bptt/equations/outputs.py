@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.equations.functions import Value, sigmoid, sigmoid_backward, softplus
-from bptt.equations.own import Equations, check_values, own_of, refuse_name
-from bptt.equations.tracing import Traced, trace
+from bptt.equations.own import Equations, check_values, function_of, own_of, refuse_name
+from bptt.equations.tracing import trace
 from bptt.errors import BpttError, quoted_list
 
 Equation = Callable[[Value, Value], tuple[Value, Value, Value]]
@@ -106,8 +106,8 @@ class Output(Equations):
                 raise BpttError(f"output '{name}': threshold {threshold!r} is no finite number")
             results = dict.fromkeys(("p", "loss", "do"))
             traced = trace(equation, {"o": None, "y": None}, results, f"output '{name}'")
-            described = {"equation": traced.source, "threshold": float(threshold)}
-            equation = traced.function()
+            described = {"equation": traced, "threshold": float(threshold)}
+            equation = function_of(traced)
         output = super().__new__(cls, name, described)
         output.equation, output.threshold, output.code = equation, float(threshold), code
         output.loss, output._described = loss or name, described
@@ -125,7 +125,7 @@ class Output(Equations):
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> Self:
         """See `Equations.of_plain`."""
-        return cls(values["name"], Traced(values["equation"]).function(), values["threshold"])
+        return cls(values["name"], function_of(values["equation"]), values["threshold"])
 
     @property
     def classes(self) -> bool:

@@ -8,13 +8,14 @@ among what the reader was handed (`handed_in`): no file brings equations with it
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self
 
 import numpy as np
 
+from bptt.equations.functions import ELEMENTARY
 from bptt.errors import BpttError, quoted_list
 
 _handed_in: ContextVar[tuple["Equations", ...]] = ContextVar("handed_in", default=())
@@ -56,6 +57,14 @@ class Equations(str):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as traced equations: who unpickles them need not have the user's module."""
         return type(self).of_plain, (self.plain(),)
+
+
+def function_of(source: str) -> Callable[..., Any]:
+    """The function that a traced equation is."""
+    names: dict[str, Any] = dict(ELEMENTARY)
+    exec(compile(source, "<traced equation>", "exec"), names)
+    made: Callable[..., Any] = names["equation"]
+    return made
 
 
 def as_text(value: Any) -> str:

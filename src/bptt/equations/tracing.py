@@ -7,7 +7,7 @@ digest of it tells one set of equations from another; and it is a source of its 
 kernels are compiled anywhere without the user's module.
 
     >>> from bptt.equations.functions import tanh
-    >>> print(trace(lambda a, s: 0.5 * tanh(a[0]) + s, {"a": 1, "s": None}).source)
+    >>> print(trace(lambda a, s: 0.5 * tanh(a[0]) + s, {"a": 1, "s": None}))
     def equation(a, s):
         v0 = tanh(a[0])
         v1 = 0.5 * v0
@@ -18,7 +18,6 @@ kernels are compiled anywhere without the user's module.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -185,22 +184,6 @@ class Symbol:
         return self.call("less_equal", (self, other))
 
 
-@dataclass(frozen=True)
-class Traced:
-    """An equation as source: a function `equation`, with the arguments that were given."""
-
-    source: str
-
-    def function(self) -> Callable[..., Any]:
-        """The function itself, which calls `bptt.equations.functions`."""
-        from bptt.equations import functions
-
-        names = {name: getattr(functions, name) for name in functions.ELEMENTARY}
-        exec(compile(self.source, "<traced equation>", "exec"), names)
-        made: Callable[..., Any] = names["equation"]
-        return made
-
-
 def _results(value: Any, where: str, shape: Any) -> Any:
     """What an equation gave, as symbols in tuples of the wanted shape: None for one value, or a
     tuple of shapes or a number of values, with names for the message."""
@@ -226,9 +209,10 @@ def _results(value: Any, where: str, shape: Any) -> Any:
 def trace(
     equation: Callable[..., Any], arguments: Mapping[str, int | None],
     results: Mapping[str, Any] | None = None, what: str = "the equation",
-) -> Traced:  # fmt: skip
-    """Trace an equation. arguments: their names, and how many values each is a tuple of (None: it
-    is one value); results: likewise, by name, what it should give.
+) -> str:  # fmt: skip
+    """Trace an equation: the source of a function `equation` with those arguments, which calls
+    `bptt.equations.functions`. arguments: their names, and how many values each is a tuple of
+    (None: it is one value); results: likewise, by name, what it should give.
 
     Raises BpttError, one line that begins with `what`, if it does not give that, or does what
     cannot be compiled.
@@ -250,7 +234,7 @@ def trace(
         why = error if isinstance(error, UnsupportedError) else f"{type(error).__name__}: {error}"
         why = " ".join(str(why).split())
         raise BpttError(f"{what}: {why}; allowed are {ALLOWED}") from None
-    return Traced(_source(graph, list(arguments), value))
+    return _source(graph, list(arguments), value)
 
 
 def _leaves(value: Any) -> list[Symbol]:
