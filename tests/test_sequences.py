@@ -198,19 +198,23 @@ def test_blocks_give_every_row_of_the_sequences_once(monkeypatch):
 @pytest.mark.parametrize("how", ["flag", "last"])
 def test_missing_inputs_are_flagged(how):
     nan = np.nan
-    x = [np.array([[nan, 1.0], [2, 1], [nan, 3]]), np.array([[4.0, 1], [nan, 2]])]
-    s = Sequences(x, list("ab"), missing=how)
+    x = [
+        np.array([[nan, 1.0], [2, 1], [nan, 3]]),
+        np.array([[4.0, 1], [nan, 2]]),
+        np.array([[nan, 1.0], [3, 1]]),
+    ]
+    s = Sequences(x, list("aba"), missing=how)
     assert s.channels == ("x0", "x1", "x0 missing")
     scaling = s.scaling()
     assert scaling.deviation[2] == 1
     padded = s.padded(scaling=scaling, dtype="float64").x
-    np.testing.assert_array_equal(padded[..., 2], [[1, 0, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(padded[..., 2], [[1, 0, 1], [0, 1, 0], [1, 0, 0]])
     assert np.isfinite(padded).all()
     if how == "flag":
-        assert scaling.mean[0] == 3  # of 2 and 4
-        np.testing.assert_array_equal(padded[:, :, 0], [[0, -1, 0], [1, 0, 0]])
+        assert scaling.mean[0] == 3  # of 2, 4 and 3
+        np.testing.assert_array_equal(np.sign(padded[..., 0]), [[0, -1, 0], [1, 0, 0], [0, 0, 0]])
     else:  # never from the sequence before
-        assert padded[0, 0, 0] == 0
+        assert padded[0, 0, 0] == padded[2, 0, 0] == 0
         assert padded[0, 2, 0] == padded[0, 1, 0]
         assert padded[1, 1, 0] == padded[1, 0, 0]
     whole = Sequences([np.ones((2, 2))], like=s)  # the flag is there, though nothing is missing

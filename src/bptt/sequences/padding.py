@@ -32,10 +32,8 @@ def padded(parts: Parts, some: NDArray[np.intp], scaling: Scaling | None, dtype:
     t = np.arange(int(lengths.max()))
     inside = t < lengths[:, None]  # (B, T)
     row = starts[:, None] + np.minimum(t, lengths[:, None] - 1)
-    x = _worth(parts.rows[row], parts.unit)
+    x = _inputs(parts.rows[row], parts.unit, scaling, dtype)
     release(parts.rows)
-    x = np.nan_to_num(x, nan=0.0) if scaling is None else scaling.inputs(x)
-    x = x.astype(dtype, copy=False)
     x[~inside] = 0
     target = parts.target
     if target is None:
@@ -52,6 +50,33 @@ def padded(parts: Parts, some: NDArray[np.intp], scaling: Scaling | None, dtype:
     if parts.step_weights is not None:
         counts *= parts.step_weights[row]
     return Padded(x, y, lengths, np.where(known, counts, 0.0))
+
+
+def flat(
+    parts: Parts, target: Target, scaling: Scaling | None, dtype: str
+) -> tuple[Anything, Anything, NDArray[np.float64]]:
+    """All rows as batches need them: inputs (N + 1, D), targets and what these count, (N + 1, ...)
+    by row or (n, ...) by sequence. The last row is one of padding. A row's target is that of
+    `target.ahead` rows later; weights of whole sequences are left out."""
+
+    def with_padding(values: Any) -> Anything:
+        return np.concatenate([values, np.zeros_like(values[:1])])
+
+    x = with_padding(_inputs(parts.rows, parts.unit, scaling, dtype))
+    if target.per == "sequence":
+        y, known = _answers(target.values, target, scaling, dtype)
+        return x, y, known.astype(np.float64)
+    y, known = _answers(np.roll(target.values, -target.ahead, axis=0), target, scaling, dtype)
+    counts = known.astype(np.float64)
+    if parts.step_weights is not None:
+        counts *= parts.step_weights
+    return x, with_padding(y), with_padding(counts)
+
+
+def _inputs(rows: Any, unit: float, scaling: Scaling | None, dtype: str) -> Anything:
+    x = _worth(rows, unit)
+    x = np.nan_to_num(x, nan=0.0) if scaling is None else scaling.inputs(x)
+    return x.astype(dtype, copy=False)
 
 
 def _worth(values: Any, unit: float) -> Anything:

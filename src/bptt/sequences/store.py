@@ -86,12 +86,13 @@ class Sequences:
             parts = replace(parts, ids=arrays.ids_of(ids, "ids", n))
         if groups is not None:
             parts = replace(parts, groups=arrays.ids_of(groups, "groups", n))
-        self._parts = _finished(parts, schema)
+        self.parts = _finished(parts, schema)
 
     @classmethod
-    def _of(cls, parts: Parts) -> "Sequences":
+    def of(cls, parts: Parts) -> "Sequences":
+        """A store of parts that a reader has made."""
         made = cls.__new__(cls)
-        made._parts = parts
+        made.parts = parts
         return made
 
     @classmethod
@@ -130,7 +131,7 @@ class Sequences:
         )  # fmt: skip
         schema = schema_of(like)
         reading = schema.reading if schema else reading
-        return cls._of(_finished(frames.from_frame(frame, reading, schema), schema))
+        return cls.of(_finished(frames.from_frame(frame, reading, schema), schema))
 
     @classmethod
     def from_channels_first(cls, x: Any, y: Any = None, **options: Any) -> "Sequences":
@@ -165,17 +166,17 @@ class Sequences:
             if options.get(name) is not None:
                 options[name] = names_of(options[name])
         reading = schema.reading if schema else Reading(**options)
-        return cls._of(_finished(files.read(path, y, reading, schema), schema))
+        return cls.of(_finished(files.read(path, y, reading, schema), schema))
 
     # What there is.
 
     def __len__(self) -> int:
-        return len(self._parts.lengths)
+        return len(self.parts.lengths)
 
     @property
     def lengths(self) -> NDArray[np.intp]:
         """(n,): T_i, the steps of each sequence."""
-        return self._parts.lengths
+        return self.parts.lengths
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -185,7 +186,7 @@ class Sequences:
     @property
     def schema(self) -> Schema:
         """What a network trained on these data must know of them to read others."""
-        parts, target = self._parts, self._parts.target
+        parts, target = self.parts, self.parts.target
         if target is None:
             return Schema(columns=parts.columns, reading=parts.reading)
         return Schema(
@@ -196,32 +197,32 @@ class Sequences:
     @property
     def target(self) -> Target | None:
         """What is to be learned, or None."""
-        return self._parts.target
+        return self.parts.target
 
     @property
     def classes(self) -> tuple[Class, ...]:
         """The classes, in the order of their numbers; empty where numbers are learned."""
-        return self._parts.target.classes if self._parts.target else ()
+        return self.parts.target.classes if self.parts.target else ()
 
     @property
     def ids(self) -> Anything | None:
         """(n,) what the sequences are called, or None."""
-        return self._parts.ids
+        return self.parts.ids
 
     @property
     def groups(self) -> Anything | None:
         """(n,) whom or what the sequences are from, or None."""
-        return self._parts.groups
+        return self.parts.groups
 
     @property
     def rate(self) -> int | None:
         """Samples a second of a recording, else None."""
-        return self._parts.rate
+        return self.parts.rate
 
     @property
     def mapped(self) -> bool:
         """Whether the rows stay in their file."""
-        return mapped(self._parts.rows) is not None
+        return mapped(self.parts.rows) is not None
 
     @property
     def X(self) -> list[Anything]:  # noqa: N802  scikit-learn's word
@@ -232,15 +233,15 @@ class Sequences:
     @property
     def times(self) -> list[Anything] | None:
         """The times of each sequence's steps, or None."""
-        return None if self._parts.times is None else [
-            self._parts.times[rows] for rows in self._slices()
+        return None if self.parts.times is None else [
+            self.parts.times[rows] for rows in self._slices()
         ]  # fmt: skip
 
     @property
     def y(self) -> Any:
         """The targets as the user gave them: classes by their names, None where missing; (n,), or
         (n, O), or lists of such for steps."""
-        target = self._parts.target
+        target = self.parts.target
         if target is None:
             return None
         if target.per == "sequence":
@@ -250,7 +251,7 @@ class Sequences:
 
     def named(self, values: Anything) -> Anything:
         """Class numbers as classes (None for -1); numbers as they are, (n,) where O is 1."""
-        target = self._parts.target
+        target = self.parts.target
         if target is None or target.kind == "numbers":
             return values[..., 0] if values.shape[-1] == 1 else values
         plain = np.array(target.classes)
@@ -259,13 +260,13 @@ class Sequences:
         return np.array([None if code < 0 else target.classes[code] for code in values], object)
 
     def _slices(self) -> Iterator[slice]:
-        parts = self._parts
+        parts = self.parts
         for start, length in zip(parts.starts, parts.lengths, strict=True):
             yield slice(int(start), int(start + length))
 
     def _ahead(self, place: int) -> Anything:
         """A sequence's target values a step, shifted as the target says."""
-        parts, target = self._parts, self._parts.target
+        parts, target = self.parts, self.parts.target
         assert target is not None
         start, length = int(parts.starts[place]), int(parts.lengths[place])
         values = np.array(target.values[start + target.ahead : start + length])
@@ -281,7 +282,7 @@ class Sequences:
     def __getitem__(self, which: Any) -> Any:
         """A number: that sequence (T_i, D). A slice, numbers or a mask: those sequences, which
         share the rows."""
-        parts = self._parts
+        parts = self.parts
         if isinstance(which, (int, np.integer)):
             if not -len(self) <= which < len(self):
                 raise IndexError(f"sequence {which} of {len(self)}")
@@ -296,7 +297,7 @@ class Sequences:
         target = parts.target
         if target is not None and target.per == "sequence":
             target = replace(target, values=target.values[some])
-        return Sequences._of(
+        return Sequences.of(
             replace(
                 parts,
                 starts=parts.starts[some],
@@ -316,7 +317,7 @@ class Sequences:
         channels: which of them; all by default. The last steps of a sequence have no target. Raises
         BpttError for a channel that is not there, and where no sequence is longer than `ahead`.
         """
-        parts, known = self._parts, self.channels
+        parts, known = self.parts, self.channels
         if ahead < 1 or ahead >= parts.lengths.max():
             raise BpttError(
                 f"ahead {ahead} leaves no target: sequences have up to {parts.lengths.max()} steps"
@@ -327,7 +328,7 @@ class Sequences:
                 raise not_there("channel", name, known, parts.source)
         values = parts.rows if names == known else parts.rows[:, [known.index(n) for n in names]]
         target = Target(names, "numbers", "step", values, ahead=ahead, unit=parts.unit)
-        return Sequences._of(replace(parts, target=target))
+        return Sequences.of(replace(parts, target=target))
 
     def windows(self, steps: int, stride: int | None = None) -> "Sequences":
         """Pieces of `steps` steps, one every `stride` (by default `steps`), the last of a sequence
@@ -339,7 +340,7 @@ class Sequences:
         stride = steps if stride is None else stride
         if steps < 1 or stride < 1:
             raise BpttError(f"windows of {steps} steps, one every {stride}: at least 1 is needed")
-        parts, target = self._parts, self._parts.target
+        parts, target = self.parts, self.parts.target
         # One more for each place to begin at that is inside, the one before not reaching the end.
         beyond = np.minimum(parts.lengths - steps, parts.lengths - stride)
         counts = np.maximum(beyond + stride - 1, 0) // stride + 1
@@ -348,7 +349,7 @@ class Sequences:
         offset = (np.arange(len(of)) - first[of]) * stride
         if target is not None and target.per == "sequence":
             target = replace(target, values=target.values[of])
-        return Sequences._of(
+        return Sequences.of(
             replace(
                 parts,
                 starts=parts.starts[of] + offset,
@@ -363,7 +364,7 @@ class Sequences:
     def scaling(self) -> Scaling:
         """Means and standard deviations of the channels and of numbers to be learned, over these
         sequences' steps: take those trained on alone."""
-        parts, target, scaled = self._parts, self._parts.target, np.array(self.schema.scaled)
+        parts, target, scaled = self.parts, self.parts.target, np.array(self.schema.scaled)
         mean, deviation = _moments(parts.rows, parts, parts.unit)
         mean, deviation = np.where(scaled, mean, 0.0), np.where(scaled, deviation, 1.0)
         if target is None or target.kind == "classes":
@@ -381,13 +382,13 @@ class Sequences:
         some = np.arange(len(self)) if which is None else np.arange(len(self))[which]
         if not len(some):
             raise BpttError("no sequences are asked for: at least one is needed")
-        return padded(self._parts, some, scaling, dtype)
+        return padded(self.parts, some, scaling, dtype)
 
     def __iter__(self) -> Iterator[Anything]:
         return (self[place] for place in range(len(self)))
 
     def __str__(self) -> str:
-        return described(self._parts)
+        return described(self.parts)
 
     def __repr__(self) -> str:
         return f"<Sequences: {str(self).splitlines()[0]}>"

@@ -1,0 +1,179 @@
+"""Minibatches of a data set, epoch after epoch, of sequences of like length.
+
+In each epoch every sequence is in one batch. The order is drawn anew: sequences are shuffled, those
+of a pool of some batches sorted by length, cut into batches, and the batches shuffled. So little of
+a batch is padding, and what stands together changes from epoch to epoch. An epoch's order depends
+on the seed and its number alone: a place in it is two integers.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.errors import BpttError
+from bptt.sequences.padding import flat
+from bptt.sequences.parts import Anything
+from bptt.sequences.scaling import Scaling
+from bptt.sequences.store import Sequences
+
+# Of so many batches sequences are sorted by length.
+POOL = 16
+# Batches are padded to one of so many numbers of steps: their data can be handed over together, and
+# engines keep what they made for a shape. Steps that no sequence has cost next to nothing.
+SHAPES = 4
+
+
+@dataclass(frozen=True)
+class Minibatches:
+    """N minibatches of one shape: x (N, B, T, D), y class numbers (N, B) or (N, B, T), or numbers
+    with a last axis O, lengths (N, B), weights (N, B) or (N, B, T)."""
+
+    x: Anything
+    y: Anything
+    lengths: NDArray[np.intp]
+    weights: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+class Epochs:
+    """A place in the endless row of epochs of a data set.
+
+    sequences: with a target. batch: B; the last batch of an epoch may have fewer. scaling: of
+    inputs and targets. shuffle: where False, batches are the sequences in turn (for validation).
+
+    Attributes: epoch, from 0; done, how many of its batches have been given; batches, how many an
+    epoch has.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        batch: int,
+        seed: int,
+        scaling: Scaling | None = None,
+        dtype: str = "float32",
+        shuffle: bool = True,
+    ) -> None:
+        if sequences.target is None:
+            raise BpttError("the sequences have no target: nothing can be learned of them")
+        if batch < 1:
+            raise BpttError(f"batch {batch} must be at least 1")
+        self.sequences, self.batch, self.seed, self.shuffle = sequences, batch, seed, shuffle
+        self._scaling, self._dtype = scaling, dtype
+        self.batches = -(-len(sequences) // batch)
+        self.epoch, self.done = 0, 0
+        self._order: tuple[int, list[Any]] = (-1, [])
+        self._rows = None if sequences.mapped else _Rows(sequences, scaling, dtype)
+
+    def order(self, epoch: int) -> list[NDArray[np.intp]]:
+        """The sequences of each batch of an epoch."""
+        if self._order[0] != epoch:
+            self._order = epoch, self._new_order(epoch)
+        return self._order[1]
+
+    def _new_order(self, epoch: int) -> list[NDArray[np.intp]]:
+        lengths = self.sequences.lengths
+        if not self.shuffle:
+            # The longest first, so that validation too has little padding.
+            places = np.argsort(-lengths, kind="stable")
+            return [places[at : at + self.batch] for at in range(0, len(places), self.batch)]
+        rng = np.random.default_rng([self.seed, epoch])
+        places = rng.permutation(len(lengths))
+        found = []
+        for first in range(0, len(places), POOL * self.batch):
+            pool = places[first : first + POOL * self.batch]
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
+            sizes = [self.batch] * (len(pool) // self.batch)
+            if len(pool) % self.batch:  # the batch with fewer than B is one of any length
+                sizes.insert(int(rng.integers(len(sizes) + 1)), len(pool) % self.batch)
+            found += np.split(pool, np.cumsum(sizes)[:-1])
+        return [found[place] for place in rng.permutation(len(found))]
+
+    def steps_of(self, places: NDArray[np.intp]) -> int:
+        """To how many steps T a batch of these sequences is padded."""
+        lengths = self.sequences.lengths
+        longest, own = int(lengths.max()), int(lengths[places].max())
+        quarters = -(-own * SHAPES // longest)  # rounded up
+        return -(-longest * quarters // SHAPES)
+
+    def draw(self, most: int) -> Minibatches:
+        """The next batches, at most so many, of one epoch and one shape: perhaps fewer."""
+        order = self.order(self.epoch)
+        taken = order[self.done : self.done + most]
+        shapes = [(len(places), self.steps_of(places)) for places in taken]
+        alike = next((n for n, shape in enumerate(shapes) if shape != shapes[0]), len(shapes))
+        found = self._gather(np.stack(taken[:alike]), shapes[0][1])
+        self.done += alike
+        if self.done == len(order):
+            self.epoch, self.done = self.epoch + 1, 0
+        return found
+
+    def _gather(self, places: NDArray[np.intp], steps: int) -> Minibatches:
+        if self._rows is not None:
+            return self._rows.gather(places, steps)
+        padded = self.sequences.padded(places.ravel(), self._scaling, self._dtype)
+        assert padded.y is not None
+        assert padded.weights is not None
+        more = steps - padded.x.shape[1]
+
+        def shaped(values: Anything, by_step: bool) -> Anything:
+            if by_step:
+                width = [(0, 0), (0, more), *[(0, 0)] * (values.ndim - 2)]
+                values = np.pad(values, width)
+            return values.reshape(*places.shape, *values.shape[1:])
+
+        by_step = padded.weights.ndim == 2
+        return Minibatches(
+            shaped(padded.x, True),
+            shaped(padded.y, by_step),
+            padded.lengths.reshape(places.shape),
+            shaped(padded.weights, by_step).astype(self._dtype),
+        )
+
+    def state(self) -> dict[str, int]:
+        """The place, as plain values."""
+        return {"epoch": self.epoch, "done": self.done}
+
+    def restore(self, state: Any) -> None:
+        """Go to where `state` was taken, on epochs of the same sequences, batch and seed. Raises
+        BpttError for a state that cannot be one."""
+        place: list[Any] = []
+        if isinstance(state, dict):
+            place = [state.get(name) for name in ("epoch", "done")]
+        if not place or not all(type(each) is int and each >= 0 for each in place):
+            raise BpttError(f"{state!r:.60} is no place in the epochs of a data set")
+        if place[1] >= self.batches:
+            raise BpttError(
+                f"batch {place[1]} of an epoch cannot be gone to: there are {self.batches}"
+            )
+        self.epoch, self.done = place
+
+
+class _Rows:
+    """All rows as batches need them, scaled once, with a row of padding at the end: a batch is
+    then rows taken by their numbers."""
+
+    def __init__(self, sequences: Sequences, scaling: Scaling | None, dtype: str) -> None:
+        parts, target = sequences.parts, sequences.target
+        assert target is not None
+        self.starts, self.lengths, self.each = parts.starts, parts.lengths, parts.weights
+        self.per_step, self.ahead, self.dtype = target.per == "step", target.ahead, dtype
+        self.x, self.y, self.weights = flat(parts, target, scaling, dtype)
+
+    def gather(self, places: NDArray[np.intp], steps: int) -> Minibatches:
+        """Batches of the sequences `places` (N, B), padded to `steps`."""
+        lengths = self.lengths[places]
+        t = np.arange(steps)
+        row = np.where(t < lengths[..., None], self.starts[places][..., None] + t, len(self.x) - 1)
+        at = row if self.per_step else places
+        weights = self.weights.take(at)
+        if self.per_step and self.ahead:
+            weights[t + self.ahead >= lengths[..., None]] = 0
+        if self.each is not None:
+            weights *= self.each[places].reshape(*places.shape, *[1] * self.per_step)
+        x, y = self.x.take(row, axis=0), self.y.take(at, axis=0)
+        return Minibatches(x, y, lengths, weights.astype(self.dtype))

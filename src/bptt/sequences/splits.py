@@ -1,0 +1,112 @@
+"""What is held out for validation: a share of the sequences, whole groups, or the end of a series.
+
+A class stays in training whatever the share: at least one sequence of each does, and one with a
+single sequence is not divided. Which sequences are held out depends on the data and the seed alone.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.errors import BpttError
+from bptt.sequences.store import Sequences
+
+Places = NDArray[np.intp]
+
+
+def split(sequences: Sequences, share: float, seed: int) -> tuple[Sequences, Sequences]:
+    """Sequences to train on, and a share of them for validation, by what the data are.
+
+    With groups, whole groups are held out (`by_group`); one sequence is cut, its end held out
+    (`last_part`); else a share of the sequences, of each class alike where each sequence has one.
+    Raises BpttError for a share that is not between 0 and 1, and where one side would be empty.
+    """
+    if not 0 < share < 1:
+        raise BpttError(f"validation {share} is not allowed: a share between 0 and 1 is needed")
+    if len(sequences) == 1:
+        return last_part(sequences, share)
+    held = by_group(sequences, share, seed) if sequences.groups is not None else None
+    if held is None:
+        held = by_class(sequences, share, seed)
+    inside = np.zeros(len(sequences), np.bool_)
+    inside[held] = True
+    return sequences[~inside], sequences[inside]
+
+
+def by_class(sequences: Sequences, share: float, seed: int) -> Places:
+    """The sequences held out: of each class `share` of its sequences, rounded such that all
+    together are `share` of all; without classes a sequence each, of all alike."""
+    rng, target = np.random.default_rng(seed), sequences.target
+    codes = np.zeros(len(sequences), np.intp)
+    if target is not None and target.kind == "classes" and target.per == "sequence":
+        codes = target.values + 1  # those without a label are a class of their own
+    order = rng.permutation(len(sequences))
+    counts = np.bincount(codes)
+    wanted = max(1, round(share * len(sequences)))
+    quota = np.floor(share * counts).astype(np.intp)
+    rest = np.argsort(quota - share * counts, kind="stable")  # the largest remainders first
+    # Classes with two sequences or more can spare one.
+    spare = [code for code in rest if counts[code] - quota[code] > 1]
+    for code in spare[: max(0, wanted - int(quota.sum()))]:
+        quota[code] += 1
+    held = [order[codes[order] == code][: quota[code]] for code in range(len(counts))]
+    found = np.sort(np.concatenate(held))
+    if not len(found):
+        raise BpttError(
+            f"{len(sequences)} sequences of {np.count_nonzero(counts)} classes are too few to hold "
+            f"a share of {share:g} out: give validation data, or train without"
+        )
+    return found
+
+
+def by_group(sequences: Sequences, share: float, seed: int) -> Places:
+    """The sequences of the groups held out: in random order as many groups as hold at most `share`
+    of the sequences, but at least one, and none without which a class would be gone."""
+    groups = sequences.groups
+    assert groups is not None
+    names, of = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise BpttError(f"there is one group, '{names[0]}': validation by group needs two")
+    target = sequences.target
+    classes = np.zeros(len(sequences), np.intp)
+    if target is not None and target.kind == "classes" and target.per == "sequence":
+        classes = target.values + 1
+    left = np.bincount(classes)
+    held = np.zeros(len(sequences), np.bool_)
+    for group in np.random.default_rng(seed).permutation(len(names)):
+        own = of == group
+        after = left - np.bincount(classes[own], minlength=len(left))
+        if held.any() and (held | own).sum() > share * len(sequences):
+            continue
+        if (after[left > 0] > 0).all():
+            held, left = held | own, after
+    if not held.any():
+        raise BpttError(
+            "each group has a class that no other has: validation by group cannot be had, "
+            "leave the groups out or give validation data"
+        )
+    return np.flatnonzero(held)
+
+
+def last_part(sequences: Sequences, share: float) -> tuple[Sequences, Sequences]:
+    """Each sequence's steps but the last `share` of them, and these: a series is never shuffled.
+
+    Raises BpttError where a sequence is too short for that, and where it has one target.
+    """
+    parts, target = sequences.parts, sequences.target
+    if target is not None and target.per == "sequence":
+        raise BpttError(
+            "sequences that have one target each cannot be cut for validation: "
+            "give more sequences, or validation data"
+        )
+    later = np.ceil(share * parts.lengths).astype(np.intp)
+    short = np.flatnonzero(later >= parts.lengths)
+    if short.size:
+        raise BpttError(
+            f"sequence {parts.name(int(short[0]))} has {parts.lengths[short[0]]} steps: too few to "
+            f"hold the last {share:g} of them out"
+        )
+    first = replace(parts, lengths=parts.lengths - later)
+    last = replace(parts, starts=parts.starts + parts.lengths - later, lengths=later)
+    return Sequences.of(first), Sequences.of(last)
