@@ -138,7 +138,7 @@ def endurance(contender: Contender, name: str, iterations: int) -> dict[str, int
 def training(iterations: int, at_once: int = AT_ONCE) -> Callable[[], None]:
     """A whole training of an adder; each call does the next iterations, `at_once`, ten records."""
     import bptt
-    from bptt.training.presets import settings_for
+    from bptt.training.options import settings_for
     from bptt.training.training import Training
 
     every = at_once // 10

@@ -83,7 +83,7 @@ def measure(short: bool) -> Iterator[dict[str, Any]]:
 def loop(iterations: int) -> list[float]:
     """CPU seconds of an iteration of a whole training, from record to record."""
     import bptt
-    from bptt.training.presets import settings_for
+    from bptt.training.options import settings_for
     from bptt.training.training import Training
 
     every = iterations // 20

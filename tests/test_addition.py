@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from bptt.errors import BpttError
 from bptt.network.network import Network
-from bptt.tasks import Addition, Batch, task_from_config
+from bptt.tasks import Addition, Batches, task_from_config
 from bptt.tasks.addition import AdditionStream, exact, first_wrong_bit
-from bptt.training import evaluation
-from bptt.training.evaluation import evaluate, exact_pairs, exact_sums, sample_steps
+from bptt.tasks.addition import verdict as of_sums
+from bptt.tasks.addition.verdict import exact_pairs, exact_sums, sample_steps
+from bptt.tasks.task import evaluate
 
 KINDS = {
     "room": {"carry": "room"},
@@ -47,13 +48,13 @@ def right_sum(a, b, task, bits):
     return a + b if task.carry == "room" else (a + b) % (1 << bits)
 
 
-def assert_same(one: Batch, other: Batch):
+def assert_same(one: Batches, other: Batches):
     np.testing.assert_array_equal(one.x, other.x)
     np.testing.assert_array_equal(one.y, other.y)
 
 
 def joined(batches):
-    return Batch(np.concatenate([b.x for b in batches]), np.concatenate([b.y for b in batches]))
+    return Batches(np.concatenate([b.x for b in batches]), np.concatenate([b.y for b in batches]))
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
@@ -427,16 +428,14 @@ def test_pairs_that_are_right_do_not_depend_on_how_they_are_walked(block, monkey
         initializers={"W": "normal(2)", "V": "normal(2)"},
     )  # fmt: skip
     expected = exact_pairs(network, task)
-    monkeypatch.setattr(evaluation, "BLOCK", block)
-    monkeypatch.setattr(evaluation, "FEW_BEGINNINGS", 16)
-    evaluation._stages.cache_clear()
+    monkeypatch.setattr(of_sums, "BLOCK", block)
+    monkeypatch.setattr(of_sums, "FEW_BEGINNINGS", 16)
+    of_sums._stages.cache_clear()
     try:
-        assert (
-            len(evaluation._stages(task, "float64")) == 4
-        )  # of more than one block, but the first
+        assert len(of_sums._stages(task, "float64")) == 4  # of more than one block, but the first
         np.testing.assert_array_equal(exact_pairs(network, task), expected)
     finally:
-        evaluation._stages.cache_clear()
+        of_sums._stages.cache_clear()
     assert 0 < expected.sum() < expected.size
 
 

@@ -42,7 +42,6 @@ published = "no errors"
 samples = 2
 [example]
 at = "sizes/3"
-show = "sums"
 [[panels]]
 name = "sizes"
 question = "How many?"
@@ -144,7 +143,7 @@ def test_published_settings(place: str) -> None:
     settings = find(name).settings(rest)
     wanted = PUBLISHED[place]
     for part, where in (
-        ("task", settings.make_task()),
+        ("task", settings.task),
         ("structure", settings.structure),
         ("optimizer", settings.optimizer),
         ("run", settings),
@@ -190,11 +189,12 @@ def test_declarations_say_what_they_must(name: str) -> None:
     assert all(line.published and line.where for line in experiment.lines)
 
 
-def test_text_may_be_given_and_quick_changes_only_what_it_says() -> None:
+def test_text_may_be_given_and_quick_changes_only_what_it_says(tmp_path: Path) -> None:
     experiment = find("text-lstm")
     text = "to be or not to be, that is the question here and everywhere"
-    changed = experiment.changed(seeds=3, quick=True, text=text)
-    assert changed.settings("recommended/as recommended").make_task().text == text
+    (tmp_path / "text").write_text(text)
+    changed = experiment.changed(seeds=3, quick=True, file=tmp_path / "text")
+    assert changed.settings("recommended/as recommended").task.text == text
     assert {panel.seeds for panel in changed.panels} == {3}
     assert changed.settings("published rule/as published").iterations == 1000
     assert experiment.changed() == experiment
@@ -209,7 +209,7 @@ def test_text_may_be_given_and_quick_changes_only_what_it_says() -> None:
         ('measure = "share"', 'measure = "shares"', "'shares'"),
         (", at_least = 0.5", "", "at_least, at_most"),
         ('kind = "runs"', 'kind = "run"', "'run'"),
-        ('show = "sums"', 'show = "sum"', "'sum'"),
+        ('at = "sizes/3"\n[[p', 'at = "sizes/3"\nshow = "sums"\n[[p', "show"),
         ('{ name = "4", hidden', '{ name = "3", hidden', "each once"),
         ('name = "rates"', 'name = "sizes"', "each once"),
         ('kind = "solved"', 'kind = "solved"\nat = ["nothing"]', "'nothing'"),
@@ -302,7 +302,7 @@ def text_experiment(path: Path) -> Experiment:
     """The small experiment, on a text; without lines and figures."""
     text = SMALL.split('{ name = "4"')[0] + "]\n"
     for old, new in (
-        ('show = "sums"', 'show = "text"\nevery = 2'),
+        ('at = "sizes/3"\n[[p', 'at = "sizes/3"\nevery = 2\n[[p'),
         ('task = "addition"', 'task = "text"'),
         ("bits = 3", 'text = "abcabd"\nwindow = 3'),
     ):
@@ -393,7 +393,7 @@ def test_json_is_one_object(
         (["nope"], "choose one of 'signed-adder'"),
         (["nope.toml"], "'nope.toml' cannot be read"),
         (["signed-adder", "--seeds", "0"], "seeds 0 must be at least 1"),
-        (["signed-adder", "--file", __file__], "learns no text"),
+        (["signed-adder", "--file", __file__], "learns no file"),
         (["text-lstm", "--file", "nowhere.txt"], "'nowhere.txt' cannot be read"),
         (["signed-adder", "--seeds", "many"], "'many' was given"),
     ],

@@ -146,7 +146,7 @@ def test_mean_spread_iterations_and_earliest() -> None:
     runs = group("sss", [100, 300, 200], wrong=[0.0, 0.25, 0.5])
     groups = {"a/b": runs}
     mean = measure(Check(measure="mean", of="bits right", at="a/b", at_least=0), groups)
-    steps = runs.settings.make_task().steps
+    steps = runs.settings.task.steps
     assert mean.value == pytest.approx(0.75 * steps)
     assert mean.low < mean.value < mean.high
     spread = measure(Check(measure="spread", at="a/b", at_least=200, by="value"), groups)

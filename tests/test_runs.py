@@ -18,7 +18,7 @@ from bptt import Network, api
 from bptt.errors import BpttError
 from bptt.tasks import Addition, Text
 from bptt.training import runs
-from bptt.training.presets import settings_for
+from bptt.training.options import settings_for
 from bptt.training.training import Training
 
 FILES = {

@@ -28,7 +28,7 @@ def test_a_study_without_variation_is_one_setting():
     (only,) = Study(base=SMALL, seeds=3).expanded
     assert (only.number, only.label, only.panel) == (0, "", "")
     assert only.settings.iterations == 60
-    assert only.settings.task["bits"] == 3
+    assert only.settings.task.bits == 3
     assert only.settings.stop.exact
 
 
@@ -177,7 +177,7 @@ def test_a_task_and_numpys_numbers_may_be_given():
     assert study.task == "addition"
     assert (study.base["bits"], study.base["hidden"]) == (5, 3)
     assert study.seed_list() == [3, 4, 5]
-    assert study.expanded[1].settings.task["signed"] is True
+    assert study.expanded[1].settings.task.signed is True
     json.dumps(study.as_dict())
     text = Study(task=Text(text="to be or not", window=4))
     assert text.expanded[0].settings.structure.outputs == len(set("to be or not"))
@@ -185,7 +185,7 @@ def test_a_task_and_numpys_numbers_may_be_given():
 
 REFUSED = [
     ({"task": "sorting"}, "task 'sorting' is not known"),
-    ({"base": {"hiden": 4}}, "field 'hiden' is not known: choose of activation, "),
+    ({"base": {"hiden": 4}}, "'hiden' is not known: did you mean 'hidden'? choose of ac"),
     ({"grid": {"window": [4]}}, "field 'window' is not known"),
     ({"grid": {"hidden": []}}, "grid hidden is empty"),
     ({"grid": {"hidden": 4}}, "grid {'hidden': 4}: Expected"),
@@ -224,10 +224,11 @@ REFUSED = [
     ({"panels": [{"grid": {"hidden": [2]}}]}, "panels need names of their own"),
     ({"panels": [{"name": "a"}], "grid": {"hidden": [2]}}, "put them there"),
     ({"seeds": 20_000_000}, "20,000,000 runs are too many"),
-    ({"curve": True}, "'curve' is not a field of a study: choose of base, "),
+    ({"curve": True}, "study field 'curve' is not known: did you mean 'curves'? choose of base, "),
     ({"task": "text", "base": {"text": "abc", "tied": False, "window": 2}}, "untied weights"),
     ({"task": "text", "base": {"text": "abc"}}, "window 40 is longer than the text allows"),
-    ({"task": "text", "base": {"text": "abcd", "window": 2}, "lengths": [2]}, "for the task 'addi"),
+    ({"task": "text", "base": {"text": "abcd", "window": 2}, "lengths": [2]},
+     "lengths [2] are for tasks with longer sequences, and 'text' has none"),
 ]  # fmt: skip
 
 
@@ -254,7 +255,7 @@ def test_a_file_of_text_becomes_part_of_the_declaration(tmp_path):
         (b"seeds = ", "is not TOML: "),
         (b"\xff\xfe", "is not TOML: "),
         (b'task = "text"\n[base]\nfile = "nowhere.txt"\n', "nowhere.txt' cannot be read"),
-        (b"sedes = 3\n", "'sedes' is not a field of a study"),
+        (b"sedes = 3\n", "study field 'sedes' is not known: did you mean 'seeds'?"),
         (b"[base]\nhidden = 0\n", "hidden 0 must be at least 1"),
     ],
 )

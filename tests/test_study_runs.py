@@ -20,7 +20,7 @@ from bptt.studies import expansion as expansion_module
 from bptt.studies.cohort import Cohort, Member
 from bptt.studies.execution import merge
 from bptt.studies.work import Unit, run_unit
-from bptt.tasks.paragraph import PARAGRAPH
+from bptt.tasks.text.paragraph import PARAGRAPH
 from bptt.training.training import Training
 
 needs_compiler = pytest.mark.skipif(
@@ -77,9 +77,7 @@ def members(study, runs, engine="reference"):
     settings = study.expanded
     for setting, seed in runs:
         each = settings[setting]
-        yield Member(
-            each.digest, each.settings.with_seed(seed), each.settings.make_task(), trainer, tester
-        )
+        yield Member(each.digest, each.settings.with_seed(seed), trainer, tester)
 
 
 def outcome(member):

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from bptt.errors import BpttError
 from bptt.network.engines import Forward
 from bptt.tasks import Text, task_from_config
-from bptt.tasks.paragraph import PARAGRAPH
 from bptt.tasks.text import bits, read_text
-from bptt.training import evaluation
+from bptt.tasks.text import verdict as of_text
+from bptt.tasks.text.paragraph import PARAGRAPH
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=2, max_size=60)
 
@@ -129,7 +129,7 @@ def test_the_configuration_makes_the_task_again_with_and_without_text():
     assert task.sha256 == hashlib.sha256(task.text.encode()).hexdigest()
     assert task.length == 8
     assert task_from_config(json.loads(json.dumps(task.config()))) == task
-    short = task.config(include_text=False)
+    short = task.config(data=False)
     assert "Größe" not in json.dumps(short, ensure_ascii=False)
     bare = task_from_config(json.loads(json.dumps(short)))
     assert bare.decode(bare.encode("ößG")) == "ößG"
@@ -291,14 +291,14 @@ class Rigged:
 @pytest.mark.parametrize("slip", range(24))
 def test_a_network_is_shown_the_text_up_to_its_first_slip(slip, monkeypatch):
     """Some characters at a time, to the end if there is none."""
-    monkeypatch.setattr(evaluation, "SHOWN", 7)
+    monkeypatch.setattr(of_text, "SHOWN", 7)
     text = "abcadcbabdacbcdabcdbadcb"
     said = list(text[1:])
     if slip < len(said):
         said[slip] = "a" if said[slip] != "a" else "b"
     task = Text(text=text, window=2)
     network = Rigged(task, "".join(said))
-    verdict = evaluation.recall(network, task)
+    verdict = of_text.recall(network, task)
     assert (verdict.right, verdict.total) == (slip, 23)
     assert network.task.recalled("".join(said)) == slip
     assert network.shown == [7, 7, 7, 2][: slip // 7 + 1]

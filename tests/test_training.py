@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bptt.tasks import Addition, Text
-from bptt.tasks.paragraph import PARAGRAPH
+from bptt.tasks import Addition, Text, write
+from bptt.tasks.text.paragraph import PARAGRAPH
 from bptt.training import runs
 from bptt.training import training as training_module
-from bptt.training.evaluation import write
-from bptt.training.presets import settings_for
+from bptt.training.options import settings_for
 from bptt.training.training import Training
 
 # Where the kernels run as plain Python (for coverage), a whole training would take hours.
@@ -364,7 +363,7 @@ def test_an_exception_in_the_engine_loses_and_spoils_nothing(make, options, engi
                 raise KeyboardInterrupt
             return chunk
 
-    training = Training(whole.settings, whole.task, Stopped())
+    training = Training(whole.settings, Stopped())
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             finished(training)

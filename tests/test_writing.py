@@ -10,7 +10,7 @@ import pytest
 from bptt.errors import BpttError
 from bptt.tasks import Text
 from bptt.training import runs
-from bptt.training.presets import settings_for
+from bptt.training.options import settings_for
 from bptt.training.training import Training
 
 

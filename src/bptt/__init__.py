@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from bptt.network.structure import Structure
     from bptt.sequences import Sequences
     from bptt.studies import Panel, Study
-    from bptt.tasks import Addition, Text
-    from bptt.training.evaluation import evaluate, length_generalisation, write
+    from bptt.tasks import Addition, Task, Text, Verdict, evaluate, length_generalisation, write
     from bptt.training.settings import Settings, Stop
 
 _HOMES = {
@@ -40,17 +39,19 @@ _HOMES = {
     "Stop": "training.settings",
     "Structure": "network.structure",
     "Study": "studies",
+    "Task": "tasks",
     "Text": "tasks",
+    "Verdict": "tasks",
     "check_gradients": "network.gradient_check",
     "check_network": "network.gradient_check",
-    "evaluate": "training.evaluation",
+    "evaluate": "tasks",
     "experiment": "experiments",
-    "length_generalisation": "training.evaluation",
+    "length_generalisation": "tasks",
     "load": "api",
     "load_run": "api",
     "resume": "api",
     "train": "api",
-    "write": "training.evaluation",
+    "write": "tasks",
 }
 
 __all__ = [
@@ -66,7 +67,9 @@ __all__ = [
     "Stop",
     "Structure",
     "Study",
+    "Task",
     "Text",
+    "Verdict",
     "__version__",
     "check_gradients",
     "check_network",

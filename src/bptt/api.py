@@ -7,11 +7,10 @@ import msgspec
 
 from bptt.errors import BpttError
 from bptt.network.network import Network
-from bptt.tasks import Addition, Text
+from bptt.tasks.task import Task, Verdict
 from bptt.training import runs
-from bptt.training.evaluation import Verdict
 from bptt.training.interrupts import interrupts
-from bptt.training.presets import settings_for
+from bptt.training.options import settings_for
 from bptt.training.records import Divergence, Record
 from bptt.training.settings import Settings
 from bptt.training.training import Training
@@ -32,7 +31,7 @@ class Run:
     def __init__(self, training: Training) -> None:
         self.training = training
         self.settings: Settings = training.settings
-        self.task: Addition | Text = training.task
+        self.task: Task = training.task
         self.network: Network = training.network
         self.records: list[Record] = training.history
         self.verdict: Verdict | None = training.verdict
@@ -49,13 +48,12 @@ class Run:
     def curve(self) -> dict[str, Any]:
         """What the figure shows: the arguments of
         `bptt.training.figures.learning_curve`."""
-        text = isinstance(self.task, Text)
         squared = self.settings.structure.loss == "squared"
         return {
             "history": self.records,
             "title": f"{self.network!r}\n{self}",
             "unit": "squared error / 2" if squared else "nats",
-            "outputs": "characters" if text else "bits",
+            "outputs": self.task.output_name,
         }
 
     def figure(self) -> "Figure":
@@ -87,10 +85,10 @@ class Run:
         return png(self.figure())
 
 
-def train(task: Addition | Text | Settings, **options: Any) -> Run:
+def train(task: Task | Settings, **options: Any) -> Run:
     """Train a network on a task and return the run.
 
-    Without options the task's preset is used (`bptt.training.presets`); options change
+    Without options the task's preset is used (`Task.preset`); options change
     it: cell, hidden, layers, activation, output, loss, reduction, bias, tied, initial_state, dtype;
     optimizer, learning_rate, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_value,
     clip_norm, schedule; exact, target_loss, smooth_loss, accuracy, wrong, seconds (when to
@@ -107,25 +105,29 @@ def train(task: Addition | Text | Settings, **options: Any) -> Run:
     return resume(Run(Training(settings_for(task, options))))
 
 
-def resume(run: Run | str | Path) -> Run:
+def resume(run: Run | str | Path, task: Task | type[Task] | None = None) -> Run:
     """Go on with an interrupted run, or with a run's folder; ends with the weights that an
-    uninterrupted run gives."""
-    training = run.training if isinstance(run, Run) else runs.load_unfinished(Path(run))
+    uninterrupted run gives. task: as of `load`."""
+    training = run.training if isinstance(run, Run) else runs.load_unfinished(Path(run), task)
     with interrupts() as received:
         for _ in training.records(lambda: bool(received)):
             pass
     return Run(training)
 
 
-def load(path: str | Path) -> Network:
-    """The network of a weights file or a run's folder. Raises BpttError for any other file."""
-    network, _ = runs.load_network(path)
+def load(path: str | Path, task: Task | type[Task] | None = None) -> Network:
+    """The network of a weights file or a run's folder.
+
+    task: where the task is one of your own, it, or its class: nothing is imported for a name in a
+    file. Raises BpttError for any other file, or another task.
+    """
+    network, _ = runs.load_network(path, own=task)
     return network
 
 
-def load_run(folder: str | Path) -> Run:
-    """A run's folder as it stands, with its history and verdict."""
-    training = runs.load_training(Path(folder))
+def load_run(folder: str | Path, task: Task | type[Task] | None = None) -> Run:
+    """A run's folder as it stands, with its history and verdict. task: as of `load`."""
+    training = runs.load_training(Path(folder), task)
     result = Path(folder) / runs.RESULT
     if result.exists():
         ended = runs.read_json(result)

@@ -259,9 +259,10 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add two integers with a trained network."""
-    from bptt.commands.use import add_integers
+    from bptt.commands.use import use_network
+    from bptt.tasks import Addition
 
-    answer(as_json, *add_integers(run_path, a, b))
+    answer(as_json, *use_network(run_path, "add", Addition, a, b))
 
 
 @app.command()
@@ -275,9 +276,12 @@ def write(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Write text with a trained network."""
-    from bptt.commands.use import write_text
+    from bptt.commands.use import use_network
+    from bptt.tasks import Text
+    from bptt.tasks.text.writing import Writing
 
-    answer(as_json, *write_text(run_path, start, length, temperature, seed))
+    how = Writing(start=start, length=length, temperature=temperature, seed=seed)
+    answer(as_json, *use_network(run_path, "write", Text, how))
 
 
 @app.command()

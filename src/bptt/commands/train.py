@@ -11,10 +11,10 @@ from bptt.api import Run
 from bptt.commands.drawer import PATIENCE_SECONDS, Drawer
 from bptt.commands.reports import training_report
 from bptt.errors import BpttError
-from bptt.tasks import Addition, Text
+from bptt.tasks.task import Task
 from bptt.training import runs
 from bptt.training.interrupts import interrupts
-from bptt.training.presets import settings_for
+from bptt.training.options import settings_for
 from bptt.training.progress import Progress
 from bptt.training.training import Training
 
@@ -30,7 +30,7 @@ def next_folder(task: str) -> Path:
 
 
 def train_and_report(
-    task: Addition | Text,
+    task: Task,
     options: Mapping[str, Any],
     out: Path | None,
     name: str,

@@ -1,6 +1,5 @@
 """The commands that use a run, and the gradient check: each gives plain values and a text."""
 
-import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,76 +12,18 @@ from bptt.equations.outputs import OUTPUTS
 from bptt.errors import BpttError
 from bptt.network.gradient_check import check_network
 from bptt.network.network import Network
-from bptt.tasks import Addition, Text
-from bptt.tasks.addition import first_wrong_bit
+from bptt.tasks.task import Task
 from bptt.training import runs
-from bptt.training.evaluation import predicted_bits
-from bptt.training.evaluation import write as write_characters
 from bptt.training.figures import png
 
 Answer = tuple[dict[str, Any], str]
-LONGEST = 100_000
 
 
-def _integer(text: str) -> int:
-    if not re.fullmatch(r"[+-]?\d+", text):
-        raise BpttError(f"'{text}' is not an integer: give whole numbers such as 29733 or -5")
-    if len(text) > LONGEST * 3 // 10:
-        raise BpttError(f"a number of {len(text)} digits is too long: at most {LONGEST} bits")
-    # Python itself refuses to read more than 4,300 digits at once.
-    number = 0
-    digits = text.lstrip("+-")
-    for start in range(0, len(digits), 4000):
-        part = digits[start : start + 4000]
-        number = number * 10 ** len(part) + int(part)
-    return -number if text.startswith("-") else number
-
-
-def _digits(number: int) -> str:
-    """Decimal digits of an integer of any size."""
-    if number < 0:
-        return "-" + _digits(-number)
-    parts = []
-    while number >= 10**4000:
-        number, part = divmod(number, 10**4000)
-        parts.append(f"{part:04000d}")
-    return str(number) + "".join(reversed(parts))
-
-
-def add_integers(path: Path, first: str, second: str) -> Answer:
-    """The network's sum of two integers, and whether it is right."""
-    a, b = _integer(first), _integer(second)
-    network, task = runs.load_task_network(path, Addition)
-    if not task.signed and min(a, b) < 0:
-        raise BpttError(
-            f"{_digits(min(a, b))} is negative, and this network adds unsigned numbers: "
-            "use a run of 'bptt train add --signed'"
-        )
-    bits = max(task.bits, task.bits_needed(a, b))
-    x, y = task.encode([(a, b)], bits)
-    predicted = predicted_bits(network, x)
-    said = task.decode(predicted[..., 0])[0]
-    first_wrong = first_wrong_bit(predicted, y)
-    values = {
-        "a": _digits(a), "b": _digits(b), "sum": _digits(said), "right": first_wrong is None,
-        "true_sum": _digits(a + b), "bits": bits,
-        "first_wrong_bit": first_wrong,
-    }  # fmt: skip
-    verdict = (
-        "right" if first_wrong is None else f"wrong from bit {first_wrong}: it is {_digits(a + b)}"
-    )
-    return values, f"{_digits(a)} + {_digits(b)} = {_digits(said)}   {verdict}"
-
-
-def write_text(path: Path, start: str | None, length: int, temperature: float, seed: int) -> Answer:
-    """Text that the network writes."""
-    network, task = runs.load_task_network(path, Text)
-    start = (task.text or task.vocabulary)[0] if start is None else start
-    written = write_characters(network, task, start, length, temperature, seed)
-    values = {
-        "start": start, "text": written, "temperature": temperature, "seed": seed
-    }  # fmt: skip
-    return values, start + written
+def use_network(path: Path, command: str, kind: type[Task], *arguments: Any) -> Answer:
+    """What a task's own command of that name gives for a run of the task."""
+    found = next(each for each in kind.commands if each.name == command)
+    network, task = runs.load_task_network(path, kind)
+    return found.run(task, network, *arguments)
 
 
 def check_all(cell: str | None, engine: str) -> Answer:
@@ -142,14 +83,8 @@ def show_run(path: Path) -> Answer:
     values = {
         "run": str(path), "settings": settings.as_dict(), **runs.result_of(run.training)
     }  # fmt: skip
-    task = run.task
-    what = (
-        f"addition of {'signed' if task.signed else 'unsigned'} {task.bits}-bit numbers"
-        if isinstance(task, Addition)
-        else f"a text of {len(task.text):,} characters, {task.inputs} distinct"
-    )
     lines = [
-        f"task      {what}",
+        f"task      {run.task.describe()}",
         f"network   {run.network!r}",
         f"optimizer {settings.optimizer.kind}, learning rate {settings.optimizer.learning_rate:g}, "
         f"batch {settings.batch}, seed {settings.seed}",

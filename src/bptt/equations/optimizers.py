@@ -15,7 +15,7 @@ ICML 2013, section 2, there equations 3 and 4).
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ from bptt.equations.own import Equations, as_field, check_values, function_of, o
 from bptt.equations.tracing import trace
 from bptt.errors import BpttError, quoted_list
 from bptt.floats import usual
+from bptt.options import Option
 
 Values = tuple[Value, ...]
 Prepare = Callable[[Value, Value, Values], tuple[Value, Value]]
@@ -256,17 +257,23 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     array([0.1, 0.1])
     """
 
-    kind: str = "sgd"
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    decay: float = 0.9
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.01
-    clip_value: float | None = None
-    clip_norm: float | None = None
-    schedule: Schedule = Schedule()
+    kind: Annotated[
+        str,
+        Option(
+            "sgd, momentum, nesterov, rmsprop, rmsprop_nesterov, adagrad, adam or adamw.",
+            name="optimizer",
+        ),
+    ] = "sgd"
+    learning_rate: Annotated[float, Option("Learning rate.")] = 0.1
+    momentum: Annotated[float, Option("Of momentum, nesterov and rmsprop_nesterov.")] = 0.9
+    decay: Annotated[float, Option("Of the mean of squares: rmsprop, rmsprop_nesterov.")] = 0.9
+    beta1: Annotated[float, Option("Adam: decay of the mean.")] = 0.9
+    beta2: Annotated[float, Option("Adam: decay of the mean of squares.")] = 0.999
+    epsilon: Annotated[float, Option("Added to the root: RMSprop, Adagrad, Adam.")] = 1e-8
+    weight_decay: Annotated[float, Option("Of adamw.")] = 0.01
+    clip_value: Annotated[float | None, Option("Largest entry of a gradient.")] = None
+    clip_norm: Annotated[float | None, Option("Largest norm of a gradient.")] = None
+    schedule: Annotated[Schedule, Option("Of the learning rate, as a table.")] = Schedule()
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "kind", as_field(rule_of(self.kind)))

@@ -20,7 +20,8 @@ import msgspec
 from bptt.errors import BpttError, one_line, quoted_list
 from bptt.studies.declaration import Panel as StudyPanel
 from bptt.studies.declaration import Study
-from bptt.tasks.paragraph import PARAGRAPH
+from bptt.tasks import kind_of
+from bptt.tasks.task import Task
 from bptt.training.settings import Settings
 
 MEASURES = (
@@ -28,7 +29,6 @@ MEASURES = (
     "iterations difference",
 )  # fmt: skip
 KINDS = ("runs", "multiples", "solved")
-EXAMPLES = ("sums", "text")
 SCALES = ("linear", "log")
 
 
@@ -161,23 +161,19 @@ class GradientCheck(Declared, frozen=True):
 
 
 class Example(Declared, frozen=True):
-    """One run of a setting (with the given seed) to look at. show: 'sums' after training, or
-    'text', a sample every so many iterations."""
+    """One run of a setting (with the given seed) to look at: what the task shows of its network
+    after training, or, with `every`, every so many iterations."""
 
     at: str
-    show: str
     seed: int = 0
-    every: int = 100
-
-    def __post_init__(self) -> None:
-        _allowed("show", self.show, EXAMPLES)
+    every: int | None = None
 
 
 class Experiment(Declared, frozen=True):
     """A declared experiment, validated as a whole: every setting makes a training run.
 
-    task: 'addition' or 'text'; base: options of `bptt.train` and of the task, as in `bptt.Study`;
-    a text that is not given is `bptt.tasks.paragraph`'s. recommended: in words, what to change.
+    task: a built-in task's name; base: options of `bptt.train` and of the task, as in `bptt.Study`;
+    what a task cannot do without is its `example`. recommended: in words, what to change.
     """
 
     name: str
@@ -198,9 +194,7 @@ class Experiment(Declared, frozen=True):
         names = [panel.name for panel in self.panels]
         if not names or len(set(names)) < len(names) or any("/" in name for name in names):
             raise BpttError(f"panels {quoted_list(names)} must have names, each once, without '/'")
-        if self.task == "text" and "text" not in self.base:
-            base = {**self.base, "text": PARAGRAPH}
-            msgspec.structs.force_setattr(self, "base", base)
+        msgspec.structs.force_setattr(self, "base", {**self.kind.example, **self.base})
         places = [place for place, _ in self.places()]
         if len(set(places)) < len(places):
             raise BpttError(f"settings {quoted_list(places)} must have names, each once in a panel")
@@ -214,6 +208,11 @@ class Experiment(Declared, frozen=True):
                         f"figure '{drawing.name}': '{place}' is not a panel: "
                         f"choose one of {quoted_list(names)}, or a setting"
                     )
+
+    @property
+    def kind(self) -> type[Task]:
+        """The class of the task."""
+        return kind_of(self.task)
 
     def _named(self) -> Iterator[str]:
         """Every setting that a part of the declaration names."""
@@ -280,19 +279,20 @@ class Experiment(Declared, frozen=True):
         return [(panel, places) for panel, places in wanted if places]
 
     def changed(
-        self, seeds: int | None = None, quick: bool = False, text: str | None = None
+        self, seeds: int | None = None, quick: bool = False, file: str | Path | None = None
     ) -> "Experiment":
-        """The same with another number of seeds, a taste of it, or another text."""
+        """The same with another number of seeds, a taste of it, or another file to learn."""
         panels = self.panels
         if quick:
             panels = [_taste(self, panel) for panel in panels]
         if seeds is not None:
             panels = [msgspec.structs.replace(panel, seeds=seeds) for panel in panels]
         base = self.base
-        if text is not None:
-            if self.task != "text":
-                raise BpttError(f"experiment '{self.name}' learns no text: leave out --file")
-            base = {**base, "text": text}
+        if file is not None:
+            if not self.kind.files:
+                raise BpttError(f"experiment '{self.name}' learns no file: leave out --file")
+            from_file = next(iter(self.kind.files.values()))
+            base = {**base, from_file.field: from_file.read(file)}
         return msgspec.structs.replace(self, panels=panels, base=base)
 
 

@@ -28,7 +28,7 @@ CURVES: dict[str, tuple[str, Callable[[Any, Group], Any]]] = {
     "smooth loss": ("smooth_loss", lambda values, _: values),
     "accuracy": ("exact", lambda values, _: values),
     "wrong": ("wrong", lambda values, _: 100 * values),
-    "bits right": ("wrong", lambda v, group: (1 - v) * group.settings.make_task().steps),
+    "bits right": ("wrong", lambda v, group: (1 - v) * group.settings.task.steps),
 }
 FEW = 4  # runs that get a colour and a name each
 COLUMNS = 6  # small multiples beside each other on a page

@@ -9,20 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bptt.commands.reports import sums, sums_table
 from bptt.experiments.declaration import Example, Experiment
 from bptt.network.gradient_check import GradientCheck, check_gradients
 from bptt.network.network import Network
-from bptt.tasks import Addition, Text
-from bptt.training.evaluation import write
+from bptt.tasks.task import Shown
 from bptt.training.settings import Settings
 from bptt.training.training import Training
 
-SAMPLE = 200  # characters of a sample of text
-
 
 @dataclass(frozen=True)
-class Shown:
+class Looked:
     """What a run gives: a sentence, a table, and the same table as lines of text."""
 
     sentence: str
@@ -48,7 +44,7 @@ def check_parameters(settings: Settings, samples: int, entries: int | None) -> G
         # A few entries are not worth compiling for.
         engine=settings.engine if entries is None else "reference",
     )
-    batch = settings.make_task().stream(settings.seed, samples, "float64").draw(1)
+    batch = settings.task.stream(settings.seed, samples, "float64").draw(1)
     x, y = batch.x[0], batch.y[0]
     probe = Network(structure, theta=start.theta.copy(), engine=start.engine)
 
@@ -71,45 +67,33 @@ def gradient_table(check: GradientCheck) -> pd.DataFrame:
     )
 
 
-def show(experiment: Experiment, example: Example, interrupted: Callable[[], bool]) -> Shown:
+def show(experiment: Experiment, example: Example, interrupted: Callable[[], bool]) -> Looked:
     """Train the example's run and show what it gives, or, interrupted, how far it has come."""
     settings = experiment.settings(example.at, example.seed)
-    if example.show == "text":
+    if example.every is not None:
         settings = msgspec.structs.replace(settings, record_every=example.every)
     training = Training(settings)
-    samples: list[dict[str, Any]] = []
+    seen: list[tuple[dict[str, Any], Shown]] = []
     for record in training.records(interrupted):
-        if example.show == "text":
-            samples.append(
-                {
-                    "iteration": record.iteration,
-                    "wrong": record.wrong,
-                    "smooth_loss": record.smooth_loss,
-                    "text": _sample(training),
-                }
-            )
-    if isinstance(training.task, Addition) and training.reason != "interrupted":
-        rows = sums(training.network, training.task, seed=settings.seed)
-        right = sum(row["right"] for row in rows)
-        sentence = f"Seed {settings.seed}, {example.at}: {right} of {len(rows)} fresh sums right."
-        return Shown(sentence, pd.DataFrame(rows), sums_table(rows))
+        if example.every is not None:
+            when = {
+                "iteration": record.iteration, "wrong": record.wrong,
+                "smooth_loss": record.smooth_loss,
+            }  # fmt: skip
+            seen.append((when, training.task.show(training.network, settings.seed)))
+    place = f"Seed {settings.seed}, {example.at}:"
+    if example.every is None and training.reason != "interrupted":
+        shown = training.task.show(training.network, settings.seed)
+        return Looked(f"{place} {shown.sentence}.", pd.DataFrame(shown.rows), shown.lines)
     state = training.verdict or training.divergence or training.reason
-    sentence = f"Seed {settings.seed}, {example.at}: {state} after "
-    sentence += f"{training.learner.iteration:,} iterations"
+    sentence = f"{place} {state} after {training.learner.iteration:,} iterations"
     if training.history:
         last = training.history[-1]
         sentence += f", {100 * last.wrong:.1f} % wrong, smoothed loss {last.smooth_loss:.3g}"
     lines = "\n\n".join(
-        f"iteration {row['iteration']:,}  wrong {100 * row['wrong']:.1f} %  "
-        f"smoothed loss {row['smooth_loss']:.2f}\n{row['text']}"
-        for row in samples
+        f"iteration {when['iteration']:,}  wrong {100 * when['wrong']:.1f} %  "
+        f"smoothed loss {when['smooth_loss']:.2f}\n{shown.lines}"
+        for when, shown in seen
     )
-    return Shown(f"{sentence}.", pd.DataFrame(samples), lines)
-
-
-def _sample(training: Training) -> str:
-    """What the network writes from the text's first character, always the likeliest next one."""
-    task = training.task
-    assert isinstance(task, Text)
-    start = task.text[0]
-    return start + write(training.network, task, start, min(SAMPLE, len(task.text) - 1), 0.0)
+    rows = [{**when, **row} for when, shown in seen for row in shown.rows]
+    return Looked(f"{sentence}.", pd.DataFrame(rows), lines)

@@ -33,7 +33,7 @@ VALUES: dict[str, Value] = {
     "diverged": lambda frame, _: frame["status"] == "diverged",
     "passed": lambda frame, _: (frame["right"] == frame["total"]).fillna(False).astype(bool),
     "all right": lambda frame, _: frame["wrong"] == 0,
-    "bits right": lambda frame, settings: (1 - frame["wrong"]) * settings.make_task().steps,
+    "bits right": lambda frame, settings: (1 - frame["wrong"]) * settings.task.steps,
     "loss": lambda frame, _: frame["loss"],
     "exact at 64 times the length": lambda frame, _: frame["exact_64x"] == 1,
 }

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bptt.errors import BpttError
 from bptt.experiments.declaration import Experiment, find
-from bptt.tasks.text import read_text
 from bptt.training.interrupts import interrupts
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-    from bptt.experiments.examples import Shown
+    from bptt.experiments.examples import Looked
     from bptt.experiments.measures import Group, Measured
     from bptt.network.gradient_check import GradientCheck
 
@@ -37,7 +36,7 @@ class Outcome:
     groups: "dict[str, Group]" = field(default_factory=dict)
     judged: "list[tuple[str, list[Measured]]]" = field(default_factory=list)
     check: "GradientCheck | None" = None
-    example: "Shown | None" = None
+    example: "Looked | None" = None
     seconds: float = 0.0
     reason: str = "done"
 
@@ -96,8 +95,8 @@ def experiment(
 ) -> Outcome:
     """Run an experiment: one of the five published ones by its name, or a TOML file of your own.
 
-    seeds: for every setting, instead of the declared numbers. quick: a taste in seconds. file: a
-    text to learn instead of the declared one. folder: where finished runs are kept, so that
+    seeds: for every setting, instead of the declared numbers. quick: a taste in seconds. file: what
+    to learn instead of the declared text. folder: where finished runs are kept, so that
     `resume` can go on. workers, progress: as of `bptt.Study.run`. Ctrl-C ends the work; what is
     finished is kept, and the outcome's reason is 'interrupted'.
 
@@ -105,10 +104,9 @@ def experiment(
     """
     if seeds is not None and seeds < 1:
         raise BpttError(f"seeds {seeds} must be at least 1")
-    text = None if file is None else read_text(file)
     full = find(name)
     return run(
-        full.changed(seeds, quick, text), full, quick, Path(folder) if folder else None, resume,
+        full.changed(seeds, quick, file), full, quick, Path(folder) if folder else None, resume,
         workers, progress,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What a network consists of: its structure, and from it the shapes of all parameters."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -10,6 +10,7 @@ from bptt.equations.outputs import REDUCTIONS, Output, output_of
 from bptt.equations.own import as_field, as_text
 from bptt.errors import BpttError, quoted_list
 from bptt.network.parameters import Layout
+from bptt.options import NOT_AN_OPTION, Option
 
 READOUTS = ("steps", "last")
 INITIAL_STATES = ("zeros", "trainable")
@@ -33,21 +34,23 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     dtype: 'float32' or 'float64'.
     """
 
-    inputs: int
-    outputs: int
-    hidden: int = 16
-    layers: int = 1
-    cell: str = "elman"
-    activation: str = "tanh"
-    output: str = "sigmoid"
-    loss: str = "cross_entropy"
-    reduction: str = "sum"
-    readout: str = "steps"
-    bias: bool = True
-    tied: bool = True
-    steps: int = 0
-    initial_state: str = "zeros"
-    dtype: str = "float32"
+    inputs: Annotated[int, NOT_AN_OPTION]
+    outputs: Annotated[int, NOT_AN_OPTION]
+    hidden: Annotated[int, Option("Hidden units.")] = 16
+    layers: Annotated[int, Option("Recurrent layers.")] = 1
+    cell: Annotated[str, Option("elman, lstm or gru.")] = "elman"
+    activation: Annotated[str, Option("Of the Elman cell: tanh, sigmoid or relu.")] = "tanh"
+    output: Annotated[str, Option("sigmoid, linear or, for classes, softmax.")] = "sigmoid"
+    loss: Annotated[str, Option("cross_entropy or squared; linear: squared.")] = "cross_entropy"
+    reduction: Annotated[
+        str, Option("Losses: sum, mean per sequence (sequence) or mean of all (mean).")
+    ] = "sum"
+    readout: Annotated[str, NOT_AN_OPTION] = "steps"
+    bias: Annotated[bool, Option("Biases b and c.")] = True
+    tied: Annotated[bool, Option("The same weights at every step.")] = True
+    steps: Annotated[int, NOT_AN_OPTION] = 0
+    initial_state: Annotated[str, Option("zeros or trainable.")] = "zeros"
+    dtype: Annotated[str, Option("float32 or float64.")] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs", "hidden", "layers"):

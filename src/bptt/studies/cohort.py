@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 
 from bptt.network.engines import Chunk, Engine
 from bptt.network.parameters import Array
-from bptt.tasks import Addition, Text
-from bptt.tasks.task import Batch as Batches
-from bptt.tasks.task import stacked
-from bptt.training.evaluation import evaluate
+from bptt.tasks.batches import Batches, stacked
 from bptt.training.records import counted_steps, summarise
 from bptt.training.settings import Settings, Stop
-from bptt.training.training import Pace, Training
+from bptt.training.training import Pace, Training, numbers_a_step
 
 # Models side by side at most: enough that what a call costs in Python is shared by many.
 WIDTH = 256
@@ -45,13 +42,12 @@ class Member(Training):
         self,
         digest: str,
         settings: Settings,
-        task: Addition | Text,
         trainer: Engine,
         tester: Engine,
         go_on: bool = False,
         verdict_wanted: bool = True,
     ) -> None:
-        super().__init__(settings, task, tester)
+        super().__init__(settings, tester)
         self.digest = digest
         self.trainer, self.go_on, self.verdict_wanted = trainer, go_on, verdict_wanted
         self.solved_at: int | None = None
@@ -75,12 +71,12 @@ class Member(Training):
     def conclude(self) -> None:
         """Test the network to the end, if that is wanted and has not been done."""
         if self.verdict_wanted and self.verdict is None and not self.divergence:
-            self.verdict = evaluate(self.network, self.task)
+            self.verdict = self.task.test(self.network)
 
 
-def width_for(settings: Settings, record_every: int, task: Addition | Text) -> int:
+def width_for(settings: Settings, record_every: int) -> int:
     """How many models of that shape are trained side by side, so that the memory is bounded."""
-    data = settings.batch * task.steps * (2 if task.ids else task.inputs + task.outputs)
+    data = settings.batch * settings.task.steps * numbers_a_step(settings.task)
     largest = max(data, record_every, settings.structure.layout().size)
     return max(1, min(WIDTH, COHORT_NUMBERS // largest))
 

@@ -16,31 +16,24 @@ import msgspec
 import numpy as np
 
 from bptt.errors import BpttError, one_line, quoted_list
-from bptt.tasks import TASKS, Addition, Text
-from bptt.tasks.text import read_text
-from bptt.training.presets import OPTIMIZER, STRUCTURE, TOP
+from bptt.options import unknown
+from bptt.tasks import BUILT_IN, DEFAULT, kind_of
+from bptt.tasks.task import Task
+from bptt.training.options import OPTIONS, STOP, own_options
+from bptt.training.settings import check_task
 
 if TYPE_CHECKING:
     from bptt.studies.execution import Results
     from bptt.studies.expansion import Setting
     from bptt.studies.planning import Plan
 
-# What a task's options are called, which stand among the others.
-TASK_FIELDS: dict[str, tuple[str, ...]] = {
-    "addition": Addition.__struct_fields__,
-    "text": ("text", "file", "window", "newlines", "rest"),
-}
 # Options that hold others; one of them may be named alone, as in 'initializers.W'.
 TABLES = ("initializers", "schedule")
 CRITERIA = ("loss", "smooth_loss", "accuracy", "wrong")
 RANGES = ("uniform", "log_uniform", "integer", "choice")
 NOT_FIELDS = {
+    **dict.fromkeys(STOP, "when a run stops is given by 'solved'"),
     "seed": "seeds are given by 'seeds'",
-    "exact": "when a run stops is given by 'solved'",
-    "target_loss": "when a run stops is given by 'solved'",
-    "smooth_loss": "when a run stops is given by 'solved'",
-    "accuracy": "when a run stops is given by 'solved'",
-    "wrong": "when a run stops is given by 'solved'",
     "seconds": "a run that stops by the clock would not be the same twice",
 }
 MOST_RUNS = 10_000_000
@@ -68,7 +61,8 @@ class Panel(Points, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Settings x seeds, all trained, to be answered with statistics.
 
-    task: 'addition' or 'text', or a task, whose fields are then part of the base.
+    task: a built-in task's name, or a task, whose fields are then part of the base, or the class of
+    one of your own.
     base: options of `bptt.train` and of the task that all settings share.
     grid: a list of values for each option; all combinations are taken.
     random: a range for each option, as {'log_uniform': [1e-3, 1]} ('uniform' alike, 'integer'
@@ -83,14 +77,15 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
     every `record_every` iterations.
     stop_when_solved: whether a run then ends; or else goes on to its last iteration.
     verdict: whether each network is put to the task's own test at its end.
-    lengths: multiples of the trained bits at which adders are tested, on 100 sums each.
+    lengths: multiples of the trained length at which networks are tested too, for tasks that have
+    longer sequences.
     curves: whether the records on the way are kept.
     seconds: after so many, no more runs are begun (`Study.run` then goes on another time).
 
     Raises BpttError, naming field, value and what is allowed, if any setting is not possible.
     """
 
-    task: Any = "addition"
+    task: Any = DEFAULT
     name: str = ""
     base: dict[str, Any] = {}
     panels: list[Panel] = []
@@ -104,21 +99,30 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
 
     def __post_init__(self) -> None:
         put = msgspec.structs.force_setattr
-        if isinstance(self.task, Addition | Text):
+        if isinstance(self.task, Task):
+            check_task(self.task)
             put(self, "base", {**_fields_of(self.task), **self.base})
+            put(self, "task", type(self.task))
+        if not (isinstance(self.task, type) and issubclass(self.task, Task)):
+            put(self, "task", kind_of(self.task))
+        if self.task.name in BUILT_IN:
             put(self, "task", self.task.name)
-        if not isinstance(self.task, str) or self.task not in TASKS:
-            raise BpttError(f"task '{self.task}' is not known: choose one of {quoted_list(TASKS)}")
         if isinstance(self.seeds, range):
             put(self, "seeds", list(self.seeds))
-        plain = msgspec.to_builtins(self, enc_hook=_plain)
-        try:
-            for field in msgspec.structs.fields(Study):
-                name = field.name
-                put(self, name, msgspec.convert(plain[name], field.type))
-        except msgspec.ValidationError as error:
-            raise BpttError(f"{name} {plain[name]!r:.60}: {error}") from None
+        for field in msgspec.structs.fields(Study):
+            name = field.name
+            if name != "task":
+                plain = msgspec.to_builtins(getattr(self, name), enc_hook=_plain)
+                try:
+                    put(self, name, msgspec.convert(plain, field.type))
+                except msgspec.ValidationError as error:
+                    raise BpttError(f"{name} {plain!r:.60}: {error}") from None
         self._check()
+
+    @property
+    def kind(self) -> type[Task]:
+        """The class of the task."""
+        return self.task if isinstance(self.task, type) else kind_of(self.task)
 
     def _check(self) -> None:
         """Everything that can be told without running; the settings are built for it."""
@@ -133,17 +137,20 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
                 f"seeds {self.seeds!r:.60}: a count of at least 1, or a list of different "
                 "numbers from 0, is needed"
             )
-        if self.lengths and self.task != "addition":
-            raise BpttError(f"lengths {self.lengths} are for the task 'addition': leave them out")
+        if self.lengths and not self.kind.lengthens:
+            raise BpttError(
+                f"lengths {self.lengths} are for tasks with longer sequences, and "
+                f"'{self.kind.name}' has none: leave them out"
+            )
         if any(each < 1 for each in self.lengths) or len(set(self.lengths)) < len(self.lengths):
             raise BpttError(
-                f"lengths {self.lengths} must be different multiples of the trained bits, from 1"
+                f"lengths {self.lengths} must be different multiples of the trained length, from 1"
             )
         if self.seconds is not None and not self.seconds > 0:
             raise BpttError(f"seconds {self.seconds} must be positive; leave it out for no limit")
         check_solved(self.solved)
         for panel in self.all_panels():
-            check_panel(panel, self.task, self.base)
+            check_panel(panel, self.kind, self.base)
         count = len(self.expanded) * len(seeds)
         if count > MOST_RUNS:
             raise BpttError(f"{count:,} runs are too many: at most {MOST_RUNS:,}")
@@ -166,26 +173,30 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        built: dict[str, Any] = msgspec.to_builtins(self)
-        return built
+        return {
+            name: self.kind.name if name == "task" else msgspec.to_builtins(getattr(self, name))
+            for name in self.__struct_fields__
+        }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Study":
-        """A study from plain values. Raises BpttError, naming the field that is wrong."""
-        unknown = sorted(set(values) - set(cls.__struct_fields__))
-        if unknown:
-            raise BpttError(
-                f"'{unknown[0]}' is not a field of a study: choose of "
-                f"{', '.join(sorted(cls.__struct_fields__))}"
-            )
+    def from_dict(cls, values: Mapping[str, Any], own: type[Task] | None = None) -> "Study":
+        """A study from plain values. own: the class of a task of one's own that they may name.
+
+        Raises BpttError, naming the field that is wrong.
+        """
+        for name in values:
+            if name not in cls.__struct_fields__:
+                raise unknown("study field", name, cls.__struct_fields__)
+        task = values.get("task", DEFAULT)
         try:
-            return cls(**values)
+            return cls(**{**values, "task": kind_of(task, own)})
         except msgspec.ValidationError as error:
             raise one_line(error, "study") from None
 
     @classmethod
     def from_toml(cls, path: str | Path) -> "Study":
-        """The study that a TOML file declares; a text's `file` is looked for beside it.
+        """The study that a TOML file declares; files that the task learns from
+        are looked for beside it.
 
         Raises BpttError for a file that cannot be read or declares no study.
         """
@@ -197,7 +208,7 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
         except ValueError as error:  # no TOML, or no UTF-8
             raise BpttError(f"'{path}' is not TOML: {error}") from None
         try:
-            return cls.from_dict(with_texts(values, path.parent))
+            return cls.from_dict(with_files(values, path.parent))
         except BpttError as error:
             raise BpttError(f"'{path}': {error}") from None
 
@@ -243,25 +254,32 @@ def _plain(value: Any) -> Any:
     raise BpttError(f"{value!r:.60} cannot be part of a study: give numbers, texts or lists")
 
 
-def _fields_of(task: Addition | Text) -> dict[str, Any]:
+def _fields_of(task: Task) -> dict[str, Any]:
     """A task's fields as options."""
-    names = [name for name in TASK_FIELDS[task.name] if name != "file"]
-    return {name: getattr(task, name) for name in names if getattr(task, name) is not None}
+    values = {name: getattr(task, each.field) for name, each in own_options(type(task)).items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def with_texts(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A declaration whose texts are in it: each 'file' of `folder` is read and becomes 'text'."""
+def with_files(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A declaration with what its task reads from files of `folder` in it: see `Task.files`."""
+    kind = kind_of(values.get("task", DEFAULT))
+    return _read(values, kind, folder) if kind.files else dict(values)
+
+
+def _read(values: Mapping[str, Any], kind: type[Task], folder: Path) -> dict[str, Any]:
+    """`values`, and all tables in them, with the content of files instead of their names."""
     read: dict[str, Any] = {}
     for name, value in values.items():
-        if name == "file" and isinstance(value, str):
-            read["text"] = read_text(folder / value)
-        elif name == "file" and isinstance(value, list):
-            read["text"] = [read_text(folder / each) for each in value]
+        several = isinstance(value, list)
+        if name in kind.files and (several or isinstance(value, str)):
+            file = kind.files[name]
+            found = [file.read(folder / each) for each in (value if several else [value])]
+            read[file.field] = found if several else found[0]
         elif isinstance(value, Mapping):
-            read[name] = with_texts(value, folder)
-        elif isinstance(value, list):
+            read[name] = _read(value, kind, folder)
+        elif several:
             read[name] = [
-                with_texts(each, folder) if isinstance(each, Mapping) else each for each in value
+                _read(each, kind, folder) if isinstance(each, Mapping) else each for each in value
             ]
         else:
             read[name] = value
@@ -283,22 +301,22 @@ def check_solved(solved: str | Mapping[str, float]) -> None:
         raise BpttError(f"solved {name} {limit} is a share: at most 1 is possible")
 
 
-def check_field(name: str, task: str) -> None:
-    """Raises BpttError unless options of that name may be given for that task."""
+def check_field(name: str, kind: type[Task]) -> None:
+    """Raises BpttError unless options of that name may be given for that kind of task."""
     if name in NOT_FIELDS:
         raise BpttError(f"'{name}' cannot be set for single settings: {NOT_FIELDS[name]}")
-    known = {*TASK_FIELDS[task], *STRUCTURE, "optimizer", *OPTIMIZER, *TOP} - set(NOT_FIELDS)
+    known = {*own_options(kind), *OPTIONS} - set(NOT_FIELDS)
     head, dot, tail = name.partition(".")
     if name not in known and not (dot and tail and head in TABLES):
-        raise BpttError(f"field '{name}' is not known: choose of {', '.join(sorted(known))}")
+        raise unknown("field", name, known)
 
 
-def check_panel(panel: Panel, task: str, base: Mapping[str, Any]) -> None:
+def check_panel(panel: Panel, kind: type[Task], base: Mapping[str, Any]) -> None:
     """Raises BpttError for unknown fields, empty lists, ranges that cannot be read."""
     varied = [*panel.grid, *panel.random, *{name for each in panel.settings for name in each}]
     for name in [*base, *panel.base, *varied]:
         if name not in ("name", "solved") or name not in varied:
-            check_field(name, task)
+            check_field(name, kind)
     for name in panel.grid:
         if name in panel.random:
             raise BpttError(f"field '{name}' is in the grid and among the random ranges")

@@ -22,6 +22,7 @@ from bptt.studies.planning import seconds_of_a_run
 from bptt.studies.progress import StudyProgress
 from bptt.studies.store import Row, Store, alone
 from bptt.studies.work import Unit
+from bptt.tasks.task import Task
 from bptt.training.interrupts import interrupts
 
 if TYPE_CHECKING:
@@ -58,20 +59,21 @@ class Results:
         return f"Results({len(self.store.done()):,} runs, {self.reason}, {self.missing:,} missing)"
 
 
-def load(folder: str | Path) -> Results:
-    """The results in a study's folder, finished or not."""
-    store = open_store(Path(folder))
+def load(folder: str | Path, task: type[Task] | None = None) -> Results:
+    """The results in a study's folder, finished or not. task: the class, if it is of a task of
+    one's own."""
+    store = open_store(Path(folder), task)
     return Results(store, missing=sum(map(len, missing_runs(store, None))))
 
 
-def open_store(folder: Path) -> Store:
+def open_store(folder: Path, own: type[Task] | None = None) -> Store:
     """The store in a folder. Raises BpttError if there is none."""
     from bptt.studies.store import DECLARATION
     from bptt.training.runs import read_json
 
     if not (folder / DECLARATION).exists():
         raise BpttError(f"'{folder}' is not a study: it has no {DECLARATION}; name its folder")
-    return Store(Study.from_dict(read_json(folder / DECLARATION)), folder)
+    return Store(Study.from_dict(read_json(folder / DECLARATION), own), folder)
 
 
 def merge(folders: Sequence[Path], out: Path) -> Results:

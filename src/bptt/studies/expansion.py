@@ -14,9 +14,10 @@ import numpy as np
 
 from bptt.errors import BpttError
 from bptt.network import initializers
-from bptt.studies.declaration import TABLES, TASK_FIELDS, Panel, Study
-from bptt.tasks import Addition, Text, task_from_config
-from bptt.training.presets import OPTIMIZER, STRUCTURE, TOP, settings_for
+from bptt.options import options_of
+from bptt.studies.declaration import TABLES, Panel, Study
+from bptt.tasks.task import Task
+from bptt.training.options import OPTIMIZER, RUN, STRUCTURE, settings_for
 from bptt.training.settings import Settings
 
 
@@ -41,20 +42,18 @@ class Setting:
         """What an option of that name is in this setting, given or not."""
         head, _, tail = name.partition(".")
         settings = self.settings
-        if name in TASK_FIELDS[settings.task["task"]]:
-            return settings.task.get(name)
+        if name in options_of(type(settings.task)):
+            return getattr(settings.task, options_of(type(settings.task))[name].field)
         if name in STRUCTURE:
-            return getattr(settings.structure, name)
-        if name == "optimizer":
-            return settings.optimizer.kind
+            return getattr(settings.structure, STRUCTURE[name].field)
         if head == "schedule":
             schedule = settings.optimizer.schedule
             return getattr(schedule, tail) if tail else written(msgspec.to_builtins(schedule))
         if name in OPTIMIZER:
-            return getattr(settings.optimizer, name)
+            return getattr(settings.optimizer, OPTIMIZER[name].field)
         if head == "initializers":
             return settings.initializers.get(tail) if tail else written(settings.initializers)
-        return getattr(settings, name) if name in TOP else None
+        return getattr(settings, RUN[name].field) if name in RUN else None
 
 
 def run_name(digest: str, seed: int) -> str:
@@ -137,7 +136,7 @@ def expand(study: Study) -> list[Setting]:
             )  # fmt: skip
             options = merged(study.base, panel.base, given)
             try:
-                settings = build(study.task, options, solved or panel.solved or study.solved)
+                settings = build(study.kind, options, solved or panel.solved or study.solved)
             except BpttError as error:
                 where = ": ".join(part for part in (panel.name, label) if part)
                 raise BpttError(f"setting '{where}': {error}" if where else str(error)) from None
@@ -147,17 +146,18 @@ def expand(study: Study) -> list[Setting]:
 
 
 def build(
-    task_name: str, options: Mapping[str, Any], solved: str | Mapping[str, float]
+    kind: type[Task], options: Mapping[str, Any], solved: str | Mapping[str, float]
 ) -> Settings:
     """The settings of flat options, with the criterion as the stop rule; checked as far as can be
     told without training."""
-    fields = {name: value for name, value in options.items() if name in TASK_FIELDS[task_name]}
-    rest = {name: value for name, value in options.items() if name not in fields}
+    own = options_of(kind)
+    fields = {own[name].field: value for name, value in options.items() if name in own}
+    rest = {name: value for name, value in options.items() if name not in own}
     stop: dict[str, Any] = {"exact": solved == "exact"}
     if isinstance(solved, Mapping):
         stop |= {"target_loss" if name == "loss" else name: x for name, x in solved.items()}
     try:
-        task = task_from_config({"task": task_name, **fields})
+        task = kind.from_config(fields)
         settings = settings_for(task, {**rest, **stop})
     except BpttError as error:
         raise with_value(error, options) from None
@@ -169,7 +169,7 @@ def build(
 
 
 @lru_cache(maxsize=64)
-def _check_stream(task: Addition | Text, batch: int, dtype: str) -> None:
+def _check_stream(task: Task, batch: int, dtype: str) -> None:
     """Raises BpttError for a batch that the task cannot have."""
     task.stream(0, batch, dtype)
 
@@ -196,9 +196,9 @@ def digest_of(settings: Settings, study: Study) -> str:
 
 def shape_of(settings: Settings) -> str:
     """What settings must have in common to be trained side by side."""
-    task, optimizer = settings.make_task(), settings.optimizer
+    task, optimizer = settings.task, settings.optimizer
     shape = (settings.structure, task.steps, settings.batch, optimizer.kind, optimizer.clips,
-             settings.engine, task.name)  # fmt: skip
+             settings.engine, type(task))  # fmt: skip
     return repr(shape)
 
 

@@ -72,7 +72,7 @@ class Text:
 
     text: str = ""
     items: Sequence[str] = ()
-    kind: str = field(default="text", init=False)
+    kind: str = field(default="words", init=False)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from bptt.floats import usual
 from bptt.processes import threads
 from bptt.studies.expansion import Setting, groups_of
-from bptt.training.evaluation import sample_steps
 from bptt.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,15 +24,14 @@ MOST_MEASURED = 12
 
 def seconds_of_a_run(settings: Settings) -> float:
     """What a run takes by the stated model, on one core: all iterations, and its task's test."""
-    task = settings.make_task()
-    test = SECONDS_A_PRODUCT * sample_steps(task) * _weights(settings)
+    test = SECONDS_A_PRODUCT * settings.task.test_steps * _weights(settings)
     return seconds_of_training(settings) + test
 
 
 def seconds_of_training(settings: Settings) -> float:
     """What all iterations of a run take by the stated model, on one core."""
     structure = settings.structure
-    steps = settings.make_task().steps
+    steps = settings.task.steps
     products = 3 * settings.batch * steps * _weights(settings)
     seconds = SECONDS_AN_ITERATION + SECONDS_A_PRODUCT * products
     if settings.engine == "reference":
@@ -157,13 +155,13 @@ def _factor(study: "Study", group: list[Setting], runs: int) -> float:
     from bptt.studies.cohort import Cohort, Member, width_for
 
     first = group[0].settings
-    task, engine = first.make_task(), engine_of(first.engine)
+    engine = engine_of(first.engine)
     waiting = chain.from_iterable(repeat(group))
     members = (
-        Member(each.digest, each.settings.with_seed(seed), task, engine, engine)
+        Member(each.digest, each.settings.with_seed(seed), engine, engine)
         for seed, each in enumerate(waiting)
     )
-    width = min(runs, width_for(first, first.record_every, task))
+    width = min(runs, width_for(first, first.record_every))
     seconds = Cohort(members, width, first.record_every).seconds_an_iteration(3)
     return seconds * first.iterations / seconds_of_training(first)
 
@@ -174,5 +172,5 @@ def _described(settings: Settings) -> str:
     layers = "" if s.layers == 1 else f"{s.layers} layers of "
     return (
         f"{layers}{s.cell} {s.hidden} ({s.activation}), {s.dtype}, batch {settings.batch}, "
-        f"{settings.make_task().steps} steps, {settings.optimizer.kind}"
+        f"{settings.task.steps} steps, {settings.optimizer.kind}"
     )

@@ -145,7 +145,10 @@ class Store:
                 "or choose another --out"
             )
         values = read_json(path)
-        if values != self.study.as_dict() and (before := Study.from_dict(values)) != self.study:
+        if (
+            values != self.study.as_dict()
+            and (before := Study.from_dict(values, self.study.kind)) != self.study
+        ):
             self._grow(before, path)
 
     def _grow(self, before: Study, path: Path) -> None:

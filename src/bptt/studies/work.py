@@ -12,8 +12,6 @@ from bptt.floats import usual
 from bptt.network.network import engine_of
 from bptt.studies.cohort import SOLVED, Cohort, Member, width_for
 from bptt.studies.store import CURVE, Row
-from bptt.tasks import Addition
-from bptt.training.evaluation import length_generalisation
 from bptt.training.settings import Settings
 
 
@@ -42,15 +40,14 @@ def run_unit(unit: Unit, interrupted: Callable[[], bool] = lambda: False) -> lis
 
     def members() -> Iterator[Member]:
         for digest, each, seeds in unit.parts:
-            task = each.make_task()
             for seed in seeds:
                 yield Member(
-                    digest, each.with_seed(seed), task, trainer, tester,
+                    digest, each.with_seed(seed), trainer, tester,
                     not unit.stop_when_solved, unit.verdict,
                 )  # fmt: skip
 
     every = max(min(each.record_every, each.iterations) for _, each, _ in unit.parts)
-    width = min(len(unit), width_for(settings, every, settings.make_task()))
+    width = min(len(unit), width_for(settings, every))
     return [
         row_of(member, unit, __version__)
         for member in Cohort(members(), width, every).ended(interrupted)
@@ -67,13 +64,10 @@ def row_of(member: Member, unit: Unit, version: str) -> Row:
     values += [getattr(last, name, None) for name in ("loss", "loss_per_step", "wrong", "exact")]
     values += [verdict.right, verdict.total] if verdict and unit.verdict else [None, None]
     values += [str(member.divergence or ""), member.seconds, version]
-    if isinstance(member.task, Addition) and unit.lengths:
-        if member.divergence:
-            values += [None] * len(unit.lengths)
-        else:
-            bits = [member.task.bits * multiple for multiple in unit.lengths]
-            found = length_generalisation(member.network, member.task, bits)
-            values += [each.right / each.total for each in found]
+    if unit.lengths and member.divergence:
+        values += [None] * len(unit.lengths)
+    elif unit.lengths:
+        values += member.task.longer(member.network, unit.lengths)
     curve = []
     if unit.curves:
         curve = [tuple(getattr(record, name) for name in CURVE) for record in member.history]

@@ -25,7 +25,8 @@ from safetensors.numpy import save_file as save_safetensors
 
 from bptt.errors import BpttError
 from bptt.network.network import Network, structure_of
-from bptt.tasks import Addition, Text, task_from_config
+from bptt.tasks import task_from_config
+from bptt.tasks.task import Task
 from bptt.training.records import Pending, Record
 from bptt.training.settings import Settings, settings_from_dict
 from bptt.training.training import Training
@@ -99,7 +100,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         ) from None
 
 
-def save_network(path: Path, network: Network, task: Addition | Text | None) -> None:
+def save_network(path: Path, network: Network, task: Task | None) -> None:
     """Write a network as a safetensors file, with its task where it has one."""
     from bptt.version import __version__
 
@@ -112,9 +113,10 @@ def save_network(path: Path, network: Network, task: Addition | Text | None) -> 
 
 
 def load_network(
-    path: str | Path, engine: str = "compiled"
-) -> tuple[Network, Addition | Text | None]:
-    """The network in a weights file or a run's folder, and its task.
+    path: str | Path, engine: str = "compiled", own: Task | type[Task] | None = None
+) -> tuple[Network, Task | None]:
+    """The network in a weights file or a run's folder, and its task. own: a task of one's own, or
+    its class, for a file that names it.
 
     Raises BpttError, one line, for a file that is missing, truncated, foreign or does not fit.
     """
@@ -138,18 +140,19 @@ def load_network(
     described = metadata.get("task")
     if not isinstance(described, dict):
         return network, None
-    task = task_from_config(described)
-    if (task.inputs, task.outputs) != (structure.inputs, structure.outputs):
+    task = task_from_config(described, own)
+    try:
+        task.fit(structure)
+    except BpttError as error:
         raise BpttError(
-            f"'{path}' does not fit its own description: its task has {task.inputs} inputs and "
-            f"its network {structure.inputs}; the file is damaged"
-        )
+            f"'{path}' does not fit its own description: {error}; the file is damaged"
+        ) from None
     return network, task
 
 
-def load_task_network(path: str | Path, kind: type[Any]) -> tuple[Network, Any]:
+def load_task_network(path: str | Path, kind: type[Task]) -> tuple[Network, Any]:
     """As `load_network`, for a command that needs a network of one task."""
-    network, task = load_network(path)
+    network, task = load_network(path, own=kind)
     if not isinstance(task, kind):
         learnt = f"has learnt {task.name}" if task else "has no task"
         raise BpttError(f"'{path}' {learnt}: a run of the task '{kind.name}' is needed")
@@ -253,28 +256,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def load_unfinished(folder: Path) -> Training:
+def load_unfinished(folder: Path, own: Task | type[Task] | None = None) -> Training:
     """As `load_training`, for a run that is to go on: one that diverged cannot."""
     if (folder / RESULT).exists() and read_json(folder / RESULT).get("reason") == "diverged":
         raise BpttError(f"'{folder}' diverged: train again with a smaller learning rate")
-    return load_training(folder)
+    return load_training(folder, own)
 
 
-def load_training(folder: Path) -> Training:
+def load_training(folder: Path, own: Task | type[Task] | None = None) -> Training:
     """A run to go on with: from its checkpoint, or, if it was killed before the first one, from
-    its settings. Raises BpttError if there is neither, or they cannot be read."""
+    its settings. own: as of `load_network`. Raises BpttError if there is neither, or they cannot be
+    read."""
     checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
         if not (folder / CONFIG).exists():
             raise BpttError(f"'{folder}' is not a run: it has no {CONFIG}; name a run's folder")
-        return Training(settings_from_dict(read_json(folder / CONFIG)))
+        return Training(settings_from_dict(read_json(folder / CONFIG), own))
     tensors, metadata = _read_tensors(checkpoint)
     damaged = BpttError(f"'{checkpoint}' does not fit its own description: it is damaged")
     try:
         stands = msgspec.convert(metadata, Standing)
     except msgspec.ValidationError:
         raise damaged from None
-    settings = settings_from_dict(stands.settings)
+    settings = settings_from_dict(stands.settings, own)
     size = settings.structure.layout().size
     if any(tensors[name].shape != (size,) for name in ("theta", "s0", "s1") if name in tensors):
         raise damaged  # before anything of that size is made

@@ -1,15 +1,23 @@
 """Everything that determines a training run, in one value that can be written down."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from bptt.equations.optimizers import Optimizer
+from bptt.equations.own import as_text
 from bptt.errors import BpttError, one_line, quoted_list
 from bptt.network.engines import ENGINES
 from bptt.network.structure import Structure
-from bptt.tasks import Addition, Text, task_from_config
+from bptt.options import NOT_AN_OPTION, Option
+from bptt.tasks import BUILT_IN, kind_of, task_from_config
+from bptt.tasks.task import Task
+
+if TYPE_CHECKING:
+    Held = Task
+else:
+    Held = Any  # msgspec would take no subclass of a Task
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,39 +30,46 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     of wrong outputs is at most this. seconds: that much time has gone into training.
     """
 
-    exact: bool = True
-    loss: float | None = None
-    smooth_loss: float | None = None
-    accuracy: float | None = None
-    wrong: float | None = None
-    seconds: float | None = None
+    exact: Annotated[bool, Option("Stop once the task is solved.")] = True
+    loss: Annotated[
+        float | None, Option("Stop when the mean loss is this low.", name="target_loss")
+    ] = None
+    smooth_loss: Annotated[float | None, Option("Stop when the smoothed loss is this low.")] = None
+    accuracy: Annotated[
+        float | None, Option("Stop when this share of samples has no wrong output.")
+    ] = None
+    wrong: Annotated[float | None, Option("Stop when only this share of outputs is wrong.")] = None
+    seconds: Annotated[float | None, Option("Stop after so many seconds of training.")] = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A training run: the task, the network, the optimizer, the amount of work, the seed.
 
-    task: as `task.config()` gives it. structure: of the network. initializers, forget_bias: see
-    `bptt.network.initializers.initialize`. batch: samples an iteration. iterations: at
-    most.
+    task: a `bptt.Task`. structure: of the network. initializers, forget_bias: see
+    `bptt.network.initializers.initialize`. batch: samples an iteration. iterations: at most.
     record_every: iterations from record to record. seed: fixes weights and data. engine: see
     `bptt.network.engines`.
 
-    Raises BpttError for a value that is not allowed.
+    Raises BpttError for a value that is not allowed, or a network that does not fit the task.
     """
 
-    task: dict[str, Any]
-    structure: Structure
-    optimizer: Optimizer = Optimizer()
-    initializers: dict[str, str] = {}
-    forget_bias: float = 0.0
-    batch: int = 1
-    iterations: int = 20_000
-    record_every: int = 1000
-    stop: Stop = Stop()
-    seed: int = 0
-    engine: str = "compiled"
+    task: Annotated[Held, NOT_AN_OPTION]
+    structure: Annotated[Structure, NOT_AN_OPTION]
+    optimizer: Annotated[Optimizer, NOT_AN_OPTION] = Optimizer()
+    initializers: Annotated[
+        dict[str, str], Option("How weights are drawn, by parameter, as a table.")
+    ] = {}
+    forget_bias: Annotated[float, Option("Added to the LSTM's forget-gate bias.")] = 0.0
+    batch: Annotated[int, Option("Samples an iteration.")] = 1
+    iterations: Annotated[int, Option("Iterations at most.")] = 20_000
+    record_every: Annotated[int, Option("Iterations from record to record.")] = 1000
+    stop: Annotated[Stop, NOT_AN_OPTION] = Stop()
+    seed: Annotated[int, Option("Fixes weights and data.")] = 0
+    engine: Annotated[str, Option("compiled, or reference for plain NumPy.")] = "compiled"
 
     def __post_init__(self) -> None:
+        check_task(self.task)
+        self.task.fit(self.structure)
         for name in ("batch", "record_every"):
             if getattr(self, name) < 1:
                 raise BpttError(f"{name} {getattr(self, name)} must be at least 1")
@@ -70,19 +85,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The same with another seed."""
         return msgspec.structs.replace(self, seed=seed)
 
-    def make_task(self) -> Addition | Text:
-        """The task itself."""
-        return task_from_config(self.task)
-
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        built: dict[str, Any] = msgspec.to_builtins(self)
-        return built
+        built = {
+            name: msgspec.to_builtins(getattr(self, name), enc_hook=as_text)
+            for name in self.__struct_fields__
+            if name != "task"
+        }
+        return {"task": self.task.config(), **built}
 
 
-def settings_from_dict(values: Mapping[str, Any]) -> Settings:
-    """Settings from plain values. Raises BpttError naming the field that is wrong."""
+def check_task(task: Any) -> None:
+    """Raises BpttError for what is no task, or takes the name of a built-in one."""
+    if not isinstance(task, Task):
+        what = "a class: make a task of it" if isinstance(task, type) else "no bptt.Task"
+        raise BpttError(f"task {task!r:.60} is {what}")
+    if task.name in BUILT_IN and kind_of(task.name) is not type(task):
+        raise BpttError(f"the name '{task.name}' is a built-in task's: give yours another `name`")
+
+
+def settings_from_dict(values: Mapping[str, Any], own: Task | type[Task] | None = None) -> Settings:
+    """Settings from plain values. own: a task of one's own that they may name, or its class.
+
+    Raises BpttError naming the field that is wrong.
+    """
+    given = dict(values)
+    if "task" in given:
+        given["task"] = task_from_config(given["task"], own)
+    return settings_of(given)
+
+
+def settings_of(fields: Mapping[str, Any]) -> Settings:
+    """Settings whose fields are plain values but for the task. Raises BpttError as above."""
     try:
-        return msgspec.convert(dict(values), Settings)
+        return msgspec.convert(dict(fields), Settings)
     except msgspec.ValidationError as error:
         raise one_line(error, "settings") from None

@@ -16,9 +16,8 @@ from bptt.floats import usual
 from bptt.network.batch import Batch
 from bptt.network.engines import Chunk, Engine, Learner, initial_states
 from bptt.network.network import Network
-from bptt.tasks import Addition, Text
-from bptt.tasks.task import Batch as Batches
-from bptt.training.evaluation import Verdict, evaluate
+from bptt.tasks.batches import Batches
+from bptt.tasks.task import Task, Verdict
 from bptt.training.records import (
     Divergence,
     Pending,
@@ -58,10 +57,15 @@ class Pace:
         self._warm = True
 
 
+def numbers_a_step(task: Task) -> int:
+    """How many numbers a step of a sequence and its answer have."""
+    return (1 if task.one_hot else task.inputs) + (1 if task.classes else task.outputs)
+
+
 class Training:
     """A training run: `records()` does the work; the rest is its state.
 
-    task, engine: those of the settings, where they exist already and are to be shared.
+    engine: that of the settings, where it exists already and is to be shared.
 
     Attributes: settings, task, network, learner (weights and optimizer state), stream (the data),
     history (the records so far), seconds, divergence (None while all is well), verdict (None until
@@ -69,14 +73,9 @@ class Training:
     """
 
     @usual
-    def __init__(
-        self,
-        settings: Settings,
-        task: Addition | Text | None = None,
-        engine: Engine | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self.settings = settings
-        self.task = task or settings.make_task()
+        self.task: Task = settings.task
         structure = settings.structure
         self.network = Network(
             structure,
@@ -89,7 +88,7 @@ class Training:
         self.stream = self.task.stream(data_seed, settings.batch, structure.dtype)
         theta = self.network.theta
         state = None
-        if self.task.name == "text":
+        if self.task.carries_state:
             state = initial_states(structure, theta, None, settings.batch)
         self.learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), state)
         self.history: list[Record] = []
@@ -138,7 +137,7 @@ class Training:
                 self.reason = "interrupted"
                 return
         if self.verdict is None:
-            self.verdict = evaluate(self.network, self.task)
+            self.verdict = self.task.test(self.network)
 
     def until_record(self) -> int:
         """How many iterations there are to the next record."""
@@ -152,8 +151,7 @@ class Training:
 
     def numbers_an_iteration(self) -> int:
         """How much data an iteration needs."""
-        per_step = 2 if self.task.ids else self.task.inputs + self.task.outputs
-        return self.settings.batch * self.task.steps * per_step
+        return self.settings.batch * self.task.steps * numbers_a_step(self.task)
 
     @usual
     def _call_engine(self, most: int) -> None:
@@ -277,7 +275,7 @@ class Training:
         if self.history:
             record = self.history[-1]
             if stop.exact and record.wrong == 0:
-                verdict = evaluate(self.network, self.task, give_up=True)
+                verdict = self.task.test(self.network, give_up=True)
                 if verdict.passed:
                     self.verdict = verdict
                     return "exact"

@@ -1,4 +1,4 @@
-"""Addition of binary numbers, bit by bit, least significant bit first.
+"""Sums of binary numbers as sequences, bit by bit, least significant bit first.
 
 A worked example, 4 bits, 3 + 6 = 9, with room for the carry (5 steps):
 
@@ -13,14 +13,16 @@ Inside, numbers of any size are words of 32 bits, the lowest first, in two's com
 
 from collections.abc import Iterator, Sequence
 from operator import index
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bptt.errors import BpttError, quoted_list
-from bptt.tasks.task import Batch
+from bptt.options import Option
+from bptt.tasks.batches import Batches
+from bptt.tasks.task import Task
 
 Bits = NDArray[np.uint8]
 Words = NDArray[np.uint32]
@@ -64,38 +66,18 @@ def octets_of(words: Words, steps: int) -> Bits:
     return np.ascontiguousarray(words, "<u4").view(np.uint8)[:, : (steps + 7) // 8]
 
 
-class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The task of adding two binary numbers.
+class Sums(Task, frozen=True, kw_only=True):
+    """The data of `bptt.Addition`, and its options, which are explained there."""
 
-    bits: how many bits an operand has. signed: operands are two's complement and the sum wraps.
-    carry: for unsigned numbers, 'room' adds one step, so that every sum fits; 'wrap' has `bits`
-    steps and the sum is taken modulo 2 ** bits. low, high: operands are uniform in [low, high);
-    by default all numbers of `bits` bits. For sums that fit in `bits` steps without an extra
-    one, take carry 'wrap' and operands below 2 ** (bits - 1).
-
-    pairs: train on that many fixed pairs instead of on fresh ones; order: how batches of B go
-    through them: 'in_turn', 'shuffled' anew each time through, or 'sliding' (batch k is pairs
-    k .. k+B-1, a published fault kept for comparison: of 2,000 pairs in batches of 100 only the
-    first 119 are ever used). One time through is pairs // B batches; what is left over is
-    not used, in shuffled order other pairs each time.
-
-    Raises BpttError for a value that is not allowed.
-
-    >>> task = Addition(bits=4)
-    >>> x, y = task.encode([(3, 6)])
-    >>> x[0, :, 0], y[0, :, 0]
-    (array([1, 1, 0, 0, 0], dtype=uint8), array([1, 0, 0, 1, 0], dtype=uint8))
-    >>> task.decode(y[..., 0])
-    [9]
-    """
-
-    bits: int = 8
-    signed: bool = False
-    carry: str = "room"
-    low: int | None = None
-    high: int | None = None
-    pairs: int | None = None
-    order: str = "in_turn"
+    bits: Annotated[int, Option("Bits of an operand.")] = 8
+    signed: Annotated[bool, Option("Two's complement; sums wrap.")] = False
+    carry: Annotated[str, Option("Unsigned: room (one step more) or wrap.")] = "room"
+    low: Annotated[int | None, Option("The smallest operand; high goes with it.")] = None
+    high: Annotated[int | None, Option("Operands are smaller than this.")] = None
+    pairs: Annotated[int | None, Option("Train on so many pairs, drawn once.")] = None
+    order: Annotated[str, Option("How these are gone through: in_turn, shuffled, sliding.")] = (
+        "in_turn"
+    )
 
     def __post_init__(self) -> None:
         for name in ("bits", "low", "high", "pairs"):
@@ -132,11 +114,8 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         except TypeError:
             raise BpttError(f"{name} {value!r} must be a whole number") from None
 
-    name = "addition"
     inputs = 2
     outputs = 1
-    output = "sigmoid"
-    ids = False
 
     @property
     def steps(self) -> int:
@@ -163,10 +142,6 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if bits is not None and bits < 1:
             raise BpttError(f"bits {bits} must be at least 1")
         return self.bits if bits is None else bits
-
-    def config(self) -> dict[str, Any]:
-        """See `Task.config`."""
-        return {"task": self.name, **msgspec.structs.asdict(self)}
 
     def stream(self, seed: int, batch: int, dtype: str = "float32") -> "AdditionStream":
         """See `Task.stream`."""
@@ -280,10 +255,10 @@ def first_wrong_bit(predicted: Bits, y: Bits) -> int | None:
 
 
 class AdditionStream:
-    """The batches of an addition task; see `bptt.tasks.task.Stream`."""
+    """The batches of an addition task; see `bptt.tasks.batches.Stream`."""
 
-    def __init__(self, task: Addition, seed: int, batch: int, dtype: str) -> None:
-        """As `Addition.stream`."""
+    def __init__(self, task: Sums, seed: int, batch: int, dtype: str) -> None:
+        """As `Task.stream`."""
         if batch < 1:
             raise BpttError(f"batch {batch} must be at least 1")
         self.task, self.batch, self.dtype = task, batch, dtype
@@ -303,19 +278,19 @@ class AdditionStream:
         self._ahead: Words = np.empty((0, 2, 1), np.uint32)
         self._used, self._before = 0, self.rng.bit_generator.state
 
-    def draw(self, iterations: int) -> Batch:
+    def draw(self, iterations: int) -> Batches:
         """See `Stream.draw`."""
         batch = self.draw_many([self], iterations)
-        return Batch(batch.x[0], batch.y[0])
+        return Batches(batch.x[0], batch.y[0])
 
     @staticmethod
-    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batches:
         """See `Stream.draw_many`: the pairs of each by itself, their bits together."""
         first = streams[0]
         operands = np.concatenate([stream._pairs(iterations) for stream in streams])
         x, y = first.task.sequences(operands)
         shape = (len(streams), iterations, first.batch, first.task.steps)
-        return Batch(
+        return Batches(
             x.astype(first.dtype).reshape(*shape, 2), y.astype(first.dtype).reshape(*shape, 1)
         )
 

@@ -1,4 +1,4 @@
-"""Learning a text character by character: at every step the next character is to be said.
+"""A text as sequences of characters: at every step the next one is to be said.
 
 A worked example, the text "to be", in windows of 2 characters:
 
@@ -14,20 +14,21 @@ do, and then the end of the text is never learnt. Where the text is read in seve
 """
 
 import hashlib
-import math
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Sequence
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bptt.errors import BpttError, quoted_list
-from bptt.tasks.task import Batch, stacked
+from bptt.options import NOT_AN_OPTION, Option
+from bptt.tasks.batches import Batches, stacked
+from bptt.tasks.task import Task
 
 NEWLINES = ("keep", "space")
 RESTS = ("keep", "drop")
@@ -59,31 +60,26 @@ def code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The task of learning a text.
+def text_to_learn(path: str | Path) -> str:
+    """As `read_text`, for a text of 2 characters at least."""
+    text = read_text(path)
+    if len(text) < 2:
+        raise BpttError(
+            f"'{path}' holds {len(text)} characters: at least 2 are needed to learn from"
+        )
+    return text
 
-    text: the text itself; empty for a task that only encodes and decodes. vocabulary: its
-    distinct characters, sorted; made from the text if not given. window: T, the characters of one
-    iteration. newlines: 'keep', or 'space' to turn each line break into a space. rest: whether a
-    last window shorter than the others is kept or dropped. sha256, length: of the text, in UTF-8
-    and in characters; made from it, or, if given too, what it must agree with.
 
-    Raises BpttError for a value that is not allowed.
+class Characters(Task, frozen=True, kw_only=True):
+    """The data of `bptt.Text`, and its options, which are explained there."""
 
-    >>> task = Text(text="to be", window=2)
-    >>> task.vocabulary
-    ' beot'
-    >>> task.decode(task.encode("beet"))
-    'beet'
-    """
-
-    text: str = ""
-    window: int = 40
-    vocabulary: str = ""
-    newlines: str = "keep"
-    rest: str = "keep"
-    sha256: str = ""
-    length: int = 0
+    text: Annotated[str, Option("The text itself.")] = ""
+    window: Annotated[int, Option("Characters an iteration.")] = 40
+    vocabulary: Annotated[str, NOT_AN_OPTION] = ""
+    newlines: Annotated[str, Option("keep, or space to turn them into spaces.")] = "keep"
+    rest: Annotated[str, Option("A last, shorter window: keep or drop.")] = "keep"
+    sha256: Annotated[str, NOT_AN_OPTION] = ""
+    length: Annotated[int, NOT_AN_OPTION] = 0
 
     def __post_init__(self) -> None:
         for name, allowed in (("newlines", NEWLINES), ("rest", RESTS)):
@@ -139,19 +135,9 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         else:
             self._set("vocabulary", "".join(sorted(set(self.text))))
 
-    @classmethod
-    def from_file(cls, path: str | Path, window: int = 40, newlines: str = "keep") -> "Text":
-        """The task of learning a file; '-' for standard input. See `read_text` for errors."""
-        text = read_text(path)
-        if len(text) < 2:
-            raise BpttError(
-                f"'{path}' holds {len(text)} characters: at least 2 are needed to learn from"
-            )
-        return cls(text=text, window=window, newlines=newlines)
-
-    name = "text"
-    output = "softmax"
-    ids = True
+    one_hot = True
+    classes = True
+    carries_state = True
 
     @property
     def inputs(self) -> int:
@@ -168,16 +154,13 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """T: the window."""
         return self.window
 
-    def config(self, include_text: bool = True) -> dict[str, Any]:
+    def config(self, data: bool = True) -> dict[str, Any]:
         """See `Task.config`.
 
         With the whole text, so that a run can go on where the file is gone. Without it, the
         vocabulary and the text's sha256 and length are left: enough to encode and decode.
         """
-        fields = msgspec.structs.asdict(self)
-        if not include_text:
-            fields["text"] = ""
-        return {"task": self.name, **fields}
+        return super().config() | ({} if data else {"text": ""})
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """The numbers of characters. Raises BpttError for one that is not in the vocabulary."""
@@ -220,16 +203,11 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return TextStream(self, batch)
 
 
-def bits(nats: float) -> float:
-    """A loss in bits: nats / ln 2."""
-    return nats / math.log(2)
-
-
 class TextStream:
-    """The windows of a text, over and over; see `bptt.tasks.task.Stream`."""
+    """The windows of a text, over and over; see `bptt.tasks.batches.Stream`."""
 
-    def __init__(self, task: Text, batch: int) -> None:
-        """As `Text.stream`."""
+    def __init__(self, task: Characters, batch: int) -> None:
+        """As `Task.stream`."""
         if not task.text:
             raise BpttError("this task has a vocabulary but no text to learn from: give the text")
         if batch < 1:
@@ -252,7 +230,7 @@ class TextStream:
             self.lengths[-1] = rest
         self.window, self.batch, self.position = task.window, batch, 0
 
-    def draw(self, iterations: int) -> Batch:
+    def draw(self, iterations: int) -> Batches:
         """See `Stream.draw`."""
         numbers = (self.position + np.arange(iterations)) % self.windows
         self.position = int((self.position + iterations) % self.windows)
@@ -260,10 +238,10 @@ class TextStream:
         x = np.moveaxis(self.ids[:, places], 0, 1)  # (N, B, T)
         y = np.moveaxis(self.ids[:, places + 1], 0, 1)
         lengths = np.repeat(self.lengths[numbers][:, None], self.batch, axis=1)
-        return Batch(x, y, lengths, numbers == 0)
+        return Batches(x, y, lengths, numbers == 0)
 
     @staticmethod
-    def draw_many(streams: Sequence[Any], iterations: int) -> Batch:
+    def draw_many(streams: Sequence[Any], iterations: int) -> Batches:
         """See `Stream.draw_many`."""
         return stacked([stream.draw(iterations) for stream in streams])
 

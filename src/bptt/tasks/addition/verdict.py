@@ -1,5 +1,6 @@
-"""Verdicts: whether a network does what its task asks, tested to the end."""
+"""The test of an adder: every pair of operands where there are few, else random sums."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,52 +13,17 @@ from bptt.floats import usual
 from bptt.network.batch import Batch
 from bptt.network.network import Network
 from bptt.network.parameters import Array
-from bptt.tasks import Addition, Text
-from bptt.tasks.addition import exact, first_wrong_bit
+from bptt.tasks.addition.data import Sums, exact, first_wrong_bit
+from bptt.tasks.task import FRESH_SEED, Verdict
 
 FRESH_SUMS = 1000
-FRESH_SEED = 20_000_003
 # Up to so many beginnings of pairs steps are walked together; and so many samples at a time.
 FEW_BEGINNINGS = 1024
 BLOCK = 16_384
-# Characters that a network is shown at once.
-SHOWN = 1024
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A task's own test. right of total: sums that are exact, or characters written back before
-    the first slip. `what` says what was counted."""
-
-    right: int
-    total: int
-    what: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether everything was right."""
-        return self.right == self.total
-
-    def __str__(self) -> str:
-        word = "exact" if self.passed else "right"
-        return f"{word} on {self.right:,} of {self.total:,} {self.what}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "passed": self.passed, "right": self.right, "total": self.total, "what": self.what
-        }  # fmt: skip
-
-
-@usual
-def evaluate(network: Network, task: Addition | Text, give_up: bool = False) -> Verdict:
-    """Addition: every pair of operands up to 8 bits, else 1,000 random sums that are the same at
-    every call. Text: how much the network writes back, started from the first character.
-
-    give_up: end with the first mistake, where that saves time; only `passed` then means something.
-    """
-    if isinstance(task, Text):
-        return recall(network, task)
+def judge_sums(network: Network, task: Sums, give_up: bool = False) -> Verdict:
+    """Every pair of operands up to 8 bits, else 1,000 random sums, the same at every call."""
     if task.bits <= 8:
         flags = exact_pairs(network, task, give_up)
         return Verdict(int(flags.sum()), flags.size, "pairs")
@@ -65,7 +31,7 @@ def evaluate(network: Network, task: Addition | Text, give_up: bool = False) -> 
     return Verdict(int(flags.sum()), flags.size, "random sums")
 
 
-def exact_pairs(network: Network, task: Addition, give_up: bool = False) -> NDArray[np.bool_]:
+def exact_pairs(network: Network, task: Sums, give_up: bool = False) -> NDArray[np.bool_]:
     """For each pair of operands the task draws, of at most 8 bits, whether every bit is right; in
     the order of their bits read as unsigned numbers.
 
@@ -133,7 +99,7 @@ class _Stage:
 
 
 @lru_cache(maxsize=8)
-def _stages(task: Addition, dtype: str) -> list[_Stage]:
+def _stages(task: Sums, dtype: str) -> list[_Stage]:
     """The steps of all pairs: many at once as long as the beginnings are few."""
     stages: list[_Stage] = []
     steps = list(task.lowest_bits())
@@ -155,17 +121,15 @@ def _stages(task: Addition, dtype: str) -> list[_Stage]:
 
 @lru_cache(maxsize=8)
 def _sums(
-    task: Addition, bits: int, count: int, seed: int
+    task: Sums, bits: int, count: int, seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """`Addition.long_pairs`, kept for the next network that is tested on them."""
+    """`Sums.long_pairs`, kept for the next network that is tested on them."""
     return task.long_pairs(bits, count, seed)
 
 
 @lru_cache(maxsize=64)
-def sample_steps(task: Addition | Text) -> int:
-    """How many steps of how many samples `evaluate` walks for a network that passes."""
-    if isinstance(task, Text):
-        return len(task.text)
+def sample_steps(task: Sums) -> int:
+    """How many steps of how many samples `judge_sums` walks for a network that passes."""
     if task.bits > 8:
         return FRESH_SUMS * task.steps
     return sum(numbers.size**2 for numbers in task.lowest_bits())
@@ -187,25 +151,6 @@ def exact_sums(network: Network, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np
     return right
 
 
-def recall(network: Network, task: Text) -> Verdict:
-    """How many characters the network, started from the first, writes back before the first slip.
-
-    As long as every character written is right, writing freely (always the most likely character)
-    is the same as being shown the text, so a walk over the text, up to there, tells.
-    """
-    ids = task.encode(task.text)
-    until, state = 0, None
-    while until < len(ids) - 1:
-        shown = ids[until : len(ids) - 1][:SHOWN]
-        found = network.forward(shown[None], state=state)
-        right = found.o[0].argmax(axis=-1) == ids[until + 1 :][: len(shown)]
-        until += len(shown) if right.all() else int(right.argmin())
-        if not right.all():
-            break
-        state = found.state
-    return Verdict(until, len(ids) - 1, "characters written back")
-
-
 @dataclass(frozen=True)
 class LengthResult:
     """Sums of `bits` bits: how many of `total` are exact, and the first bit that is ever wrong
@@ -219,7 +164,7 @@ class LengthResult:
 
 @usual
 def length_generalisation(
-    network: Network, task: Addition, lengths: list[int], count: int = 100, seed: int = 1
+    network: Network, task: Sums, lengths: Sequence[int], count: int = 100, seed: int = 1
 ) -> list[LengthResult]:
     """How an adder does on sums longer than it was trained on."""
     results = []
@@ -229,37 +174,3 @@ def length_generalisation(
         right = round(exact(predicted, y) * count)
         results.append(LengthResult(bits, right, count, first_wrong_bit(predicted, y)))
     return results
-
-
-@usual
-def write(
-    network: Network, task: Text, start: str, length: int, temperature: float = 1.0, seed: int = 0
-) -> str:
-    """`length` characters that continue `start`.
-
-    Each is drawn from softmax(o / temperature); temperature 0 takes the most likely one. The same
-    seed writes the same text. Raises BpttError for a start that is empty or has a character
-    outside the vocabulary, or a negative temperature.
-    """
-    if not start:
-        raise BpttError("the start text is empty: give at least one character")
-    if not 0 <= temperature < float("inf"):
-        raise BpttError(f"temperature {temperature} must be 0 or more")
-    for name, value in (("length", length), ("seed", seed)):
-        if value < 0:
-            raise BpttError(f"{name} {value} must not be negative")
-    rng = np.random.default_rng(seed)
-    found = network.forward(task.encode(start)[None])
-    o, state = found.o[0, -1].astype(np.float64), found.state
-    written: list[int] = []
-    for _ in range(length):
-        if temperature == 0:
-            choice = int(o.argmax())
-        else:
-            p = np.exp((o - o.max()) / temperature)
-            choice = int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right"))
-            choice = min(choice, o.size - 1)
-        written.append(choice)
-        found = network.forward(np.array([[choice]]), state=state)
-        o, state = found.o[0, -1].astype(np.float64), found.state
-    return task.decode(written)
