@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bptt.sequences import Sequences
     from bptt.studies import Panel, Study
     from bptt.tasks import Addition, Task, Text, Verdict, evaluate, length_generalisation, write
+    from bptt.traces.trace import trace
     from bptt.training.settings import Settings, Stop
 
 _HOMES = {
@@ -50,6 +51,7 @@ _HOMES = {
     "load": "api",
     "load_run": "api",
     "resume": "api",
+    "trace": "traces.trace",
     "train": "api",
     "write": "tasks",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "load",
     "load_run",
     "resume",
+    "trace",
     "train",
     "write",
 ]

@@ -41,6 +41,15 @@ class Trace:
     o: Array  # (T, B, O), or (1, B, O) with readout 'last'
 
 
+@dataclass
+class Flow:
+    """What a layer's way back finds at every step: derivatives of the loss, before any sum."""
+
+    above: Array  # (T, B, H): by h after each step, what comes from the layer above or the output
+    states: list[tuple[Array, ...]]  # T + 1 times S of (B, H): by the states
+    da: list[tuple[Array, ...]]  # T times K of (B, H): by the preactivations
+
+
 def at_step(parameter: Array, structure: Structure, t: int) -> Array:
     """The set of weights that step t uses."""
     return parameter if structure.tied else parameter[t]
@@ -80,7 +89,7 @@ def forward(
     layers = []
     for layer in range(structure.layers):
         U, W = weights[structure.name("U", layer)], weights[structure.name("W", layer)]
-        b, own = weights.get(structure.name("b", layer)), _own(structure, weights, layer)
+        b, own = weights.get(structure.name("b", layer)), own_parameters(structure, weights, layer)
         trace = LayerTrace(x, [], [initial[layer]])
         for t in range(len(x)):
             s = trace.states[-1]
@@ -99,7 +108,9 @@ def forward(
     return Trace(layers, alive, o)
 
 
-def _own(structure: Structure, weights: Weights, layer: int) -> tuple[tuple[Array, ...], ...]:
+def own_parameters(
+    structure: Structure, weights: Weights, layer: int
+) -> tuple[tuple[Array, ...], ...]:
     """A layer's parameters of the cell's own, (H) or (1) each, as its equations take them: a last
     argument, or, where there are none, nothing."""
     parameters = structure.equations.parameters
@@ -124,6 +135,7 @@ class Judged:
     """A batch's outputs set against its targets."""
 
     loss: float
+    losses: Array  # (T, B), or (1, B): what each answer adds to it
     p: Array  # outputs, shape of o
     do: Array  # derivative of the loss by o
     wrong: int  # outputs (softmax: steps) on the wrong side of the threshold, of those counted
@@ -144,24 +156,43 @@ def judge(structure: Structure, trace: Trace, y: NDArray[Any]) -> Judged:
         wrong = ((o > head.threshold) != (y > 0.5)) & counted[..., None]
         wrong = wrong.sum(axis=-1)
     # Where, not a product: a step that does not count may hold NaN.
-    loss = float(np.where(counted, losses, 0).sum(dtype=np.float64)) * weight
+    losses = np.where(counted, losses, 0)
+    loss = float(losses.sum(dtype=np.float64)) * weight
     do = np.where(counted[..., None], do, 0) * o.dtype.type(weight)
-    return Judged(loss, p, do, int(wrong.sum()), int((wrong.sum(axis=0) == 0).sum()))
+    return Judged(
+        loss,
+        losses * o.dtype.type(weight),
+        p,
+        do,
+        int(wrong.sum()),
+        int((wrong.sum(axis=0) == 0).sum()),
+    )
 
 
 def backward(
-    structure: Structure, weights: Weights, trace: Trace, do: Array
+    structure: Structure,
+    weights: Weights,
+    trace: Trace,
+    do: Array,
+    flows: list[Flow] | None = None,
 ) -> tuple[dict[str, Array], Array | None, list[tuple[Array, ...]]]:
     """Backpropagation through time.
 
     Returns the gradient of every parameter, of the input x (None for one-hot inputs), and of each
-    layer's initial states (B, H), before any sum over the batch.
+    layer's initial states (B, H), before any sum over the batch. flows: is given each layer's, in
+    the layers' order, if a list is handed in.
     """
     gradients = {name: np.zeros_like(value) for name, value in weights.items()}
     dh = _output_gradients(structure, weights, gradients, trace, do)  # (T, B, H)
     initial: list[tuple[Array, ...]] = []
     for layer in reversed(range(structure.layers)):
-        dx, ds = _layer_backward(structure, weights, gradients, trace, layer, dh)
+        flow = None if flows is None else Flow(dh, [], [])
+        dx, ds = _layer_backward(structure, weights, gradients, trace, layer, dh, flow)
+        if flows is not None and flow is not None:
+            flow.states.append(ds)
+            flow.states.reverse()
+            flow.da.reverse()
+            flows.insert(0, flow)
         initial.insert(0, ds)
         if structure.initial_state == "trainable":
             for state, value in zip(structure.equations.states, ds, strict=True):
@@ -195,12 +226,14 @@ def _layer_backward(
     trace: Trace,
     layer: int,
     dh: Array,
+    flow: Flow | None,
 ) -> tuple[Array | None, tuple[Array, ...]]:
-    """One layer back through time, from dh (T, B, H) of its outputs: dx and its ds_0."""
+    """One layer back through time, from dh (T, B, H) of its outputs: dx and its ds_0. What it
+    finds on the way is added to `flow`, from the last step to the first."""
     cell = structure.equations
     names = {letter: structure.name(letter, layer) for letter in ("U", "W", "b")}
     U, W = weights[names["U"]], weights[names["W"]]
-    steps, own = trace.layers[layer], _own(structure, weights, layer)
+    steps, own = trace.layers[layer], own_parameters(structure, weights, layer)
     one_hot = steps.x.ndim == 2
     dx = np.zeros((0,) if one_hot else steps.x.shape, dh.dtype)
     ds = tuple(np.zeros_like(state) for state in steps.states[0])
@@ -215,6 +248,9 @@ def _layer_backward(
                 total = gradients[structure.name(parameter.name, layer)]
                 total += summed.sum() if parameter.shared else summed
         da = tuple(np.where(keep, each, 0) for each in da)  # K of (B, H)
+        if flow is not None:
+            flow.states.append(ds)
+            flow.da.append(da)
         da_x = np.concatenate(da[: cell.gates], axis=1)  # (B, G*H)
         da_h = np.concatenate([da[k] for k in cell.recurrent], axis=1)  # (B, G*H)
         dU = at_step(gradients[names["U"]], structure, t)
