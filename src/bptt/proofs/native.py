@@ -1,0 +1,89 @@
+"""The kernels of proofs as functions to call: compiled when first used on a machine, then kept.
+
+They are kept as `bptt.kernels.machine.library` keeps all object code; their names hold a digest of
+this room's source, so that an edit is compiled anew.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from bptt.kernels.machine import library
+from bptt.proofs.workspace import Workspace
+
+SOURCES = ("tape", "workspace", "arrays", "forms", "image", "follow")
+
+FREE = "NRT_MemInfo_call_dtor"
+
+
+# In place of what frees memory.
+_nothing = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
+
+
+@cache
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _build(title: str) -> None:
+    """Compile `bptt.proofs.follow.work`."""
+    import numba
+    from numba import types
+    from numba.np.numpy_support import carray
+
+    import bptt.kernels.machine.elementary  # noqa: F401  registers tanh and its kin
+    from bptt.kernels.machine.compiler import Piece, build
+    from bptt.proofs import follow
+
+    inner = follow.work
+
+    def entry(what: Any, first: Any, numbers: Any, ints: Any, m: Any, places: Any) -> None:
+        inner(what, first, numbers, ints, carray(m, places))
+
+    pointer: Any = types.CPointer
+    real, integer, size = pointer(numba.float64), pointer(numba.int64), numba.int64
+    build(Piece(title, entry, (size, size, real, integer, integer, size)))
+
+
+@cache
+def _function() -> Callable[..., int]:
+    title = f"proof-{_digest()}"
+    # Numba's arrays name what frees their memory; ours are views, and nothing is ever freed.
+    if llvm.address_of_symbol(FREE) is None:
+        llvm.add_symbol(FREE, ctypes.cast(_nothing, ctypes.c_void_p).value)
+    place = library.address(title)
+    if place is None:
+        for listener in library.listeners:
+            listener(title)
+        _build(title)
+        place = library.address(title)
+    assert place is not None
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    prototype = ctypes.CFUNCTYPE(
+        ctypes.c_int32, pointer, pointer, size, size, pointer, pointer, pointer, size
+    )
+    return prototype(place)
+
+
+def run(what: int, first: int, work: Workspace) -> None:
+    """`bptt.proofs.follow.work` on a workspace."""
+    if library.COMPILER_OFF:
+        from bptt.proofs import follow
+
+        follow.work(what, first, work.numbers, work.integers, work.m)
+        return
+    spare = ctypes.c_void_p()
+    status = _function()(
+        ctypes.byref(spare), ctypes.byref(spare), what, first,
+        work.numbers.ctypes.data, work.integers.ctypes.data, work.m.ctypes.data, work.m.size,
+    )  # fmt: skip
+    if status:
+        raise RuntimeError(f"a kernel ended with status {status}")

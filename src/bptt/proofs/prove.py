@@ -1,0 +1,166 @@
+"""Whether a network does what an automaton asks at every length: proved, wrong or undecided."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from bptt.errors import BpttError
+from bptt.network.network import Network
+from bptt.proofs import checker
+from bptt.proofs.automaton import Automaton
+from bptt.proofs.certificate import certificate
+from bptt.proofs.machine import Machine
+from bptt.proofs.metric import rate
+from bptt.proofs.scout import Counterexample, counterexample, first_wrong, patterns
+from bptt.proofs.search import Balls, Report, Search
+
+SLOW = 0.9  # a network whose deviations shrink by less than that a step forgets slowly
+
+
+class Stated(Protocol):
+    """A task that states its automaton."""
+
+    def automaton(self) -> Automaton:
+        """The automaton."""
+
+    def config(self) -> dict[str, Any]:
+        """See `bptt.tasks.task.Task.config`."""
+
+
+@dataclass
+class Proof:
+    """The answer. verdict: 'proved', 'wrong' or 'undecided'.
+
+    proved: `certificate` is a file's content that `bptt prove --check` accepts. wrong:
+    `counterexample`, replayed on the network. undecided: `why`. balls: the proof, or as far as it
+    went; states: how many different states were reached; least: the smallest |o| among them; rate:
+    by what a deviation of the state is multiplied in a step where it lasts longest.
+    """
+
+    verdict: str
+    claim: str
+    automaton: Automaton
+    balls: Balls | None = None
+    certificate: bytes | None = None
+    counterexample: Counterexample | None = None
+    why: str = ""
+    rate: float = float("nan")
+    least: float = float("nan")
+    steps: int = 0
+    example: str = ""
+
+    @property
+    def code(self) -> int:
+        """The exit code of `bptt prove`: 0, 1 or 3."""
+        return {"proved": 0, "wrong": 1, "undecided": 3}[self.verdict]
+
+    def __str__(self) -> str:
+        if self.verdict == "proved":
+            assert self.balls is not None
+            return f"{self.claim}: proved with {len(self.balls)} sets of states"
+        if self.verdict == "wrong":
+            found = self.counterexample
+            assert found is not None
+            short = "the shortest there is" if found.shortest else "the shortest found"
+            return f"wrong: {self.example} ({short}, {len(found.word)} symbols)"
+        return f"undecided: {self.why}; {self.advice}"
+
+    @property
+    def advice(self) -> str:
+        """What to do about an undecided network."""
+        if not np.isfinite(self.rate):
+            return "give it more time (--seconds)"
+        if self.rate >= SLOW:
+            return (
+                f"it forgets slowly (a deviation of its state may last: {self.rate:.2f} a step): "
+                "train it longer, or with fewer units"
+            )
+        return f"it forgets ({self.rate:.2f} a step): give it more time (--seconds), or train it on"
+
+
+def stated(task: Any) -> Automaton:
+    """The automaton that a task states. Raises BpttError if it states none."""
+    if isinstance(task, Automaton):
+        return task
+    state = getattr(task, "automaton", None)
+    if state is None:
+        raise BpttError(
+            f"task '{getattr(task, 'name', task)}' states no automaton, so there is nothing to "
+            "prove: give a task with a finite memory, as addition, or a bptt.Automaton"
+        )
+    automaton: Automaton = state()
+    return automaton
+
+
+def scout(network: Network, task: Any, seconds: float = 0.5) -> Counterexample | None:
+    """A word on which the network is wrong, if one is found: among words of runs and periods, then
+    breadth first among the states that it reaches, merged where they are close.
+
+    task: one that states its automaton, or an `Automaton`. Raises BpttError for a network that the
+    question makes no sense for.
+    """
+    found = prove(network, task, seconds, scout_only=True)
+    return found.counterexample
+
+
+def prove(
+    network: Network,
+    task: Any,
+    seconds: float = 60.0,
+    report: Report | None = None,
+    stop: Callable[[], bool] | None = None,
+    scout_only: bool = False,
+) -> Proof:
+    """Prove that a network is right at every length, or find a word on which it is wrong.
+
+    task: one that states its automaton (`Addition`, ...), or an `Automaton`. seconds: of processor
+    time, about. Raises BpttError for a network or task that the question makes no sense for.
+    """
+    automaton = stated(task)
+    config = None if isinstance(task, Automaton) else task.config()
+    machine = Machine(network, automaton)
+
+    def wrong(word: list[int]) -> Proof | None:
+        found = counterexample(network, automaton, word, min(2.0, seconds))
+        if found is None:
+            return None
+        return Proof(
+            "wrong", automaton.claim, automaton, counterexample=found,
+            example=example(network, task, automaton, found),
+        )  # fmt: skip
+
+    words = patterns(machine.symbols)
+    ends = first_wrong(network, automaton, words)
+    if ends.min() < words.shape[1]:
+        worst = int(ends.argmin())
+        answer = wrong(words[worst][: int(ends[worst]) + 1].tolist())
+        if answer:
+            return answer
+    search = Search(machine, seconds, report, stop)
+    found = search.scout() if scout_only else search.run()
+    if found.word is not None:
+        answer = wrong(found.word)
+        if answer:
+            return answer
+        found.why = "an output is as near to its threshold as rounding reaches"
+    made = None
+    if found.complete:
+        made = certificate(machine, found.balls, config)
+        checker.check(made)
+    return Proof(
+        "proved" if found.complete else "undecided", automaton.claim, automaton, found.balls, made,
+        why=found.why, least=found.least, steps=found.steps,
+        rate=float("nan") if scout_only or found.complete else rate(machine),
+    )  # fmt: skip
+
+
+def example(network: Network, task: Any, automaton: Automaton, found: Counterexample) -> str:
+    """A wrong word in the task's own words, or symbol by symbol."""
+    tell = getattr(task, "example", None)
+    if tell is not None:
+        return str(tell(network, found.word))
+    word = " ".join(automaton.symbols[s] for s in found.word)
+    said, right = (np.atleast_1d(x[-1]).tolist() for x in (found.said, found.right))
+    return f"after {word} the network answers {said}, right is {right}"
