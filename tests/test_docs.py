@@ -32,7 +32,8 @@ SOURCE = TOP / "src" / "bptt"
 DERIVATION = (TOP / "docs" / "derivation.md").read_text()
 SEQUENCES = (TOP / "docs" / "sequences.md").read_text()
 FILES = (TOP / "docs" / "files.md").read_text()
-EXAMPLES = ("adder", "check_your_own_gradient")
+TRACES = (TOP / "docs" / "traces.md").read_text()
+EXAMPLES = ("adder", "check_your_own_gradient", "trace")
 # Which equations stand in which module.
 EQUATIONS = {"cells": range(1, 22), "outputs": range(22, 27), "optimizers": range(27, 35)}
 
@@ -233,7 +234,7 @@ def test_other_numbers_of_the_worked_example() -> None:
         assert set(printed) <= numbers, set(printed) - numbers
 
 
-@pytest.mark.parametrize(("document", "count"), [(DERIVATION, 3), (SEQUENCES, 6)])
+@pytest.mark.parametrize(("document", "count"), [(DERIVATION, 3), (SEQUENCES, 6), (TRACES, 2)])
 def test_python_blocks_print_what_they_say(
     document: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +281,13 @@ def test_adder_example(adder: tuple[Path, str]) -> None:
     assert verdict.startswith("exact on 65,536 of 65,536 pairs after ")
     assert total == "100 + 55 = 155"
     assert same == "loaded, the same: True"
+
+
+def test_trace_example(tmp_path: Path) -> None:
+    printed = run_python(str(TOP / "examples" / "trace.py"), str(tmp_path), folder=tmp_path)
+    assert printed.startswith("trace of 2 samples of up to 9 steps: loss 6.879")
+    for name in ("trace-stage.png", "trace-credit.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_check_your_own_gradient_example(tmp_path: Path) -> None:
