@@ -340,7 +340,7 @@ def test_an_interrupted_experiment_is_no_report(
     number: int, code: int, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    from bptt.studies.declaration import Study
+    from bptt.studies.study import Study
 
     whole = Study.run
 

@@ -14,8 +14,8 @@ from processes import finish, kill, start, terminated
 
 from bptt.errors import BpttError
 from bptt.studies import Study, load
-from bptt.studies.execution import merge
 from bptt.studies.store import LOCK, alone
+from bptt.studies.study import merge
 
 # Some seconds of work in records of a few milliseconds, so that there is time to interrupt it.
 STUDY = """

@@ -18,7 +18,7 @@ from bptt.studies import cohort as cohort_module
 from bptt.studies import execution as execution_module
 from bptt.studies import expansion as expansion_module
 from bptt.studies.cohort import Cohort, Member
-from bptt.studies.execution import merge
+from bptt.studies.study import merge
 from bptt.studies.work import Unit, run_unit
 from bptt.tasks.text.paragraph import PARAGRAPH
 from bptt.training.training import Training

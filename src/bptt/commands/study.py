@@ -56,7 +56,7 @@ def run_command(
     ] = False,
 ) -> int:
     """Run a study. 'run' may be left out: bptt study FILE.toml"""
-    from bptt.studies.declaration import Study
+    from bptt.studies.study import Study
 
     study = Study.from_toml(file)
     if plan:
@@ -143,7 +143,7 @@ def merge_command(
     ] = False,
 ) -> None:
     """Put the results of several folders of one study, as shards leave them, into one."""
-    from bptt.studies.execution import merge
+    from bptt.studies.study import merge
 
     results = merge(folders, out)
     values = {"folder": str(out), "missing": results.missing, **counts(results.store.statuses())}

@@ -19,7 +19,7 @@ import msgspec
 
 from bptt.errors import BpttError, one_line, quoted_list
 from bptt.studies.declaration import Panel as StudyPanel
-from bptt.studies.declaration import Study
+from bptt.studies.study import Study
 from bptt.tasks import kind_of
 from bptt.tasks.task import Task
 from bptt.training.settings import Settings

@@ -9,7 +9,7 @@ import pandas as pd
 from bptt.experiments.declaration import Panel
 from bptt.experiments.examples import gradient_table
 from bptt.experiments.measures import CONFIRMED, NOT_JUDGED, OPEN, REFUTED
-from bptt.experiments.running import Outcome
+from bptt.experiments.outcome import Measurements
 from bptt.studies.answers import plain, records, summary
 from bptt.studies.expansion import written
 from bptt.studies.page import Block, Code, Page, Picture, Section, Table, Text
@@ -21,7 +21,7 @@ PUBLISHED = ("what", "published", "where", "measured", "verdict", "note")
 GRADIENTS = "Every parameter's gradient agrees with central differences"
 
 
-def published(outcome: Outcome) -> pd.DataFrame:
+def published(outcome: Measurements) -> pd.DataFrame:
     """One row a published line: what, published, where, measured, verdict, note."""
     rows = []
     declared, check = outcome.experiment.gradient_check, outcome.check
@@ -52,12 +52,12 @@ def published(outcome: Outcome) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=PUBLISHED)
 
 
-def panel_summary(outcome: Outcome, panel: Panel) -> pd.DataFrame:
+def panel_summary(outcome: Measurements, panel: Panel) -> pd.DataFrame:
     """One row a setting of a panel: see `bptt.studies.answers.summary`."""
     return summary(outcome.frame[outcome.frame["panel"] == panel.name])
 
 
-def tables(outcome: Outcome) -> dict[str, pd.DataFrame]:
+def tables(outcome: Measurements) -> dict[str, pd.DataFrame]:
     """See `Outcome.tables`."""
     found = {"published": published(outcome)}
     for panel in outcome.experiment.panels:
@@ -70,7 +70,7 @@ def tables(outcome: Outcome) -> dict[str, pd.DataFrame]:
     return found
 
 
-def findings(outcome: Outcome) -> list[str]:
+def findings(outcome: Measurements) -> list[str]:
     """The outcome in a few sentences."""
     table = published(outcome)
     counts = [
@@ -91,13 +91,13 @@ def findings(outcome: Outcome) -> list[str]:
     return sentences
 
 
-def command(outcome: Outcome) -> str:
+def command(outcome: Measurements) -> str:
     """The command that runs the experiment like this again."""
     words = ["bptt", "experiment", outcome.experiment.name]
     return shlex.join([*words, *(["--quick"] if outcome.quick else [])])
 
 
-def page(outcome: Outcome) -> Page:
+def page(outcome: Measurements) -> Page:
     """The report."""
     declared = outcome.experiment
     drawings = outcome.drawings()
@@ -133,7 +133,7 @@ def _value(value: Any) -> str:
     return text if len(text) < 200 else f"{text[:199]}…"
 
 
-def _published_table(outcome: Outcome) -> Table:
+def _published_table(outcome: Measurements) -> Table:
     """Published against measured, line by line."""
     rows = [
         [
@@ -147,12 +147,12 @@ def _published_table(outcome: Outcome) -> Table:
     return Table(("statement", "published", "measured", "verdict"), rows, words=4)
 
 
-def _panel_section(outcome: Outcome, panel: Panel) -> Section:
+def _panel_section(outcome: Measurements, panel: Panel) -> Section:
     table = settings_table(panel_summary(outcome, panel))
     return Section(panel.name.capitalize(), [Text(panel.question), table])
 
 
-def _check_section(outcome: Outcome) -> Section:
+def _check_section(outcome: Measurements) -> Section:
     """The gradient check, parameter by parameter."""
     assert outcome.check is not None
     rows = [
@@ -164,7 +164,7 @@ def _check_section(outcome: Outcome) -> Section:
     return Section("Gradient check", [Text(text), Table(head, rows)])
 
 
-def _origin(outcome: Outcome) -> str:
+def _origin(outcome: Measurements) -> str:
     from bptt.version import __version__
 
     return (
@@ -173,7 +173,7 @@ def _origin(outcome: Outcome) -> str:
     )
 
 
-def text(outcome: Outcome) -> str:
+def text(outcome: Measurements) -> str:
     """The outcome as lines for a terminal: published, measured, verdict; or how far it came."""
     if outcome.reason != "done":
         lines = [f"{outcome.reason}: {len(outcome.frame):,} runs are finished"]
@@ -189,7 +189,7 @@ def text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def as_dict(outcome: Outcome) -> dict[str, Any]:
+def as_dict(outcome: Measurements) -> dict[str, Any]:
     """The outcome as JSON has it."""
     found = tables(outcome) if outcome.reason == "done" else {}
     return {
@@ -203,7 +203,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def save(outcome: Outcome, folder: Path) -> list[Path]:
+def save(outcome: Measurements, folder: Path) -> list[Path]:
     """See `Outcome.save`."""
     paths = page(outcome).write(folder)
     write_file(folder / RUNS, outcome.frame.to_csv(index=False).encode())

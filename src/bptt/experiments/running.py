@@ -1,27 +1,24 @@
 """Running an experiment: its studies, what they say of the published lines, tables and figures."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bptt.errors import BpttError
 from bptt.experiments.declaration import Experiment, find
+from bptt.experiments.outcome import Measurements
 from bptt.training.interrupts import interrupts
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-    from bptt.experiments.examples import Looked
-    from bptt.experiments.measures import Group, Measured
+    from bptt.experiments.measures import Group
     from bptt.network.gradient_check import GradientCheck
 
 
-@dataclass
-class Outcome:
-    """What an experiment has come to.
+class Outcome(Measurements):
+    """What an experiment has come to, with its tables, figures and report.
 
     frame, curves: of all runs, as a study's `Results`. groups: the runs by setting
     ('panel/setting'). judged: for each published line its verdict and measurements. check: of the
@@ -29,51 +26,31 @@ class Outcome:
     reason: 'done', or 'interrupted', and then what had not been begun is empty.
     """
 
-    experiment: Experiment
-    frame: "pandas.DataFrame"
-    curves: "pandas.DataFrame"
-    quick: bool = False
-    groups: "dict[str, Group]" = field(default_factory=dict)
-    judged: "list[tuple[str, list[Measured]]]" = field(default_factory=list)
-    check: "GradientCheck | None" = None
-    example: "Looked | None" = None
-    seconds: float = 0.0
-    reason: str = "done"
-
     @property
     def tables(self) -> "dict[str, pandas.DataFrame]":
         """'published' (line by line), one for each panel (by its name), 'all runs', and, where
         there are any, 'gradient check' and 'example'."""
-        from bptt.experiments.reporting import tables
+        from bptt.experiments import reporting
 
-        return tables(self)
+        return reporting.tables(self)
 
     @property
     def figures(self) -> "dict[str, Figure]":
         """The figures by name, as matplotlib figures."""
         return {name: draw(8.0) for name, draw in self.drawings().items()}
 
-    def drawings(self) -> "dict[str, Callable[[float], Figure]]":
-        """What makes each figure for a width in inches."""
-        from bptt.experiments.drawing import figure_of
-
-        return {
-            each.name: figure_of(each, self.experiment, self.groups)
-            for each in self.experiment.figures
-        }
-
     def save(self, folder: str | Path) -> list[Path]:
         """Write report.html, report.md, runs.csv and the figures; returns the paths."""
-        from bptt.experiments.reporting import save
+        from bptt.experiments import reporting
 
         if self.reason != "done":
             raise BpttError("the experiment was interrupted: go on with it, then write its report")
-        return save(self, Path(folder))
+        return reporting.save(self, Path(folder))
 
     def __str__(self) -> str:
-        from bptt.experiments.reporting import text
+        from bptt.experiments import reporting
 
-        return text(self)
+        return reporting.text(self)
 
     def __repr__(self) -> str:
         return f"Outcome({self.experiment.name}, {len(self.frame):,} runs, {self.reason})"

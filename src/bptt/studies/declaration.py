@@ -8,9 +8,8 @@ one grid is not enough, `panels` each have their own; a panel answers one questi
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -22,11 +21,6 @@ from bptt.tasks.task import Task
 from bptt.training.options import OPTIONS, STOP, own_options
 from bptt.training.settings import check_task
 
-if TYPE_CHECKING:
-    from bptt.studies.execution import Results
-    from bptt.studies.expansion import Setting
-    from bptt.studies.planning import Plan
-
 # Options that hold others; one of them may be named alone, as in 'initializers.W'.
 TABLES = ("initializers", "schedule")
 CRITERIA = ("loss", "smooth_loss", "accuracy", "wrong")
@@ -36,7 +30,6 @@ NOT_FIELDS = {
     "seed": "seeds are given by 'seeds'",
     "seconds": "a run that stops by the clock would not be the same twice",
 }
-MOST_RUNS = 10_000_000
 
 
 class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,31 +51,10 @@ class Panel(Points, frozen=True, kw_only=True, forbid_unknown_fields=True):
     solved: str | dict[str, float] | None = None
 
 
-class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """Settings x seeds, all trained, to be answered with statistics.
+class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """What is said of a study: fields as in `bptt.studies.study.Study`.
 
-    task: a built-in task's name, or a task, whose fields are then part of the base, or the class of
-    one of your own.
-    base: options of `bptt.train` and of the task that all settings share.
-    grid: a list of values for each option; all combinations are taken.
-    random: a range for each option, as {'log_uniform': [1e-3, 1]} ('uniform' alike, 'integer'
-    with both ends included, 'choice' of a list); `draws` points are drawn, by `draws_seed`; the
-    first points stay the same where more are drawn.
-    settings: explicit settings, as options; an entry 'name' labels it, 'solved' counts for it.
-    panels: several questions in one study, see `Panel`.
-    seeds: how many (0, 1, ...), or which.
-    solved: 'exact' (the task's own test is passed), or {'loss': x} (mean loss since the last
-    record at most x), {'smooth_loss': x} (below x), {'accuracy': x} (share of samples without a
-    wrong output at least x), {'wrong': x} (share of wrong outputs at most x). It is looked at
-    every `record_every` iterations.
-    stop_when_solved: whether a run then ends; or else goes on to its last iteration.
-    verdict: whether each network is put to the task's own test at its end.
-    lengths: multiples of the trained length at which networks are tested too, for tasks that have
-    longer sequences.
-    curves: whether the records on the way are kept.
-    seconds: after so many, no more runs are begun (`Study.run` then goes on another time).
-
-    Raises BpttError, naming field, value and what is allowed, if any setting is not possible.
+    Raises BpttError, naming field, value and what is allowed, for fields that are not possible.
     """
 
     task: Any = DEFAULT
@@ -109,7 +81,7 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
             put(self, "task", self.task.name)
         if isinstance(self.seeds, range):
             put(self, "seeds", list(self.seeds))
-        for field in msgspec.structs.fields(Study):
+        for field in msgspec.structs.fields(Declaration):
             name = field.name
             if name != "task":
                 plain = msgspec.to_builtins(getattr(self, name), enc_hook=_plain)
@@ -125,7 +97,7 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
         return self.task if isinstance(self.task, type) else kind_of(self.task)
 
     def _check(self) -> None:
-        """Everything that can be told without running; the settings are built for it."""
+        """All that can be told of the fields alone."""
         if self.panels and (self.grid or self.random or self.settings):
             raise BpttError("panels have grid, random and settings of their own: put them there")
         names = [panel.name for panel in self.panels]
@@ -151,16 +123,6 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
         check_solved(self.solved)
         for panel in self.all_panels():
             check_panel(panel, self.kind, self.base)
-        count = len(self.expanded) * len(seeds)
-        if count > MOST_RUNS:
-            raise BpttError(f"{count:,} runs are too many: at most {MOST_RUNS:,}")
-
-    @cached_property
-    def expanded(self) -> "list[Setting]":
-        """The settings, made and checked once: see `bptt.studies.expansion.expand`."""
-        from bptt.studies.expansion import expand
-
-        return expand(self)
 
     def seed_list(self) -> list[int]:
         """The seeds, one by one."""
@@ -179,7 +141,7 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], own: type[Task] | None = None) -> "Study":
+    def from_dict(cls, values: Mapping[str, Any], own: type[Task] | None = None) -> Self:
         """A study from plain values. own: the class of a task of one's own that they may name.
 
         Raises BpttError, naming the field that is wrong.
@@ -194,7 +156,7 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
             raise one_line(error, "study") from None
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> "Study":
+    def from_toml(cls, path: str | Path) -> Self:
         """The study that a TOML file declares; files that the task learns from
         are looked for beside it.
 
@@ -211,38 +173,6 @@ class Study(Points, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=
             return cls.from_dict(with_files(values, path.parent))
         except BpttError as error:
             raise BpttError(f"'{path}': {error}") from None
-
-    def plan(self, workers: int | None = None, measure: bool = True) -> "Plan":
-        """How many runs there are, and an estimate of the time: see `bptt.studies.planning`."""
-        from bptt.studies.planning import plan
-
-        return plan(self, workers, measure)
-
-    def run(
-        self,
-        folder: str | Path | None = None,
-        *,
-        workers: int | None = None,
-        client: Any = None,
-        resume: bool = False,
-        shard: tuple[int, int] | None = None,
-        progress: bool | None = None,
-    ) -> "Results":
-        """Train all runs that are not finished yet.
-
-        folder: where results are kept, by default in memory only. workers: processes, by default
-        one a core (1: this process alone). client: a `distributed.Client`, whose workers are used
-        instead. resume: go on in a folder that holds this study already. shard (k, n): only the
-        k-th of n parts. progress: whether it is shown on standard error, by default if that is a
-        terminal. Ctrl-C ends the work and keeps what is finished; `Results.reason` is then
-        'interrupted'.
-
-        Raises BpttError for a folder that holds something else, or that another process works on.
-        """
-        from bptt.studies.execution import Means, run_study
-
-        means = Means(workers, client, shard, progress)
-        return run_study(self, Path(folder) if folder else None, resume, means)
 
 
 def _plain(value: Any) -> Any:

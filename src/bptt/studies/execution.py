@@ -8,21 +8,18 @@ in which order these are done changes no number.
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bptt.errors import BpttError
 from bptt.processes import threads
-from bptt.studies.declaration import Study
-from bptt.studies.expansion import Setting, groups_of, run_name
+from bptt.studies.expansion import Expanded, Setting, groups_of, run_name
 from bptt.studies.planning import seconds_of_a_run
 from bptt.studies.progress import StudyProgress
 from bptt.studies.store import Row, Store, alone
 from bptt.studies.work import Unit
-from bptt.tasks.task import Task
 from bptt.training.interrupts import interrupts
 
 if TYPE_CHECKING:
@@ -59,43 +56,6 @@ class Results:
         return f"Results({len(self.store.done()):,} runs, {self.reason}, {self.missing:,} missing)"
 
 
-def load(folder: str | Path, task: type[Task] | None = None) -> Results:
-    """The results in a study's folder, finished or not. task: the class, if it is of a task of
-    one's own."""
-    store = open_store(Path(folder), task)
-    return Results(store, missing=sum(map(len, missing_runs(store, None))))
-
-
-def open_store(folder: Path, own: type[Task] | None = None) -> Store:
-    """The store in a folder. Raises BpttError if there is none."""
-    from bptt.studies.store import DECLARATION
-    from bptt.training.runs import read_json
-
-    if not (folder / DECLARATION).exists():
-        raise BpttError(f"'{folder}' is not a study: it has no {DECLARATION}; name its folder")
-    return Store(Study.from_dict(read_json(folder / DECLARATION), own), folder)
-
-
-def merge(folders: Sequence[Path], out: Path) -> Results:
-    """Put the finished runs of several folders of one study into one folder.
-
-    Raises BpttError if they do not hold the same study.
-    """
-    stores = [open_store(folder) for folder in folders]
-    for folder, store in zip(folders, stores, strict=True):
-        if store.study != stores[0].study:
-            raise BpttError(f"'{folder}' holds another study than '{folders[0]}': merge it apart")
-    with alone(out):
-        whole = Store(stores[0].study, out)
-        for store in stores:
-            rows = store.rows()
-            while part := list(islice(rows, 10_000)):
-                whole.add(part)
-            store.close()
-        whole.settle(lambda words: None, lambda: False)
-    return Results(whole, missing=sum(map(len, missing_runs(whole, None))))
-
-
 class Group:
     """The runs of one shape that wait, and what has been learnt of their time."""
 
@@ -117,7 +77,7 @@ class Group:
         wanted = int(seconds / max(self.seconds, 1e-9)) // LANES * LANES
         return max(LANES, min(wanted, fair, MOST_RUNS_A_UNIT))
 
-    def take(self, study: Study, workers: int) -> Unit:
+    def take(self, study: Expanded, workers: int) -> Unit:
         """The next unit."""
         parts: dict[str, tuple[Setting, list[int]]] = {}
         for _ in range(self.size(workers)):
@@ -188,7 +148,7 @@ class Means:
             raise BpttError(f"workers {self.workers} must be at least 1")
 
 
-def run_study(study: Study, folder: Path | None, resume: bool, means: Means) -> Results:
+def run_study(study: Expanded, folder: Path | None, resume: bool, means: Means) -> Results:
     """Train all runs of a study that are not finished yet: see `bptt.Study.run`."""
     with alone(folder), interrupts() as received:
         store = Store(study, folder, resume)

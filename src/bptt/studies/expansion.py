@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import Any
 
@@ -15,10 +15,12 @@ import numpy as np
 from bptt.errors import BpttError
 from bptt.network import initializers
 from bptt.options import options_of
-from bptt.studies.declaration import TABLES, Panel, Study
+from bptt.studies.declaration import TABLES, Declaration, Panel
 from bptt.tasks.task import Task
 from bptt.training.options import OPTIMIZER, RUN, STRUCTURE, settings_for
 from bptt.training.settings import Settings
+
+MOST_RUNS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def draw(panel: Panel, number: int) -> dict[str, Any]:
     return drawn
 
 
-def varied_fields(study: Study) -> list[str]:
+def varied_fields(study: Declaration) -> list[str]:
     """The fields in which settings differ, in the order in which they are declared."""
     names: dict[str, None] = {}
     for panel in study.all_panels():
@@ -122,7 +124,7 @@ def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def expand(study: Study) -> list[Setting]:
+def expand(study: Declaration) -> list[Setting]:
     """Make and check all settings. Raises BpttError naming the one that is not possible."""
     found: list[Setting] = []
     for panel in study.all_panels():
@@ -183,7 +185,7 @@ def with_value(error: BpttError, options: Mapping[str, Any]) -> BpttError:
     return BpttError(f"{name} {options.get(name)!r:.60}: {match[1].lower().replace('`', '')}")
 
 
-def digest_of(settings: Settings, study: Study) -> str:
+def digest_of(settings: Settings, study: Declaration) -> str:
     """16 hexadecimal digits of all that determines a run's row but its seed."""
     values = settings.as_dict() | {
         "stop_when_solved": study.stop_when_solved, "verdict": study.verdict,
@@ -208,3 +210,21 @@ def groups_of(settings: list[Setting]) -> list[list[Setting]]:
     for each in settings:
         groups.setdefault(shape_of(each.settings), {}).setdefault(each.digest, each)
     return [list(group.values()) for group in groups.values()]
+
+
+class Expanded(Declaration, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """A declaration with its settings.
+
+    Raises BpttError, naming the setting, if one is not possible, or there are too many runs.
+    """
+
+    def _check(self) -> None:
+        super()._check()
+        count = len(self.expanded) * len(self.seed_list())
+        if count > MOST_RUNS:
+            raise BpttError(f"{count:,} runs are too many: at most {MOST_RUNS:,}")
+
+    @cached_property
+    def expanded(self) -> list[Setting]:
+        """The settings, made and checked once: see `expand`."""
+        return expand(self)

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bptt.floats import usual
 from bptt.processes import threads
-from bptt.studies.expansion import Setting, groups_of
+from bptt.studies.expansion import Expanded, Setting, groups_of
 from bptt.training.settings import Settings
-
-if TYPE_CHECKING:
-    from bptt.studies.declaration import Study
 
 # The stated model: so much for each iteration, and for each number that a weight takes part in,
 # forward and backward. From one core of a machine of 2026; it may be several times off.
@@ -120,7 +117,7 @@ def duration(seconds: float) -> str:
 
 
 @usual
-def plan(study: "Study", workers: int | None = None, measure: bool = True) -> Plan:
+def plan(study: Expanded, workers: int | None = None, measure: bool = True) -> Plan:
     """The plan of a study; `measure`: whether the groups are timed for a moment."""
     settings, seeds = study.expanded, study.seed_list()
     groups = sorted(groups_of(settings), key=lambda group: -_modelled(group))
@@ -148,7 +145,7 @@ def _modelled(group: list[Setting]) -> float:
     return sum(seconds_of_a_run(each.settings) for each in group)
 
 
-def _factor(study: "Study", group: list[Setting], runs: int) -> float:
+def _factor(study: Expanded, group: list[Setting], runs: int) -> float:
     """How many times longer a run of a group takes than by the model: a few calls of the
     engine, without the first, which may include compilation."""
     from bptt.network.network import engine_of

@@ -1,6 +1,6 @@
 """The database of a study: one row a finished run, in SQLite.
 
-study.json      the declaration (`bptt.studies.declaration.Study`)
+study.json      the declaration (`bptt.studies.declaration`)
 study.sqlite    settings (id, digest), runs (setting, seed, ...), curves (setting, seed,
                 iteration, ...)
 study.lock      an empty file that is locked as long as a process adds runs
@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bptt import files
 from bptt.errors import BpttError
 from bptt.files import json_text, write_file
-from bptt.studies.declaration import Study
-from bptt.studies.expansion import Setting, run_name, varied_fields
+from bptt.studies.expansion import Expanded, Setting, run_name, varied_fields
 from bptt.training.runs import read_json
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Row(NamedTuple):
     curve: list[tuple[Any, ...]]
 
 
-def columns_of(study: Study) -> dict[str, str]:
+def columns_of(study: Expanded) -> dict[str, str]:
     """Names and types of a run's columns in the database."""
     return {**COLUMNS, **{f"exact_{each}x": "REAL" for each in study.lengths}}
 
@@ -86,7 +85,7 @@ class Store:
     Raises BpttError if the folder holds another study, or cannot be used.
     """
 
-    def __init__(self, study: Study, folder: Path | None = None, resume: bool = True) -> None:
+    def __init__(self, study: Expanded, folder: Path | None = None, resume: bool = True) -> None:
         self.study, self.folder = study, folder
         if folder is not None:
             self._declare(folder, resume)
@@ -147,11 +146,11 @@ class Store:
         values = read_json(path)
         if (
             values != self.study.as_dict()
-            and (before := Study.from_dict(values, self.study.kind)) != self.study
+            and (before := type(self.study).from_dict(values, self.study.kind)) != self.study
         ):
             self._grow(before, path)
 
-    def _grow(self, before: Study, path: Path) -> None:
+    def _grow(self, before: Expanded, path: Path) -> None:
         """Accept a declaration that has all runs of the one before, and perhaps more."""
         settings = {each.digest for each in before.expanded}
         missing = settings - {each.digest for each in self.study.expanded}
@@ -357,9 +356,9 @@ def _cell(setting: Setting, name: str) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def _difference(before: Study, now: Study) -> str:
+def _difference(before: Expanded, now: Expanded) -> str:
     """The first field in which two declarations differ."""
-    for name in Study.__struct_fields__:
+    for name in Expanded.__struct_fields__:
         then, given = getattr(before, name), getattr(now, name)
         if then != given:
             return f"{name} was {then!r:.60} and is {given!r:.60}"

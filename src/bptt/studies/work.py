@@ -18,7 +18,7 @@ from bptt.training.settings import Settings
 @dataclass(frozen=True)
 class Unit:
     """Runs of equal shapes: (digest, settings, seeds) for each setting; and what of the study is
-    not in the settings. See `bptt.studies.declaration.Study`."""
+    not in the settings. See `bptt.studies.study.Study`."""
 
     parts: list[tuple[str, Settings, list[int]]]
     stop_when_solved: bool
