@@ -6,6 +6,7 @@ import math
 import re
 from html.parser import HTMLParser
 from importlib import util
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,9 @@ from bptt.studies.report import study_page, text_table
 from bptt.studies.words import name_of
 
 TINY = {"bits": 2, "hidden": 4, "engine": "reference", "iterations": 60, "record_every": 20}
+
+# Before version 3 pandas reads the last digit of a number only where it is asked to.
+EXACT: Any = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
 
 
 def settings(count):
@@ -379,7 +383,7 @@ def test_export_to_csv_reads_back(folder, tmp_path, capsys):
     assert said(capsys, "study", "export", folder, "--to", file) == f"8 rows in {file}\n"
     types = dict.fromkeys(("solved_at", "right", "total"), "Int64")
     types |= dict.fromkeys(("what", "label"), str)
-    read = pd.read_csv(file, dtype=types).fillna({"what": "", "label": ""})
+    read = pd.read_csv(file, dtype=types, **EXACT).fillna({"what": "", "label": ""})
     pd.testing.assert_frame_equal(read, frame_of(folder), check_dtype=False, check_exact=True)
 
 
@@ -403,7 +407,7 @@ def test_export_of_a_column_that_mixes_types():
 
 def test_csv_keeps_numbers_to_the_last_digit():
     table = pd.DataFrame({"x": [0.1 + 0.2, 1 / 3, math.inf, math.nan]})
-    read = pd.read_csv(io.BytesIO(csv(table)), skip_blank_lines=False)
+    read = pd.read_csv(io.BytesIO(csv(table)), skip_blank_lines=False, **EXACT)
     pd.testing.assert_frame_equal(read, table, check_exact=True)
 
 
