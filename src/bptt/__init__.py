@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bptt.api import Run, load, load_run, resume, train
     from bptt.equations.optimizers import Optimizer, Schedule
     from bptt.errors import BpttError
+    from bptt.exchange.doors import export, from_torch, read, read_model, to_torch
     from bptt.experiments import experiment
     from bptt.network.gradient_check import check_gradients, check_network
     from bptt.network.network import Network
@@ -47,10 +48,15 @@ _HOMES = {
     "check_network": "network.gradient_check",
     "evaluate": "tasks",
     "experiment": "experiments",
+    "export": "exchange.doors",
+    "from_torch": "exchange.doors",
     "length_generalisation": "tasks",
     "load": "api",
     "load_run": "api",
+    "read": "exchange.doors",
+    "read_model": "exchange.doors",
     "resume": "api",
+    "to_torch": "exchange.doors",
     "trace": "traces.trace",
     "train": "api",
     "write": "tasks",
@@ -77,10 +83,15 @@ __all__ = [
     "check_network",
     "evaluate",
     "experiment",
+    "export",
+    "from_torch",
     "length_generalisation",
     "load",
     "load_run",
+    "read",
+    "read_model",
     "resume",
+    "to_torch",
     "trace",
     "train",
     "write",

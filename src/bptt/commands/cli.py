@@ -318,3 +318,74 @@ def plot(
     from bptt.commands.use import plot_run
 
     answer(as_json, *plot_run(run_path, out))
+
+
+def _formats(wanted: bool) -> None:
+    """Print the formats and leave."""
+    if wanted:
+        from bptt.commands.exchange import formats_text
+
+        print(formats_text())
+        raise typer.Exit
+
+
+@app.command()
+def export(
+    run_path: RunPath,
+    to: Annotated[str | None, typer.Option(help="The format; 'bptt export --formats' lists them.")]
+    = None,
+    out: Annotated[Path | None, typer.Option(help="The file.", show_default="net.SUFFIX")] = None,
+    checked: Annotated[
+        Path | None, typer.Option("--check", metavar="FILE", help="Verify this file; write none.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What names in C begin with.")] = None,
+    math: Annotated[str | None, typer.Option(help="C: exact (libm), or fast with a stated error.")]
+    = None,
+    quantize: Annotated[str | None, typer.Option(help="C: int8.")] = None,
+    step: Annotated[bool, typer.Option("--step", help="ONNX: one step at a time.")] = False,
+    skip: Annotated[int | None, typer.Option(help="So many inputs are added to the outputs.")]
+    = None,
+    sample_rate: Annotated[int | None, typer.Option(help="Samples a second, for the file to say.")]
+    = None,
+    formats: Annotated[bool, typer.Option("--formats", is_eager=True, callback=_formats,
+                                          help="List the formats.")] = False,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Write a network as C or another program's file, verified; exit 1, no file if it differs."""
+    from bptt.commands.exchange import check_file, export_run
+    from bptt.exchange.verification import UnverifiedError
+
+    if checked:
+        values, text = check_file(run_path, checked, to)
+        answer(as_json, values, text)
+        return 0 if values["passed"] else 1
+    if to is None:
+        raise BpttError("--to is missing: give a format, 'bptt export --formats' lists them")
+    options = {"name": name, "math": math, "quantize": quantize, "step": step}
+    try:
+        answer(as_json, *export_run(run_path, to, out, skip, sample_rate, options))
+    except UnverifiedError as error:
+        print(f"bptt: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A .safetensors, .pt, .onnx, .keras, .h5, .json or "
+                                         ".nam file.")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder.",
+                                             show_default="runs/imported-N")] = None,
+    activation: Annotated[str | None, typer.Option(help="Of an Elman layer, where the file does "
+                                                   "not say it: tanh or relu.")] = None,
+    output: Annotated[str | None, typer.Option(help="linear, sigmoid or softmax, where the file "
+                                               "does not say it.")] = None,
+    readout: Annotated[str | None, typer.Option(help="steps or last, where the file does not say "
+                                                "it.")] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Read another program's network, verified; nothing of the file is run."""
+    from bptt.commands.exchange import import_file
+
+    options = {"activation": activation, "output": output, "readout": readout}
+    answer(as_json, *import_file(file, out, options))

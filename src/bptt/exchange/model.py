@@ -1,0 +1,221 @@
+"""A network on its way in or out: structure, weights, and what a file may need besides.
+
+Legend: D inputs, H hidden, G gates per unit, K preactivations per unit, O outputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.equations.cells import CELLS
+from bptt.errors import BpttError
+from bptt.network.network import Network
+from bptt.network.structure import Structure
+from bptt.sequences.scaling import Scaling
+
+Array = NDArray[np.floating]
+Floats = NDArray[np.float64]
+
+
+# The outputs that files know, and the loss that one that came in is given.
+LOSSES = {"linear": "squared", "sigmoid": "cross_entropy", "softmax": "cross_entropy"}
+
+
+@dataclass(frozen=True)
+class Affine:
+    """What is done to the data before and after the network, as multiplications and additions.
+
+    The network is given (x - input_shift) * input_scale, both (D,); what it gives is turned into
+    output * output_scale + output_shift, both (O,).
+    """
+
+    input_shift: Floats
+    input_scale: Floats
+    output_shift: Floats
+    output_scale: Floats
+
+    def into(self, x: Array) -> Array:
+        """x (..., D) as the network is given it."""
+        return np.asarray((x - self.input_shift) * self.input_scale)
+
+    def out(self, p: Array) -> Array:
+        """p (..., O) as the caller is given it."""
+        return np.asarray(p * self.output_scale + self.output_shift)
+
+
+def affine(scaling: Scaling | Affine | None, outputs: int) -> Affine | None:
+    """The scaling of sequences as multiplications and additions."""
+    if scaling is None or isinstance(scaling, Affine):
+        return scaling
+    mean, deviation = np.asarray(scaling.mean), np.asarray(scaling.deviation)
+    shift = np.asarray(scaling.target_mean or np.zeros(outputs))
+    scale = np.asarray(scaling.target_deviation or np.ones(outputs))
+    return Affine(mean, 1 / deviation, shift, scale)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its surroundings.
+
+    structure: tied, float32. weights: by the names of `Structure.layout`, float32. skip: the first
+    `skip` inputs are added to the outputs one by one (guitar effects learn the difference).
+    scaling: or None. classes: names of the outputs, or (). ids: inputs are one-hot numbers.
+    notes: what a file says besides (sample rate, gains, maker), by name.
+    """
+
+    structure: Structure
+    weights: Mapping[str, NDArray[np.float32]]
+    skip: int = 0
+    scaling: Affine | None = None
+    classes: tuple[str, ...] = ()
+    ids: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def layer(self, index: int) -> tuple[Array, Array, Array]:
+        """U (D, G*H), W (H, G*H) and b (K*H) of a layer; b is zero where there is none."""
+        s = self.structure
+        U, W = self.weights[s.name("U", index)], self.weights[s.name("W", index)]
+        b = self.weights.get(s.name("b", index))
+        if b is None:
+            b = np.zeros(len(s.equations.preactivations) * s.hidden, np.float32)
+        return U, W, b
+
+    @property
+    def head(self) -> tuple[Array, Array]:
+        """V (H, O) and c (O); c is zero where there is none."""
+        c = self.weights.get("c")
+        return self.weights["V"], np.zeros(self.structure.outputs, np.float32) if c is None else c
+
+    def initial(self) -> NDArray[np.float32]:
+        """The states before the first step, (layers, S, H)."""
+        s = self.structure
+        states = np.zeros((s.layers, len(s.equations.states), s.hidden), np.float32)
+        if s.initial_state == "trainable":
+            for layer in range(s.layers):
+                for index, letter in enumerate(s.equations.states):
+                    states[layer, index] = self.weights[s.name(f"{letter}0", layer)]
+        return states
+
+    @property
+    def kind(self) -> str:
+        """The cell in words: 'lstm', 'elman relu'."""
+        s = self.structure
+        return f"{s.cell} {s.activation}" if s.cell == "elman" else s.cell
+
+    @property
+    def sizes(self) -> str:
+        """'1-16-1'; with layers '1-16-16-1'."""
+        s = self.structure
+        return "-".join(map(str, (s.inputs, *[s.hidden] * s.layers, s.outputs)))
+
+
+def model_of(network: Network, **surroundings: Any) -> Model:
+    """A network as it goes out, in float32; `surroundings`: the other fields of `Model`.
+
+    Raises BpttError for a network that no format can hold: untied weights, a user's own cell.
+    """
+    s = network.structure
+    if not s.tied:
+        raise BpttError(
+            "this network has a set of weights for every step (untied): "
+            "no format has room for that; train a tied one"
+        )
+    names = [cell for cell, _ in CELLS]
+    if not isinstance(s.cell, str) or s.cell not in names or s.output not in LOSSES:
+        what = f"cell {s.cell!s:.40}" if s.output in LOSSES else f"output {s.output!s:.40}"
+        raise BpttError(
+            f"{what} is a user's own, which no format knows: built in are {sorted(set(names))} and "
+            f"{sorted(LOSSES)}"
+        )
+    weights = {name: np.asarray(p, np.float32) for name, p in network.parameters.items()}
+    large = [name for name, value in weights.items() if not np.isfinite(value).all()]
+    if large:
+        raise BpttError(f"parameter {large[0]} holds numbers that are not finite: train again")
+    if surroundings.get("skip", 0) not in range(min(s.inputs, s.outputs) + 1):
+        raise BpttError(
+            f"skip {surroundings['skip']}: at most {min(s.inputs, s.outputs)}, for this network "
+            f"has {s.inputs} inputs and {s.outputs} outputs"
+        )
+    classes = surroundings.get("classes", ())
+    if classes and len(classes) != s.outputs:
+        raise BpttError(f"{len(classes)} class names for {s.outputs} outputs: give one for each")
+    scaling = surroundings.get("scaling")
+    if scaling is not None:  # what a file holds of it
+        single = {name: np.asarray(v, np.float32) for name, v in vars(scaling).items()}
+        surroundings["scaling"] = Affine(**{k: v.astype(np.float64) for k, v in single.items()})
+    with_type = _with(s, dtype="float32")
+    return Model(with_type, weights, **surroundings)
+
+
+def _with(structure: Structure, **changes: Any) -> Structure:
+    fields = {name: getattr(structure, name) for name in structure.__struct_fields__}
+    return Structure(**{**fields, **changes})
+
+
+def network_of(model: Model, engine: str = "compiled") -> Network:
+    """A network as it came in. Skip and scaling are the caller's to add."""
+    shapes = model.structure.layout().shapes
+    theta = np.concatenate([model.weights[name].ravel() for name in shapes])
+    return Network(model.structure, theta=theta, engine=engine)
+
+
+LayerWeights = tuple[Array, Array, Array | None]
+
+
+def assembled(
+    cell: str,
+    activation: str,
+    layers: Sequence[LayerWeights],
+    head: tuple[Array, Array | None],
+    *,
+    states: Array | None = None,
+    output: str = "linear",
+    readout: str = "steps",
+    **surroundings: Any,
+) -> Model:
+    """A model from the parameters of its layers, (U, W, b or None) each, and of its output.
+
+    states (layers, S, H): the initial ones, or None for zeros. Raises BpttError for layers that do
+    not fit each other, or for numbers that are not finite.
+    """
+    H, V, c = layers[0][1].shape[0], head[0], head[1]
+    bias = c is not None or any(b is not None for _, _, b in layers)
+    trainable = states is not None and bool(np.any(states))
+    if output not in LOSSES:
+        raise BpttError(f"output '{output}' is not known: choose 'linear', 'sigmoid' or 'softmax'")
+    structure = Structure(
+        inputs=layers[0][0].shape[0], outputs=V.shape[1], hidden=H, layers=len(layers), cell=cell,
+        activation=activation, output=output, loss=LOSSES[output], readout=readout, bias=bias,
+        initial_state="trainable" if trainable else "zeros",
+    )  # fmt: skip
+    shapes = structure.layout().shapes
+    found: dict[str, Array] = {"V": V}
+    for index, (U, W, b) in enumerate(layers):
+        found[structure.name("U", index)], found[structure.name("W", index)] = U, W
+        if b is not None:
+            found[structure.name("b", index)] = b
+        if trainable and states is not None:
+            for k, letter in enumerate(structure.equations.states):
+                found[structure.name(f"{letter}0", index)] = states[index, k]
+    if c is not None:
+        found["c"] = c
+    weights = {}
+    for name, shape in shapes.items():
+        value = np.asarray(found.get(name, np.zeros(shape)), np.float32)
+        if value.shape != shape:
+            raise BpttError(
+                f"the file's {name} has shape {value.shape}, where {shape} is needed: all layers "
+                "must be of one size, and follow each other"
+            )
+        if not np.isfinite(value).all():
+            raise BpttError(f"the file's {name} holds numbers that are not finite: it is damaged")
+        weights[name] = np.ascontiguousarray(value)
+    return Model(structure, weights, **surroundings)
+
+
+def without(model: Model, **changes: Any) -> Model:
+    """The model with other surroundings."""
+    return replace(model, **changes)

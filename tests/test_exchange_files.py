@@ -1,0 +1,296 @@
+"""Other programs' files: what goes out comes back, what does not fit is refused, in one line."""
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exchange_networks import network
+
+import bptt
+from bptt.exchange.doors import check
+from bptt.exchange.formats import FORMATS, kind_of
+from bptt.exchange.guitar import read as read_guitar
+from bptt.exchange.model import Affine, model_of
+from bptt.exchange.players import Ours
+from bptt.exchange.torch_files import from_state_dict
+
+DATA = Path(__file__).parent / "data" / "exchange"
+NO_LIBRARY = {"keras": "h5py", "keras-weights": "h5py", "wasm": "wasmtime"}
+FILES = ["numpy", "torch", "onnx", "keras", "keras-weights", "flax", "equinox", "rtneural"]
+
+
+def exported(made, name, folder, **options):
+    """The file, or a skip where what it needs is not here."""
+    if name in NO_LIBRARY:
+        pytest.importorskip(NO_LIBRARY[name], reason=f"{name} needs {NO_LIBRARY[name]}")
+    path = folder / f"net{FORMATS[name].suffix}"
+    return path, bptt.export(made, path, name, **options)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_what_goes_out_comes_back(name, cell, tmp_path):
+    if cell == "elman" and name in ("equinox", "rtneural"):
+        pytest.skip("it has no such cell: refused, see below")
+    initial = "trainable" if "initial" in FORMATS[name].holds and name != "rtneural" else "zeros"
+    output = {"lstm": "linear", "gru": "softmax", "elman": "sigmoid"}[cell]
+    made = network(cell, sizes=(3, 5, 2), output=output, layers=2, initial_state=initial)
+    path, checked = exported(made, name, tmp_path)
+    assert checked.passed
+    assert checked.worst < 1e-9
+    assert "worst difference" in str(checked)
+    if name == "numpy":
+        return
+    options = {"output": output, "activation": "tanh"} if name == "keras-weights" else {}
+    back = bptt.read(path, engine="reference", **options)
+    assert back.structure.output == output
+    for parameter, value in made.parameters.items():
+        np.testing.assert_array_equal(back[parameter], value, err_msg=parameter)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "onnx"])
+def test_what_is_added_and_scaled_goes_with_it(name, tmp_path):
+    made = network("lstm", sizes=(3, 4, 2))
+    around = {"skip": 2, "classes": ("a", "b")}
+    if name != "torch":
+        rng = np.random.default_rng(0)
+        around["scaling"] = Affine(*rng.uniform(0.5, 2, (2, 3)), *rng.uniform(0.5, 2, (2, 2)))
+    path, _ = exported(made, name, tmp_path, **around)
+    if name == "numpy":
+        return
+    with pytest.raises(bptt.BpttError, match="adds the first input"):
+        bptt.read(path)
+    model = bptt.read_model(path)
+    assert (model.skip, model.classes) == (2, ("a", "b"))
+    x = np.random.default_rng(1).standard_normal((9, 3))
+    wanted = model_of(made, **around)
+    np.testing.assert_allclose(Ours(model).run(x), Ours(wanted).run(x), atol=1e-6)
+
+
+GUITARS = [
+    ("aidax", "gru", (2, 12, 1), {}),
+    ("aidax", "lstm", (1, 16, 1), {"skip": 1}),
+    ("guitarml", "lstm", (1, 40, 1), {"skip": 1}),
+    ("guitarml", "gru", (3, 8, 1), {"skip": 1}),
+    ("nam", "lstm", (1, 7, 1), {"layers": 2, "initial_state": "trainable"}),
+]
+
+
+@pytest.mark.parametrize(("name", "cell", "sizes", "more"), GUITARS)
+def test_guitar_files_come_back(name, cell, sizes, more, tmp_path):
+    more = dict(more)
+    skip = more.pop("skip", 0)
+    made = network(cell, sizes=sizes, **{"initial_state": "zeros", **more})
+    path, checked = exported(made, name, tmp_path, skip=skip)
+    assert checked.worst < 1e-9
+    model = bptt.read_model(path)
+    assert model.skip == skip
+    for parameter, value in made.parameters.items():
+        np.testing.assert_array_equal(model.weights[parameter], value)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "sizes", "options", "words"),
+    [
+        ("aidax", "gru", (1, 10, 1), {}, "8, 12, 16, 20, 24, 32, 40, 64, 80"),
+        ("aidax", "gru", (4, 8, 1), {}, "1 to 3 inputs"),
+        ("guitarml", "lstm", (1, 16, 1), {"skip": 1}, "LSTM 40"),
+        ("guitarml", "lstm", (1, 40, 1), {}, "always add the input"),
+        ("nam", "gru", (1, 8, 1), {}, "NAM plays an LSTM"),
+        ("nam", "lstm", (1, 8, 1), {"skip": 1}, "adds no input"),
+        ("nam", "lstm", (1, 8, 2), {}, "one linear output"),
+        ("rtneural", "elman", (1, 8, 1), {}, "no Elman"),
+        ("equinox", "elman", (1, 8, 1), {}, "Equinox has LSTM and GRU"),
+        ("keras", "lstm", (1, 8, 1), {"skip": 1}, "no room for the input added"),
+        ("torch", "lstm", (1, 8, 1), {"math": "fast"}, "has no math"),
+        ("tflite", "lstm", (1, 8, 1), {}, "is not known: choose one of"),
+    ],
+)
+def test_what_a_format_does_not_hold_is_refused(name, cell, sizes, options, words, tmp_path):
+    made = network(cell, sizes=sizes, initial_state="zeros")
+    with pytest.raises(bptt.BpttError, match=words) as error:
+        bptt.export(made, tmp_path / "net.x", name, **options)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rnn_sigmoid_has_no_place_in_torch():
+    with pytest.raises(bptt.BpttError, match=r"torch\.nn\.RNN has tanh and relu"):
+        bptt.to_torch(network("elman", "sigmoid"))
+
+
+# What other programs wrote, with the outputs that their makers computed.
+
+
+def makers(name):
+    x, y = (np.loadtxt(DATA / "rtneural" / f"{name}_{side}_python.csv") for side in "xy")
+    return x[:, None], y[:, None]
+
+
+@pytest.mark.parametrize("name", ["lstm_1d", "gru_torch", "lstm_torch"])
+def test_it_agrees_with_the_makers_of_a_file(name):
+    x, y = makers(name)
+    model = bptt.read_model(DATA / "rtneural" / f"{name}.json")
+    assert model.structure.layers == (1 if name == "lstm_1d" else 4)
+    worst = np.abs(Ours(model).run(x) - y).max()
+    assert worst < 4e-7  # their arithmetic is float32
+
+
+def test_a_gru_before_two_dense_layers_is_refused_and_right_without_the_last():
+    with pytest.raises(bptt.BpttError, match=r"layers are gru, dense, dense"):
+        bptt.read(DATA / "rtneural" / "gru_1d.json")
+    value = json.loads((DATA / "rtneural" / "gru_1d.json").read_text())
+    last = value["layers"].pop()["weights"]
+    model = read_guitar(json.dumps(value).encode())
+    x, y = makers("gru_1d")
+    mine = Ours(model).run(x) @ np.array(last[0]) + np.array(last[1])
+    assert np.abs(mine - y).max() < 4e-7
+
+
+def test_a_nam_file_brings_its_initial_state(tmp_path):
+    network = bptt.read(DATA / "nam" / "lstm.nam", engine="reference")
+    assert network.structure.initial_state == "trainable"
+    flat = json.loads((DATA / "nam" / "lstm.nam").read_text())["weights"]
+    np.testing.assert_allclose(network["h0"], flat[4 * 3 * 4 + 12 :][:3], rtol=1e-7)
+    bptt.export(network, tmp_path / "again.nam")
+    np.testing.assert_allclose(json.loads((tmp_path / "again.nam").read_text())["weights"], flat,
+                               rtol=1e-7)  # fmt: skip
+
+
+def test_a_file_that_fails_its_own_test_is_refused(tmp_path):
+    made = network("gru", sizes=(1, 8, 1), initial_state="zeros")
+    path, _ = exported(made, "aidax", tmp_path)
+    value = json.loads(path.read_text())
+    value["output_batch"][7] += 0.01
+    path.write_text(json.dumps(value))
+    with pytest.raises(bptt.BpttError, match="own test"):
+        bptt.read(path)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"rnn.weight_hr_l0": np.zeros((2, 3))}, "projects"),
+        ({"rnn.weight_ih_l0_reverse": np.zeros((8, 1))}, "backwards"),
+        ({"norm.weight": np.zeros(2)}, "norm.weight"),
+        ({"one.weight": np.zeros((1, 2)), "two.weight": np.zeros((1, 1))}, "'two.weight'"),
+    ],
+)
+def test_a_state_dict_with_more_in_it_is_refused(tensors, words):
+    found = bptt.to_torch(network("lstm", sizes=(1, 2, 1), initial_state="zeros"))
+    del found["head.weight"], found["head.bias"]
+    with pytest.raises(bptt.BpttError, match=words):
+        from_state_dict({**found, **tensors})
+
+
+def test_from_torch_takes_a_state_dict_and_asks_for_what_it_does_not_say():
+    made = network("elman", "relu", sizes=(2, 3, 2), initial_state="zeros")
+    found = bptt.to_torch(made)
+    with pytest.raises(bptt.BpttError, match="activation='tanh' or 'relu'"):
+        bptt.from_torch(found)
+    back = bptt.from_torch(found, activation="relu", output="sigmoid", engine="reference")
+    assert (back.structure.activation, back.structure.output) == ("relu", "sigmoid")
+    np.testing.assert_array_equal(back.theta, made.theta)
+
+
+# .pt files, made as PyTorch makes them.
+
+
+class _Named:
+    """Pickles as a name of another module."""
+
+    def __init__(self, module, name):
+        self.module, self.name = module, name
+
+
+class _Pickler(pickle._Pickler):
+    """A pickler that writes names and storages as PyTorch does."""
+
+    def persistent_id(self, value):
+        return value.parts if isinstance(value, _Stored) else None
+
+    def save(self, value, save_persistent_id=True):
+        if isinstance(value, _Named):
+            self.write(f"c{value.module}\n{value.name}\n".encode())
+            return
+        if isinstance(value, _Call):
+            self.save(value.function)
+            self.save(value.arguments)
+            self.write(pickle.REDUCE)
+            return
+        super().save(value, save_persistent_id)
+
+
+class _Stored:
+    def __init__(self, kind, key, count):
+        self.parts = ("storage", _Named("torch", kind), key, "cpu", count)
+
+
+class _Call:
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+
+def pt_file(tensors, extra=()):
+    """A .pt file of a state dict, as torch.save makes it."""
+    rebuild = _Named("torch._utils", "_rebuild_tensor_v2")
+    state, blocks = {}, []
+    for key, (name, value) in enumerate(tensors.items()):
+        stored = _Stored("FloatStorage", str(key), value.size)
+        strides = tuple(step // 4 for step in np.ascontiguousarray(value).strides)
+        state[name] = _Call(rebuild, stored, 0, value.shape, strides, False, {})
+        blocks.append(np.ascontiguousarray(value, np.float32).tobytes())
+    state.update(extra)
+    file, out = io.BytesIO(), io.BytesIO()
+    _Pickler(file, 2).dump(state)
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("net/data.pkl", file.getvalue())
+        archive.writestr("net/byteorder", "little")
+        for key, block in enumerate(blocks):
+            archive.writestr(f"net/data/{key}", block)
+    return out.getvalue()
+
+
+def test_a_pt_file_is_read_without_torch(tmp_path):
+    made = network("gru", sizes=(2, 5, 1), initial_state="zeros")
+    path = tmp_path / "net.pt"
+    path.write_bytes(pt_file(bptt.to_torch(made)))
+    assert kind_of(path.read_bytes()) == "pt"
+    np.testing.assert_array_equal(bptt.read(path, engine="reference").theta, made.theta)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("os", "system"), ("builtins", "eval"), ("torch", "load"), ("torch.hub", "FloatStorage")],
+)
+def test_a_pt_file_that_asks_for_a_program_is_refused_and_does_not_run(module, name, tmp_path):
+    path, mark = tmp_path / "net.pt", tmp_path / "was-here"
+    called = _Call(_Named(module, name), f"touch {mark}")
+    path.write_bytes(pt_file({}, extra={"a": called}))
+    with pytest.raises(bptt.BpttError, match=rf"asks for '{module}\.{name}'"):
+        bptt.read(path)
+    assert not mark.exists()
+
+
+def test_check_tells_another_networks_file(tmp_path):
+    made, other = network("gru", seed=1), network("gru", seed=2)
+    path, _ = exported(made, "onnx", tmp_path)
+    assert check(made, path).passed
+    assert not check(other, path).passed
+
+
+def test_a_python_file_that_does_more_is_not_run(tmp_path):
+    made = network("gru")
+    path, _ = exported(made, "numpy", tmp_path)
+    mark = tmp_path / "was-here"
+    for line in (f"open({str(mark)!r}, 'w')\n", f"X = open({str(mark)!r}, 'w')\n", "import os\n"):
+        text = path.read_text()
+        changed = tmp_path / "changed.py"
+        changed.write_text(text.replace("CELL, ACT", f"{line}CELL, ACT", 1))
+        with pytest.raises(bptt.BpttError, match="not run"):
+            check(made, changed)
+    assert not mark.exists()
