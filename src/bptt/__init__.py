@@ -15,10 +15,13 @@ from bptt.version import __version__
 
 if TYPE_CHECKING:
     from bptt.api import Run, load, load_run, resume, train
-    from bptt.equations.optimizers import Optimizer, Schedule
+    from bptt.equations.cells import Cell, Parameter
+    from bptt.equations.optimizers import Optimizer, Rule, Schedule
+    from bptt.equations.outputs import Output
     from bptt.errors import BpttError
     from bptt.exchange.doors import export, from_torch, read, read_model, to_torch
     from bptt.experiments import experiment
+    from bptt.network.equation_checks import check_cell, check_output
     from bptt.network.gradient_check import check_gradients, check_network
     from bptt.network.network import Network
     from bptt.network.structure import Structure
@@ -31,9 +34,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Addition": "tasks",
     "BpttError": "errors",
+    "Cell": "equations.cells",
     "Network": "network.network",
     "Optimizer": "equations.optimizers",
+    "Output": "equations.outputs",
     "Panel": "studies",
+    "Parameter": "equations.cells",
+    "Rule": "equations.optimizers",
     "Run": "api",
     "Schedule": "equations.optimizers",
     "Sequences": "sequences",
@@ -44,8 +51,10 @@ _HOMES = {
     "Task": "tasks",
     "Text": "tasks",
     "Verdict": "tasks",
+    "check_cell": "network.equation_checks",
     "check_gradients": "network.gradient_check",
     "check_network": "network.gradient_check",
+    "check_output": "network.equation_checks",
     "evaluate": "tasks",
     "experiment": "experiments",
     "export": "exchange.doors",
@@ -65,9 +74,13 @@ _HOMES = {
 __all__ = [
     "Addition",
     "BpttError",
+    "Cell",
     "Network",
     "Optimizer",
+    "Output",
     "Panel",
+    "Parameter",
+    "Rule",
     "Run",
     "Schedule",
     "Sequences",
@@ -79,8 +92,10 @@ __all__ = [
     "Text",
     "Verdict",
     "__version__",
+    "check_cell",
     "check_gradients",
     "check_network",
+    "check_output",
     "evaluate",
     "experiment",
     "export",
