@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bptt.equations.cells import Cell
+from bptt.equations.optimizers import Rule
+from bptt.equations.outputs import Output
+from bptt.equations.own import handed_in
 from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.tasks.task import Task, Verdict
@@ -105,29 +109,43 @@ def train(task: Task | Settings, **options: Any) -> Run:
     return resume(Run(Training(settings_for(task, options))))
 
 
-def resume(run: Run | str | Path, task: Task | type[Task] | None = None) -> Run:
+def resume(
+    run: Run | str | Path, task: Task | type[Task] | None = None, *, cell: Cell | None = None,
+    output: Output | None = None, optimizer: Rule | None = None,
+) -> Run:  # fmt: skip
     """Go on with an interrupted run, or with a run's folder; ends with the weights that an
-    uninterrupted run gives. task: as of `load`."""
-    training = run.training if isinstance(run, Run) else runs.load_unfinished(Path(run), task)
+    uninterrupted run gives. task, cell, output, optimizer: as of `load`."""
+    with handed_in(cell, output, optimizer):
+        training = run.training if isinstance(run, Run) else runs.load_unfinished(Path(run), task)
     with interrupts() as received:
         for _ in training.records(lambda: bool(received)):
             pass
     return Run(training)
 
 
-def load(path: str | Path, task: Task | type[Task] | None = None) -> Network:
+def load(
+    path: str | Path, task: Task | type[Task] | None = None, *, cell: Cell | None = None,
+    output: Output | None = None,
+) -> Network:  # fmt: skip
     """The network of a weights file or a run's folder.
 
-    task: where the task is one of your own, it, or its class: nothing is imported for a name in a
-    file. Raises BpttError for any other file, or another task.
+    task: where the task is one of your own, it, or its class; cell, output: likewise. Nothing is
+    imported for a name in a file. Raises BpttError for any other file, for a name that was not
+    handed in, and for equations that are others than those the file was written with.
     """
-    network, _ = runs.load_network(path, own=task)
+    with handed_in(cell, output):
+        network, _ = runs.load_network(path, own=task)
     return network
 
 
-def load_run(folder: str | Path, task: Task | type[Task] | None = None) -> Run:
-    """A run's folder as it stands, with its history and verdict. task: as of `load`."""
-    training = runs.load_training(Path(folder), task)
+def load_run(
+    folder: str | Path, task: Task | type[Task] | None = None, *, cell: Cell | None = None,
+    output: Output | None = None, optimizer: Rule | None = None,
+) -> Run:  # fmt: skip
+    """A run's folder as it stands, with its history and verdict. task, cell, output: as of `load`;
+    optimizer: likewise the rule."""
+    with handed_in(cell, output, optimizer):
+        training = runs.load_training(Path(folder), task)
     result = Path(folder) / runs.RESULT
     if result.exists():
         ended = runs.read_json(result)

@@ -8,7 +8,7 @@ among what the reader was handed (`handed_in`): no file brings equations with it
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self
@@ -77,6 +77,27 @@ def as_text(value: Any) -> str:
 def as_field(equations: Equations) -> str:
     """Equations as a settings field holds them: a built-in one's name, else themselves."""
     return str.__str__(equations) if equations.built_in else equations
+
+
+def found_in(value: Any) -> list["Equations"]:
+    """All equations of a user's own in nested dicts, lists, tuples and settings."""
+    if isinstance(value, Equations):
+        return [] if value.built_in else [value]
+    if isinstance(value, Mapping):
+        return [each for inner in value.values() for each in found_in(inner)]
+    if isinstance(value, list | tuple):
+        return [each for inner in value for each in found_in(inner)]
+    fields = getattr(value, "__struct_fields__", ())
+    return [each for name in fields for each in found_in(getattr(value, name))]
+
+
+def put_back(value: Any, equations: Sequence["Equations"]) -> Any:
+    """Nested plain values, with equations in place of their text."""
+    if isinstance(value, str):
+        return next((each for each in equations if each == value), value)
+    if isinstance(value, dict):
+        return {name: put_back(each, equations) for name, each in value.items()}
+    return [put_back(each, equations) for each in value] if isinstance(value, list) else value
 
 
 @contextmanager

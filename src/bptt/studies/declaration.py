@@ -14,6 +14,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
+from bptt.equations.own import Equations, as_text, found_in, put_back
 from bptt.errors import BpttError, one_line, quoted_list
 from bptt.options import unknown
 from bptt.tasks import BUILT_IN, DEFAULT, kind_of
@@ -84,9 +85,10 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
         for field in msgspec.structs.fields(Declaration):
             name = field.name
             if name != "task":
+                equations = found_in(getattr(self, name))
                 plain = msgspec.to_builtins(getattr(self, name), enc_hook=_plain)
                 try:
-                    put(self, name, msgspec.convert(plain, field.type))
+                    put(self, name, msgspec.convert(put_back(plain, equations), field.type))
                 except msgspec.ValidationError as error:
                     raise BpttError(f"{name} {plain!r:.60}: {error}") from None
         self._check()
@@ -136,9 +138,16 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
-            name: self.kind.name if name == "task" else msgspec.to_builtins(getattr(self, name))
+            name: self.kind.name
+            if name == "task"
+            else msgspec.to_builtins(getattr(self, name), enc_hook=as_text)
             for name in self.__struct_fields__
         }
+
+    @property
+    def equations(self) -> list[Equations]:
+        """The equations of one's own that its settings name."""
+        return [each for name in self.__struct_fields__ for each in found_in(getattr(self, name))]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], own: type[Task] | None = None) -> Self:
@@ -176,7 +185,9 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays as Python's."""
+    """NumPy's numbers and arrays as Python's, equations as their text."""
+    if isinstance(value, Equations):
+        return as_text(value)
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray | range):

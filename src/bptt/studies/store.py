@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bptt import files
+from bptt.equations.own import handed_in
 from bptt.errors import BpttError
 from bptt.files import json_text, write_file
 from bptt.studies.expansion import Expanded, Setting, run_name, varied_fields
@@ -144,10 +145,11 @@ class Store:
                 "or choose another --out"
             )
         values = read_json(path)
-        if (
-            values != self.study.as_dict()
-            and (before := type(self.study).from_dict(values, self.study.kind)) != self.study
-        ):
+        if values == self.study.as_dict():
+            return
+        with handed_in(*self.study.equations):
+            before = type(self.study).from_dict(values, self.study.kind)
+        if before != self.study:
             self._grow(before, path)
 
     def _grow(self, before: Expanded, path: Path) -> None:

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bptt.equations.own import Equations, handed_in
 from bptt.errors import BpttError
 from bptt.studies import planning
 from bptt.studies.execution import Means, Results, missing_runs, run_study
@@ -70,10 +71,13 @@ class Study(Expanded, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
         return run_study(self, Path(folder) if folder else None, resume, means)
 
 
-def load(folder: str | Path, task: type[Task] | None = None) -> Results:
+def load(
+    folder: str | Path, task: type[Task] | None = None, equations: Sequence[Equations] = ()
+) -> Results:
     """The results in a study's folder, finished or not. task: the class, if it is of a task of
-    one's own."""
-    store = open_store(Path(folder), task)
+    one's own. equations: the cells, outputs and rules of one's own that it names."""
+    with handed_in(*equations):
+        store = open_store(Path(folder), task)
     return Results(store, missing=sum(map(len, missing_runs(store, None))))
 
 

@@ -106,7 +106,7 @@ def save_network(path: Path, network: Network, task: Task | None) -> None:
 
     metadata = {
         "version": __version__,
-        "structure": msgspec.to_builtins(network.structure),
+        "structure": network.structure.plain(),
         "task": task.config() if task else None,
     }
     _write_tensors(path, network.parameters, metadata)
