@@ -5,6 +5,7 @@ copied into the site. An equation that KaTeX does not understand ends the build.
 which the search works in a folder opened without a server is copied too.
 """
 
+import ast
 import html
 import json
 import os
@@ -19,7 +20,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 PACKAGES = {"katex": "0.19.1", "iframe-worker": "1.0.4"}
-_HOME = Path(__file__).resolve().parent.parent.parent / "build" / "npm"
+_TOP = Path(__file__).resolve().parent.parent.parent
+_HOME = _TOP / "build" / "npm"
 _MODULES = _HOME / "node_modules"
 # What pymdownx.arithmatex makes of $...$ and $$...$$.
 _FORMULA = re.compile(
@@ -58,6 +60,23 @@ def on_config(config: Any) -> Any:
             subprocess.run([*command, *wanted], cwd=_HOME, check=True)
             break
     return config
+
+
+def on_page_markdown(markdown: str, page: Any, **others: Any) -> str:
+    """The reference with all public names: those that it does not place come at its end."""
+    if page.file.src_uri != "reference.md":
+        return markdown
+    tree = ast.parse((_TOP / "src" / "bptt" / "__init__.py").read_text())
+    (names,) = (
+        ast.literal_eval(each.value)
+        for each in tree.body
+        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "__all__"
+    )
+    placed = set(re.findall(r"^::: bptt\.(\w+)$", markdown, re.MULTILINE))
+    rest = sorted({*names} - placed - {"__version__"})
+    return markdown + "".join(
+        ["\n## Further\n\n" if rest else "", *map("::: bptt.{}\n".format, rest)]
+    )
 
 
 def on_files(files: Files, config: Any) -> Files:
