@@ -23,6 +23,8 @@ network = bptt.Network(inputs=2, outputs=1, hidden=64, cell="lstm")
 rng = np.random.default_rng(0)
 x, y = rng.random((64, 9, 2)), rng.random((64, 9, 1))
 
+BASE = {"bits": 2, "hidden": 3, "iterations": 30, "engine": "reference"}
+
 def bits(_=0):
     return network.gradient(x, y).flat.tobytes()
 """
@@ -72,7 +74,7 @@ from concurrent.futures import ProcessPoolExecutor
 def trained(seed):
     return bptt.train(bptt.Addition(bits=2), hidden=3, iterations=50, seed=seed)
 def studied(seed):
-    study = bptt.Study(base={"bits": 2, "hidden": 3, "iterations": 30}, seeds=[seed, seed + 1])
+    study = bptt.Study(base=BASE, seeds=[seed, seed + 1])
     return study.run(workers=2)
 if __name__ == "__main__":
     with ProcessPoolExecutor(2) as pool:
@@ -87,7 +89,7 @@ if __name__ == "__main__":
 STUDY_IN_POOL = """
 import multiprocessing
 def studied(seeds):
-    study = bptt.Study(base={"bits": 2, "hidden": 3, "iterations": 30}, seeds=seeds)
+    study = bptt.Study(base=BASE, seeds=seeds)
     return list(study.run(workers=2).frame["loss"])
 if __name__ == "__main__":
     with multiprocessing.Pool(2) as pool:

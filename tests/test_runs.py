@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
 import pickle
 import stat
 import struct
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,8 +25,10 @@ from bptt.training.training import Training
 
 FILES = {
     "config.json", "history.csv", "weights.safetensors", "checkpoint.safetensors", "result.json",
-    "figure.png",
+    "figure.png", "run.lock",
 }  # fmt: skip
+UMASK = os.umask(0o022)
+os.umask(UMASK)
 TEXT = Text(text="the cat sat on the mat, the rat ran.", window=9)
 
 
@@ -80,7 +84,7 @@ def test_a_folder_holds_what_it_should_and_nothing_else(task, tmp_path):
         run.network.parameters
     )
     for each in path.iterdir():
-        assert stat.S_IMODE(each.stat().st_mode) == 0o644
+        assert stat.S_IMODE(each.stat().st_mode) == 0o666 & ~UMASK
 
 
 def test_a_folder_says_how_a_run_diverged(tmp_path):
@@ -355,17 +359,6 @@ HOSTILE = [
     (runs.CHECKPOINT, ["stream"], {"iteration": float("inf"), "rng": {}}),
     (runs.CHECKPOINT, ["stream", "rng", "state"], {"state": -1, "inc": 1}),
     (runs.CHECKPOINT, ["stream", "rng", "bit_generator"], "MT19937"),
-    (runs.CHECKPOINT, ["history"], None),
-    (runs.CHECKPOINT, ["history"], {}),
-    (runs.CHECKPOINT, ["history", 0, "iteration"], "five"),
-    (runs.CHECKPOINT, ["history", 0, "loss"], [1]),
-    (runs.CHECKPOINT, ["history", 0], 7),
-    (runs.CHECKPOINT, ["pending"], []),
-    (runs.CHECKPOINT, ["pending"], {"loss": 5}),
-    (runs.CHECKPOINT, ["pending"], {"loss": ["a"]}),
-    (runs.CHECKPOINT, ["pending"], {"loss": [1.0]}),
-    (runs.CHECKPOINT, ["smooth_loss"], "low"),
-    (runs.CHECKPOINT, ["seconds"], {}),
 ]
 
 
@@ -378,6 +371,62 @@ def test_metadata_that_does_not_fit_is_refused(name, where, value, folder, tmp_p
 
     (tmp_path / name).write_bytes(rewritten(folder / name, change_metadata=change))
     assert not loads_or_complains(tmp_path, name)
+
+
+# What version 0.1.0 had there, when records were metadata.
+OLD = Path(__file__).parent / "data" / "version-0.1.0" / "text"
+HOSTILE_OLD = [
+    (["history"], None),
+    (["history"], {}),
+    (["pending"], []),
+    (["pending"], {"loss": 5}),
+    (["pending"], {"loss": ["a"]}),
+    (["pending"], {"loss": [1.0]}),
+    (["smooth_loss"], "low"),
+    (["seconds"], {}),
+    (["history"], [7]),
+    (["history"], [{"iteration": "five"}]),
+    (["pending", "loss"], []),
+    (["pending", "steps"], {}),
+]
+
+
+@pytest.mark.parametrize(("where", "value"), HOSTILE_OLD, ids=repr)
+def test_old_metadata_that_do_not_fit_are_refused(where, value, tmp_path):
+    def change(metadata):
+        for key in where[:-1]:
+            metadata = metadata[key]
+        metadata[where[-1]] = value
+
+    path = tmp_path / runs.CHECKPOINT
+    path.write_bytes((OLD / runs.CHECKPOINT).read_bytes())
+    assert loads_or_complains(tmp_path, runs.CHECKPOINT)
+    path.write_bytes(rewritten(OLD / runs.CHECKPOINT, change_metadata=change))
+    assert not loads_or_complains(tmp_path, runs.CHECKPOINT)
+
+
+RECORDS = {
+    "history of fewer numbers": ("history", lambda array: array[:, :-1].copy()),
+    "history of another type": ("history", lambda array: array.astype(np.float32)),
+    "no history": ("history", lambda array: array[:0].copy()),
+    "history of one axis": ("history", np.ravel),
+    "pending of fewer numbers": ("pending", lambda array: np.zeros((4, 1))),
+    "more pending": ("pending", lambda array: np.zeros((5, 3))),
+    "sums of fewer numbers": ("sums", lambda array: array[:-1].copy()),
+    "sums of more iterations": ("sums", lambda array: array + 1),
+    "sums that are none": ("sums", lambda array: np.full_like(array, np.nan)),
+    "an iteration that is none": ("history", lambda array: np.full_like(array, np.inf)),
+}
+
+
+@pytest.mark.parametrize(("name", "change"), RECORDS.values(), ids=RECORDS.keys())
+def test_records_that_do_not_fit_are_refused(name, change, folder, tmp_path):
+    def changed(tensors):
+        tensors[name] = change(tensors[name])
+
+    path = tmp_path / runs.CHECKPOINT
+    path.write_bytes(rewritten(folder / runs.CHECKPOINT, changed))
+    assert not loads_or_complains(tmp_path, runs.CHECKPOINT)
 
 
 @pytest.mark.parametrize(

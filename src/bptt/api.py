@@ -1,5 +1,6 @@
 """What a notebook user types: train, look, predict, save, load."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from bptt.equations.optimizers import Rule
 from bptt.equations.outputs import Output
 from bptt.equations.own import handed_in
 from bptt.errors import BpttError
+from bptt.files import write_file
 from bptt.network.network import Network
 from bptt.tasks.task import Task, Verdict
 from bptt.training import runs
@@ -47,7 +49,7 @@ class Run:
         `bptt.training.training.Record`."""
         import pandas
 
-        return pandas.DataFrame(self.records)
+        return pandas.DataFrame(self.records, columns=[each.name for each in fields(Record)])
 
     def curve(self) -> dict[str, Any]:
         """What the figure shows: the arguments of
@@ -68,10 +70,12 @@ class Run:
 
     def save(self, folder: str | Path) -> None:
         """Write the run's folder: see `bptt.training.runs`. Raises BpttError if it
-        cannot be written."""
-        runs.save(Path(folder), self.training)
-        if self.records:
-            runs.write_file(Path(folder) / runs.FIGURE, self._repr_png_())
+        cannot be written, is another's, or is being trained."""
+        folder = Path(folder)
+        with runs.held(folder):
+            runs.save(folder, self.training)
+            if self.records:
+                write_file(folder / runs.FIGURE, self._repr_png_())
 
     def __str__(self) -> str:
         divergence = self.training.divergence
@@ -115,8 +119,12 @@ def resume(
 ) -> Run:  # fmt: skip
     """Go on with an interrupted run, or with a run's folder; ends with the weights that an
     uninterrupted run gives. task, cell, output, optimizer: as of `load`."""
-    with handed_in(cell, output, optimizer):
-        training = run.training if isinstance(run, Run) else runs.load_unfinished(Path(run), task)
+    if isinstance(run, Run):
+        training = run.training
+        training.grant_time()
+    else:
+        with handed_in(cell, output, optimizer):
+            training = runs.load_unfinished(Path(run), task)
     with interrupts() as received:
         for _ in training.records(lambda: bool(received)):
             pass

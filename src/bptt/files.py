@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -38,9 +39,13 @@ def replacing(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = _new_file(path.parent)
-        with os.fdopen(handle, "wb") as file:
-            yield temporary
+        rights = stat.S_IMODE(os.fstat(handle).st_mode)
+        os.close(handle)
+        yield temporary
+        with open(temporary, "rb+") as file:  # which may be another file of that name by now
             os.fsync(file.fileno())
+        if stat.S_IMODE(temporary.stat().st_mode) != rights:
+            temporary.chmod(rights)
         os.replace(temporary, path)
         temporary = None
         _flush_folder(path.parent)

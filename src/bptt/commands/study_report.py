@@ -72,7 +72,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the results, one row a run, into a CSV or Parquet file."""
-    from bptt.training.runs import write_file
+    from bptt.files import write_file
 
     kind = to.suffix.lower()
     if kind not in TABLES:

@@ -11,22 +11,13 @@ from bptt.api import Run
 from bptt.commands.drawer import PATIENCE_SECONDS, Drawer
 from bptt.commands.reports import training_report
 from bptt.errors import BpttError
+from bptt.files import json_text, new_folder, write_file
 from bptt.tasks.task import Task
 from bptt.training import runs
 from bptt.training.interrupts import interrupts
 from bptt.training.options import settings_for
 from bptt.training.progress import Progress
 from bptt.training.training import Training
-
-
-def next_folder(task: str) -> Path:
-    """runs/TASK-N with the smallest N above all that are there."""
-    taken = [
-        int(path.name.removeprefix(f"{task}-"))
-        for path in Path("runs").glob(f"{task}-*")
-        if path.name.removeprefix(f"{task}-").isdigit()
-    ]
-    return Path("runs") / f"{task}-{max(taken, default=0) + 1}"
 
 
 def train_and_report(
@@ -40,33 +31,71 @@ def train_and_report(
 ) -> int:
     """Train from nothing in a new folder; returns the exit code. drawer: who draws the figure."""
     training = Training(settings_for(task, options))
-    folder = out or next_folder(name)
-    if (folder / runs.CONFIG).exists():
-        raise BpttError(
-            f"'{folder}' already holds a run: choose another --out, "
-            f"or go on with it by 'bptt train --resume {folder}'"
-        )
-    runs.save_settings(folder, training.settings)
-    return _train(training, folder, checkpoint_seconds, as_json, drawer)
+    folder = out or new_folder(Path("runs"), name)
+    with runs.held(folder):
+        if runs.is_run(folder):
+            raise BpttError(
+                f"'{folder}' already holds a run: choose another --out, "
+                f"or go on with it by 'bptt train --resume {folder}'"
+            )
+        runs.save_settings(folder, training.settings)
+        return _train(training, folder, checkpoint_seconds, as_json, drawer)
 
 
 def resume_and_report(folder: Path, as_json: bool, drawer: Drawer | None) -> int:
     """Go on with a run; returns the exit code. drawer: as above."""
-    return _train(runs.load_unfinished(folder), folder, 1.0, as_json, drawer)
+    if not runs.is_run(folder):
+        runs.load_training(folder)  # which says what is wrong with it
+    with runs.held(folder):
+        training = runs.load_unfinished(folder)
+        before = training.learner.iteration
+        code = _train(training, folder, 1.0, as_json, drawer)
+    if training.learner.iteration == before and not training.divergence:
+        print(
+            f"nothing was left to do ({training.reason}): to go on, change 'iterations' or 'stop' "
+            f"in {folder / runs.CONFIG} and resume again",
+            file=sys.stderr,
+        )
+    return code
 
 
 def _save(run: Run, folder: Path, drawer: Drawer | None) -> tuple[dict[str, Any], str]:
     """Write the run's folder, and test the network meanwhile if the figure is drawn by a drawer;
     gives the report."""
     if drawer is None or not run.records:
-        run.save(folder)
+        runs.save(folder, run.training)
+        if run.records:
+            write_file(folder / runs.FIGURE, run._repr_png_())
         return training_report(run, folder)
     runs.save(folder, run.training)
     drawer.begin(run.curve())
     try:
         return training_report(run, folder)
     finally:  # whoever does not wait for the tests gets the figure all the same
-        runs.write_file(folder / runs.FIGURE, drawer.png() or run._repr_png_())
+        write_file(folder / runs.FIGURE, drawer.png() or run._repr_png_())
+
+
+class _Keeper:
+    """Writes a checkpoint every so many seconds, and gives a tenth of the time to it at most. One
+    that cannot be written ends no training: the disc may have room again before the end."""
+
+    def __init__(self, folder: Path, training: Training, seconds: float) -> None:
+        self._folder, self._training, self._seconds = folder, training, seconds
+        self._at, self._told = time.monotonic() + seconds, False
+
+    def keep(self, progress: Progress) -> None:
+        """Write one if it is time."""
+        started = time.monotonic()
+        if started < self._at:
+            return
+        try:
+            runs.save_checkpoint(self._folder, self._training)
+        except BpttError as error:
+            if not self._told:
+                progress.say(f"bptt: {error}; training goes on without a checkpoint")
+            self._told = True
+        ended = time.monotonic()
+        self._at = ended + max(self._seconds, 10 * (ended - started) if self._seconds else 0)
 
 
 def _train(
@@ -76,24 +105,17 @@ def _train(
     as_json: bool,
     drawer: Drawer | None,
 ) -> int:
-    began, saved = None, time.monotonic()
+    began, keeper = None, _Keeper(folder, training, checkpoint_seconds)
     with interrupts() as received, Progress(training) as progress:
         for record in training.records(lambda: bool(received)):
             progress.show(record)
-            if time.monotonic() - saved >= checkpoint_seconds:
-                runs.save_checkpoint(folder, training)
-                saved = time.monotonic()
+            keeper.keep(progress)
             began = began or time.monotonic()  # kernels are compiled before the first record
             if drawer and time.monotonic() - began >= PATIENCE_SECONDS:
                 drawer.close()
                 drawer = None
     values, text = _save(Run(training), folder, drawer)
-    if as_json:
-        import json
-
-        print(json.dumps(values))
-    else:
-        print(text)
+    print(json_text(values) if as_json else text)
     if training.reason == "interrupted":
         if not as_json:
             print(f"go on with: bptt train --resume {folder}", file=sys.stderr)

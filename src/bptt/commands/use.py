@@ -10,6 +10,7 @@ from bptt.api import load_run
 from bptt.equations.cells import CELLS
 from bptt.equations.outputs import OUTPUTS
 from bptt.errors import BpttError
+from bptt.files import write_file
 from bptt.network.gradient_check import check_network
 from bptt.network.network import Network
 from bptt.tasks.task import Task
@@ -105,5 +106,5 @@ def plot_run(path: Path, out: Path | None) -> Answer:
     if not run.records:
         raise BpttError(f"'{path}' has no record yet: go on with 'bptt train --resume {path}'")
     target = out or path / runs.FIGURE
-    runs.write_file(target, png(run.figure()))
+    write_file(target, png(run.figure()))
     return {"figure": str(target), "records": len(run.records)}, f"figure  {target}"

@@ -10,11 +10,11 @@ from bptt.experiments.declaration import Panel
 from bptt.experiments.examples import gradient_table
 from bptt.experiments.measures import CONFIRMED, NOT_JUDGED, OPEN, REFUTED
 from bptt.experiments.outcome import Measurements
+from bptt.files import write_file
 from bptt.studies.answers import plain, records, summary
 from bptt.studies.expansion import written
 from bptt.studies.page import Block, Code, Page, Picture, Section, Table, Text
 from bptt.studies.report import READING, settings_table
-from bptt.training.runs import write_file
 
 REPORT, RUNS = "report.html", "runs.csv"
 PUBLISHED = ("what", "published", "where", "measured", "verdict", "note")

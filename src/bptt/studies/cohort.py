@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bptt.network.engines import Chunk, Engine
 from bptt.network.parameters import Array
 from bptt.tasks.batches import Batches, stacked
-from bptt.training.records import counted_steps, summarise
+from bptt.training.records import BLOCK, Pending, Totals, counted_steps, summarise
 from bptt.training.settings import Settings, Stop
 from bptt.training.training import Pace, Training, numbers_a_step
 
@@ -77,7 +77,7 @@ class Member(Training):
 def width_for(settings: Settings, record_every: int) -> int:
     """How many models of that shape are trained side by side, so that the memory is bounded."""
     data = settings.batch * settings.task.steps * numbers_a_step(settings.task)
-    largest = max(data, record_every, settings.structure.layout().size)
+    largest = max(data, min(record_every, BLOCK), settings.structure.layout().size)
     return max(1, min(WIDTH, COHORT_NUMBERS // largest))
 
 
@@ -95,8 +95,10 @@ class Cohort:
         first = next(waiting)
         shape = (width, first.learner.theta.size)
         self._flat = [np.zeros(shape, first.learner.theta.dtype) for _ in range(3)]
-        # Loss, wrong, exact, norm and steps of the iterations since a model's last record.
-        self._results = np.zeros((5, width, record_every))
+        # Loss, wrong, exact, norm and steps of the iterations since a model's last record, or of
+        # those after whole blocks, which are added up.
+        self._results = np.zeros((5, width, min(record_every, BLOCK)))
+        self._totals = Totals.begin(np.zeros(width).tolist())
         self._filled = np.zeros(width, np.intp)
         for row, member in enumerate(chain([first], islice(waiting, width - 1))):
             self._members.append(member)
@@ -110,6 +112,7 @@ class Cohort:
             setattr(learner, name, array[row])
         member.network.theta = learner.theta
         self._members[row] = member
+        self._totals.begin_again(row, member.smooth_loss)
 
     def ended(self, interrupted: Callable[[], bool] = lambda: False) -> Iterator[Member]:
         """Train, giving each run when it is over; it may be used until the next one is asked for.
@@ -147,6 +150,8 @@ class Cohort:
             self._filled[row] = self._filled[place]
             self._results[:, row] = self._results[:, place]
             self._place(last, row)
+            for mine in vars(self._totals).values():
+                mine[..., row] = mine[..., place]
 
     def _advance(self) -> list[int]:
         """One call of the engine; gives the rows that have come to a record or diverged."""
@@ -203,23 +208,36 @@ class Cohort:
     def _diverge(self, row: int, batches: Batches) -> None:
         """End a run that a call has spoilt: do what is good of it, and make the last record."""
         member, filled = self._members[row], self._filled[row]
-        loss, wrong, exact, norm, steps = self._results[:, row, :filled]
-        member.pending.add(Chunk(loss, wrong, exact, norm), steps)
+        member.pending = Pending(self._totals.row(row), self._results[:, row, :filled].copy())
         member.find_divergence(batches)
-        if member.pending.loss:
+        if member.pending:
             member.record()
 
     def _keep(self, results: NDArray[np.float64], without: set[int]) -> list[int]:
         """Put a call's results beside those before; gives the rows that have come to a record."""
-        count = results.shape[2]
-        models = len(self._members)
-        for filled, rows in _alike(self._filled[:models]):
-            self._results[:, :models][:, rows, filled : filled + count] = results[:, rows]
-        self._filled[:models] += count
+        for filled, rows in list(_alike(self._filled[: len(self._members)])):
+            self._keep_alike(results, filled, rows)
         return [
             row for row, member in enumerate(self._members)
             if row not in without and member.at_record()
         ]  # fmt: skip
+
+    @np.errstate(all="ignore")  # of a run that has diverged
+    def _keep_alike(
+        self, results: NDArray[np.float64], filled: int, rows: slice | NDArray[np.intp]
+    ) -> None:
+        """Put a call's results into rows that hold so many; full blocks are added up."""
+        models, count, room = *results.shape[1:], self._results.shape[2]
+        at = 0
+        while at < count:
+            some = min(count - at, room - filled)
+            place = slice(filled, filled + some)
+            self._results[:, :models][:, rows, place] = results[:, rows, at : at + some]
+            at, filled = at + some, filled + some
+            if filled == BLOCK:
+                self._totals.add(self._results[:, :models][:, rows], _places(rows, models))
+                filled = 0
+        self._filled[:models][rows] = filled
 
     def _record(self, due: list[int]) -> None:
         """Make the records of these rows."""
@@ -227,16 +245,21 @@ class Cohort:
         all_due = len(due) == len(self._members)
         rows = slice(0, len(due)) if all_due else np.array(due, np.intp)
         members = [self._members[row] for row in due]
-        smooth = np.array([member.smooth_loss for member in members])
-        results = self._results[:, rows]
+        results, totals = self._results[:, rows], self._totals.rows(rows)
         for filled, chosen in _alike(self._filled[rows]):
-            columns = summarise(
-                settings.structure, settings.batch, results[:, chosen, :filled], smooth[chosen]
-            )
+            if filled:
+                totals.add(results[:, chosen, :filled], chosen)
+            columns = summarise(settings.structure, settings.batch, totals.rows(chosen))
             values = zip(*(column.tolist() for column in columns.values()), strict=True)
             for number, each in zip(np.arange(len(due))[chosen], values, strict=True):
                 members[number].take_record(dict(zip(columns, each, strict=True)))
         self._filled[rows] = 0
+        self._totals.begin_again(rows, [member.smooth_loss for member in members])
+
+
+def _places(rows: slice | NDArray[np.intp], count: int) -> slice | NDArray[np.intp]:
+    """Of the first `count` rows these: a slice without an end has that one."""
+    return slice(0, count) if isinstance(rows, slice) else rows
 
 
 def _alike(counts: NDArray[np.intp]) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from bptt.files import write_file
 from bptt.studies.drawing import PAGE, PHONE, png, svg
-from bptt.training.runs import write_file
 
 FIGURES = "figures"
 

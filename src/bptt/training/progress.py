@@ -84,6 +84,10 @@ class Progress:
         words = f"loss {record.loss_per_step:.4f}  wrong {100 * record.wrong:5.2f} %"
         self._bar.show(record.iteration, words)
 
+    def say(self, words: str) -> None:
+        """A line of its own, also where no bar is shown."""
+        self._bar.say(words)
+
     def __exit__(self, *raised: object) -> None:
         self._bar.__exit__(*raised)
         if self._settings.engine == "compiled":

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from bptt.network.structure import Structure
 from bptt.training.settings import Stop
 
 SMOOTHING = 0.999
+# Results of iterations are added up by blocks of this many since the last record: then they need no
+# more room, however far apart records are, and how iterations are cut into calls changes no number.
+BLOCK = 2**14
 
 
 @dataclass(frozen=True)
@@ -54,30 +57,81 @@ class Divergence:
 
 
 @dataclass
-class Pending:
-    """Per-iteration results since the last record."""
+class Totals:
+    """What whole blocks of iterations since their last records come to, for M runs of one
+    structure.
 
-    loss: list[float] = field(default_factory=list)
-    wrong: list[float] = field(default_factory=list)
-    exact: list[float] = field(default_factory=list)
-    norm: list[float] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
+    count (M,): how many iterations; sums (5, M): of loss, wrong outputs, exact samples, gradient
+    norm and counted steps; smooth (M,): the smoothed loss.
+    """
+
+    count: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    smooth: NDArray[np.float64]
+
+    @classmethod
+    def begin(cls, smooth: Sequence[float]) -> "Totals":
+        """Of no iterations, after records with these smoothed losses."""
+        return cls(
+            np.zeros(len(smooth), np.int64), np.zeros((5, len(smooth))), np.array(smooth, float)
+        )
+
+    def begin_again(self, rows: Any, smooth: float | Sequence[float]) -> None:
+        """The runs of these rows begin, or have had a record."""
+        self.count[rows], self.sums[:, rows], self.smooth[rows] = 0, 0, smooth
+
+    def add(self, numbers: NDArray[np.float64], rows: Any = slice(None)) -> None:
+        """Add a block (5, M, N) of the runs of these rows. A run's sums do not depend on its
+        neighbours: each is over a row by itself."""
+        loss, count = numbers[0], numbers.shape[2]
+        # s = 0.999 s + 0.001 loss, N times over.
+        decay = SMOOTHING ** np.arange(count, -1.0, -1.0)  # (N + 1,)
+        new = (1 - SMOOTHING) * (loss * decay[1:]).sum(axis=1)
+        self.smooth[rows] = decay[0] * self.smooth[rows] + new
+        self.sums[:, rows] += numbers.sum(axis=2)
+        self.count[rows] += count
+
+    def row(self, row: int) -> "Totals":
+        """One run's, as a copy."""
+        return Totals(*(each[..., row : row + 1].copy() for each in vars(self).values()))
+
+    def rows(self, rows: Any) -> "Totals":
+        """Those of some runs."""
+        return Totals(*(each[..., rows] for each in vars(self).values()))
+
+
+class Pending:
+    """The iterations of a run since its last record: what whole blocks come to, and the results
+    (5, N) of those after them."""
+
+    def __init__(self, totals: Totals | float, rest: NDArray[np.float64] | None = None) -> None:
+        """Of no iterations after a record with that smoothed loss, or of these."""
+        self.totals = Totals.begin([totals]) if isinstance(totals, float) else totals
+        self.rest = np.empty((5, 0)) if rest is None else rest
+
+    def __len__(self) -> int:
+        return int(self.totals.count[0]) + len(self.rest[0])
 
     def add(self, chunk: Chunk, steps: NDArray[np.integer]) -> None:
-        """Append the iterations of a chunk."""
-        for mine, new in (
-            (self.loss, chunk.loss),
-            (self.wrong, chunk.wrong),
-            (self.exact, chunk.exact),
-            (self.norm, chunk.norm),
-            (self.steps, steps),
-        ):
-            mine.extend(new.tolist())
+        """Add the iterations of a chunk."""
+        self.add_numbers(
+            np.array([chunk.loss, chunk.wrong, chunk.exact, chunk.norm, steps], np.float64)
+        )
 
-    def numbers(self) -> NDArray[np.float64]:
-        """As `summarise` takes them: (5, 1, N)."""
-        rows = (self.loss, self.wrong, self.exact, self.norm, self.steps)
-        return np.array(rows, np.float64)[:, None]
+    def add_numbers(self, numbers: NDArray[np.float64]) -> None:
+        """Add iterations (5, N)."""
+        rest = np.concatenate([self.rest, numbers], axis=1)
+        while rest.shape[1] >= BLOCK:
+            self.totals.add(rest[:, None, :BLOCK])
+            rest = rest[:, BLOCK:].copy()
+        self.rest = rest
+
+    def whole(self) -> Totals:
+        """What all iterations come to; none are pending then."""
+        if self.rest.size:
+            self.totals.add(self.rest[:, None])
+            self.rest = self.rest[:, :0]
+        return self.totals
 
 
 def counted_steps(structure: Structure, shape: Sequence[int], lengths: Any) -> NDArray[np.int64]:
@@ -92,38 +146,27 @@ def counted_steps(structure: Structure, shape: Sequence[int], lengths: Any) -> N
     return counted
 
 
-def summarise(
-    structure: Structure, batch: int, numbers: NDArray[np.float64], smooth: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+def summarise(structure: Structure, batch: int, totals: Totals) -> dict[str, NDArray[np.float64]]:
     """The records of M runs of one structure, a column of (M,) for each field of `Record` that
-    follows from the iterations.
-
-    numbers (5, M, N): loss, wrong outputs, exact samples, gradient norm and counted steps of the N
-    iterations since the last record; smooth (M,): the smoothed loss before them. A run's record
-    does not depend on its neighbours: every sum is over a row by itself.
-    """
-    loss, wrong, exact, norm, steps = numbers  # (M, N) each
-    count = loss.shape[1]
+    follows from the iterations. totals: of all iterations since the records before."""
+    count, (loss, wrong, exact, norm, counted) = totals.count, totals.sums
     outputs = 1 if structure.head.classes else structure.outputs
-    total, counted = loss.sum(axis=1), steps.sum(axis=1)
     weight = {
-        "sum": counted, "sequence": counted / batch, "mean": np.float64(count)
+        "sum": counted, "sequence": counted / batch, "mean": count
     }[structure.reduction]  # fmt: skip
-    # s = 0.999 s + 0.001 loss, N times over.
-    decay = SMOOTHING ** np.arange(count, -1.0, -1.0)  # (N + 1,)
-    smoothed = decay[0] * smooth + (1 - SMOOTHING) * (loss * decay[1:]).sum(axis=1)
     return {
-        "loss": total / count,
-        "loss_per_step": total / weight,
-        "wrong": wrong.sum(axis=1) / (counted * outputs),
-        "exact": exact.sum(axis=1) / (count * batch),
-        "gradient_norm": norm.sum(axis=1) / count,
-        "smooth_loss": smoothed,
+        "loss": loss / count,
+        "loss_per_step": loss / weight,
+        "wrong": wrong / (counted * outputs),
+        "exact": exact / (count * batch),
+        "gradient_norm": norm / count,
+        "smooth_loss": totals.smooth.copy(),
     }
 
 
-def reached(stop: Stop, record: Record) -> str:
-    """Which of the limits that a record alone can tell of has been reached; '' if none."""
+def reached(stop: Stop, record: Record, since: float = 0.0) -> str:
+    """Which of the limits that a record alone can tell of has been reached; '' if none. since: how
+    many seconds of training do not count."""
     if stop.loss is not None and record.loss <= stop.loss:
         return "loss"
     if stop.smooth_loss is not None and record.smooth_loss < stop.smooth_loss:
@@ -132,6 +175,6 @@ def reached(stop: Stop, record: Record) -> str:
         return "accuracy"
     if stop.wrong is not None and record.wrong <= stop.wrong:
         return "wrong"
-    if stop.seconds is not None and record.seconds >= stop.seconds:
+    if stop.seconds is not None and record.seconds - since >= stop.seconds:
         return "time"
     return ""

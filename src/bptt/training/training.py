@@ -92,9 +92,9 @@ class Training:
             state = initial_states(structure, theta, None, settings.batch)
         self.learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), state)
         self.history: list[Record] = []
-        self.pending = Pending()
         self.smooth_loss = self._loss_of_guessing()
-        self.seconds = 0.0
+        self.pending = Pending(self.smooth_loss)
+        self.seconds, self._since = 0.0, 0.0
         self.divergence: Divergence | None = None
         self.verdict: Verdict | None = None
         self.reason = ""
@@ -122,7 +122,7 @@ class Training:
         """
         while True:
             # Asked first, so that a run resumed after its last record ends as it would have.
-            self.reason = "" if self.pending.loss else self.why_stop()
+            self.reason = "" if self.pending else self.why_stop()
             if self.reason:
                 break
             goal = self.learner.iteration + self.until_record()
@@ -131,13 +131,19 @@ class Training:
                 if interrupted() and self.learner.iteration < goal and not self.divergence:
                     self.reason = "interrupted"
                     return
-            if self.pending.loss:
+            if self.pending:
                 yield self.record()
             if interrupted() and not self.divergence:
                 self.reason = "interrupted"
                 return
         if self.verdict is None:
             self.verdict = self.task.test(self.network)
+
+    def grant_time(self) -> None:
+        """A run that goes on after it had used up its seconds has as many again."""
+        limit = self.settings.stop.seconds
+        if limit is not None and self.seconds >= limit:
+            self._since = self.seconds
 
     def until_record(self) -> int:
         """How many iterations there are to the next record."""
@@ -254,10 +260,10 @@ class Training:
     @usual
     def record(self) -> Record:
         """Make a record of what is pending."""
-        pending, self.pending = self.pending, Pending()
-        smooth = np.array([self.smooth_loss])
-        columns = summarise(self.settings.structure, self.settings.batch, pending.numbers(), smooth)
+        totals = self.pending.whole()
+        columns = summarise(self.settings.structure, self.settings.batch, totals)
         self.take_record({name: float(column[0]) for name, column in columns.items()})
+        self.pending = Pending(self.smooth_loss)
         return self.history[-1]
 
     def take_record(self, values: dict[str, float]) -> None:
@@ -279,7 +285,7 @@ class Training:
                 if verdict.passed:
                     self.verdict = verdict
                     return "exact"
-            reason = reached(stop, record)
+            reason = reached(stop, record, self._since)
             if reason:
                 return reason
         return "iterations" if self.learner.iteration >= self.settings.iterations else ""
