@@ -5,7 +5,8 @@ without its overhead.
 
     machine/            what kernels are made of; nothing in it knows of networks
         processor.py    what the processor has: registers and vectors
-        library.py      where compiled kernels are kept, how they are had, loaded and called
+        store.py        the folder that compiled functions are kept in
+        library.py      how they are had, loaded and called
         compiler.py     how functions are compiled to object code
         vectors.py      the type of a vector of numbers, as wide as the processor's registers
         simd.py         operations on vectors
@@ -17,20 +18,43 @@ without its overhead.
         strips.py       what is known of those products without the compiler
 
     walk/               a batch through time
-        signature.py    what the kernel is given
-        builder.py      the compilation of a kernel, by a process of its own
-        workspace.py    the three layouts: which serves which shapes, and where everything lies
+        signature.py    what a kernel is given, and the names of its functions
+        builder.py      which functions they are, and their compilation, by a process of its own
+        workspace.py    the three regimes: which serves which shapes, and where everything lies
         products.py     how each of them multiplies
-        program.py      what is multiplied in a walk: all products of a network, worked out once
-        regimes.py      what differs between the layouts while a kernel runs; the cell's equations
-        steps.py        forward and backward through time, for any cell and layout
+        program.py      what is multiplied: all products of a network, worked out once
+        regimes.py      what differs between the regimes while a kernel runs; the cell's equations
+        steps.py        forward and backward through time, for any cell and regime
         judge.py        outputs, losses, and counting what is wrong
         loop.py         the training loop: N iterations in one call
-        runner.py       a batch's way through the kernels: shards, threads, arrays in and out
+        runner.py       arrays in and out, shards, threads
+
+The words, each for one thing (docs/kernels.png shows them at work):
+
+    regime     what the lanes of a vector are: units, samples or models
+    kernel     the compiled function for one regime, cell and float type: N iterations in one call
+    routine    what a kernel calls by its address, the same for all cells: begin, assess, update
+    piece      a function that is compiled and kept by itself: a kernel, a routine, a strip
+    part       a function that is compiled into each piece that calls it
+    kind       what a piece is compiled for, as the type of its first argument
+    walk       the way of a batch through time, forward and back
+    workspace  the one flat array m of a walk, and where everything lies in it
+    place      an index into m; base: the place where a layer's values of some sort begin
+    plan       a workspace's sizes, places and strides, as kernels read them
+    copy       a matrix of weights in another order, made anew for each iteration
+    plane      one gate's or state's numbers of all units (and samples) at one step
+    strip      a row of tiles of a matrix product, described by one row of integers
+    product    one matrix product, or its gradient: some strips
+    program    all products of a network
+    segment    steps that are walked through together; span: which; version: of how many steps
+    shard      samples of a batch that a thread walks by itself, in a workspace of its own
+    runner     the workspaces for one shape of batch, and what goes in and out of them
+    layout     of the parameters in the flat vector (`bptt.network.parameters`), nothing else
 
 No equation of a cell, an output or an optimizer is written here: kernels compile the functions of
-`bptt.equations.cells`, `bptt.equations.outputs` and `bptt.equations.optimizers` as they stand.
+`bptt.equations.cells`, `bptt.equations.outputs` and `bptt.equations.optimizers` as they stand, and
+a user's own as they were traced (`bptt.equations.tracing`).
 Only `engine.py` is imported from outside, and only when a network first computes something. It,
-`library.py`, `processor.py`, `strips.py`, `signature.py`, `workspace.py`, `products.py`,
-`program.py` and `runner.py` do without Numba, which is slow to import.
+`store.py`, `library.py`, `processor.py`, `strips.py`, `signature.py`, `workspace.py`,
+`products.py`, `program.py` and `runner.py` do without Numba, which is slow to import.
 """

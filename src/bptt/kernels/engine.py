@@ -10,7 +10,7 @@ import numpy as np
 from bptt.equations.optimizers import COEFFICIENTS, Optimizer
 from bptt.kernels.machine.processor import lanes
 from bptt.kernels.walk.products import MODELS
-from bptt.kernels.walk.runner import Data, Walker, each
+from bptt.kernels.walk.runner import Data, Runner, each
 from bptt.kernels.walk.signature import BACKWARD, FORWARD, JUDGE, PREPARE, TRAIN
 from bptt.kernels.walk.workspace import Shape, goes_side_by_side, regime_for
 from bptt.network.batch import Anything, Batch
@@ -34,7 +34,7 @@ AT_ONCE, FEWEST_SAMPLES, FEWEST_STEPS = 2**18, 64, 16
 # What stands for one where nothing is updated.
 NO_OPTIMIZER = Optimizer()
 
-# Held while walkers are taken and given back, of any engine.
+# Held while runners are taken and given back, of any engine.
 _lock = brief_lock()
 
 
@@ -42,33 +42,33 @@ class CompiledEngine:
     """The engine that runs `bptt.kernels`. Keeps the arrays of the last shapes it worked on."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Shape, list[Walker]] = OrderedDict()
+        self._kept: OrderedDict[Shape, list[Runner]] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What it keeps is not copied and not pickled."""
         return CompiledEngine, ()
 
-    def _take(self, shape: Shape) -> Walker:
-        """A walker of that shape that nobody else uses."""
+    def _take(self, shape: Shape) -> Runner:
+        """A runner of that shape that nobody else uses."""
         with _lock:
             free = self._kept.setdefault(shape, [])
             self._kept.move_to_end(shape)
             if free:
                 return free.pop()
-        return Walker(shape)
+        return Runner(shape)
 
-    def _give_back(self, walker: Walker) -> None:
-        walker.borrowed.clear()
+    def _give_back(self, runner: Runner) -> None:
+        runner.borrowed.clear()
         with _lock:
-            self._kept.setdefault(walker.shape, []).append(walker)
-            self._kept.move_to_end(walker.shape)
+            self._kept.setdefault(runner.shape, []).append(runner)
+            self._kept.move_to_end(runner.shape)
             while len(self._kept) > 1 and (len(self._kept) > KEPT or self._size() > KEPT_BYTES):
                 self._kept.popitem(last=False)
 
     def _size(self) -> int:
         """The bytes of all arrays that are kept."""
-        walkers = [walker for free in self._kept.values() for walker in free]
-        return sum(walker.nbytes for walker in walkers)
+        runners = [runner for free in self._kept.values() for runner in free]
+        return sum(runner.nbytes for runner in runners)
 
     def _shape(self, batch: Batch, **wanted: Any) -> Shape:
         """The shape of a pass, or of the iterations of one model."""
@@ -105,44 +105,44 @@ class CompiledEngine:
         return _joined(parts, 1) if structure.readout == "steps" else parts[-1]
 
     def _forward(self, theta: Array, batch: Batch, go_on: bool) -> Forward:
-        walker = self._take(self._shape(batch, gradient=False))
-        self._walk(walker, FORWARD, theta, batch)
-        p, o = walker.read_outputs("p"), walker.read_outputs("oc")
-        final = walker.read_states(batch.x.shape[1], go_on)
-        self._give_back(walker)
+        runner = self._take(self._shape(batch, gradient=False))
+        self._walk(runner, FORWARD, theta, batch)
+        p, o = runner.read_outputs("p"), runner.read_outputs("oc")
+        final = runner.read_states(batch.x.shape[1], go_on)
+        self._give_back(runner)
         if batch.structure.readout == "last":
             return Forward(p[:, 0], o[:, 0], final)
         return Forward(p, o, final)
 
-    def _walk(self, walker: Walker, work: int, theta: Array, batch: Batch) -> Anything:
+    def _walk(self, runner: Runner, work: int, theta: Array, batch: Batch) -> Anything:
         """One batch, without an optimizer; gives the kernel's results."""
-        walker.write("theta", theta)
+        runner.write("theta", theta)
         if batch.state is not None:
-            walker.write_states(batch.state)
+            runner.write_states(batch.state)
         data = Data(batch, judged=bool(work & JUDGE))
-        k = np.zeros((1, COEFFICIENTS), walker.dtype)
-        return walker.walk(PREPARE | work, data, batch.state is not None, NO_OPTIMIZER, k)
+        k = np.zeros((1, COEFFICIENTS), runner.dtype)
+        return runner.walk(PREPARE | work, data, batch.state is not None, NO_OPTIMIZER, k)
 
     def loss(self, theta: Array, batch: Batch) -> float:
         """See `bptt.network.engines.Engine.loss`."""
         check_pass(theta, batch, judged=True)
-        walker = self._take(replace(self._shape(batch), gradient=False))
-        results = self._walk(walker, FORWARD | JUDGE, theta, batch)
-        self._give_back(walker)
+        runner = self._take(replace(self._shape(batch), gradient=False))
+        results = self._walk(runner, FORWARD | JUDGE, theta, batch)
+        self._give_back(runner)
         return float(results[0, 0])
 
     def gradient(self, theta: Array, batch: Batch, inputs: bool = False) -> Gradient:
         """See `bptt.network.engines.Engine.gradient`."""
         check_pass(theta, batch, judged=True)
         inputs = inputs and not batch.one_hot
-        walker = self._take(self._shape(batch, dx=inputs, to_start=True))
-        walker.write_gradient()
-        results = self._walk(walker, FORWARD | JUDGE | BACKWARD, theta, batch)
+        runner = self._take(self._shape(batch, dx=inputs, to_start=True))
+        runner.write_gradient()
+        results = self._walk(runner, FORWARD | JUDGE | BACKWARD, theta, batch)
         found = Gradient(
-            float(results[0, 0]), walker.read_gradient(), walker.read_dx() if inputs else None,
-            walker.read_state_gradient(), walker.read_states(batch.x.shape[1]),
+            float(results[0, 0]), runner.read_gradient(), runner.read_dx() if inputs else None,
+            runner.read_state_gradient(), runner.read_states(batch.x.shape[1]),
         )  # fmt: skip
-        self._give_back(walker)
+        self._give_back(runner)
         return found
 
     def train(self, optimizer: Optimizer, learner: Learner, batch: Batch) -> Chunk:
@@ -151,17 +151,17 @@ class CompiledEngine:
         return self._train(optimizer, learner, batch)
 
     def _train(self, optimizer: Optimizer, learner: Learner, batch: Batch) -> Chunk:
-        walker = self._take(self._shape(batch, optimizer=optimizer.kind))
-        walker.write_learner(learner)
+        runner = self._take(self._shape(batch, optimizer=optimizer.kind))
+        runner.write_learner(learner)
         if learner.state is not None:
-            walker.write_states(learner.state)
-        k = optimizer.coefficients(learner.iteration, len(batch)).astype(walker.dtype)
-        results = walker.walk(TRAIN, Data(batch), learner.state is not None, optimizer, k)
-        walker.read_learner(learner)
+            runner.write_states(learner.state)
+        k = optimizer.coefficients(learner.iteration, len(batch)).astype(runner.dtype)
+        results = runner.walk(TRAIN, Data(batch), learner.state is not None, optimizer, k)
+        runner.read_learner(learner)
         if learner.state is not None:
-            learner.state[:] = walker.read_states(0)
+            learner.state[:] = runner.read_states(0)
         learner.iteration += len(batch)
-        self._give_back(walker)
+        self._give_back(runner)
         return Chunk(*results.T)
 
     def train_many(
@@ -209,15 +209,15 @@ class CompiledEngine:
         (`_Numbers.of`); the kernel's results (lanes, N, RESULTS)."""
         M, N, _, T = batch.x.shape[:4]
         shape = Shape(batch.structure, MODELS, M, T, batch.one_hot, 1, optimizer=optimizer.kind)
-        walker = self._take(shape)
-        walker.write_learners(learners)
+        runner = self._take(shape)
+        runner.write_learners(learners)
         data = Data(batch).flat()
         data.reset = np.ones(N, np.int64)
-        results = walker.call(0, TRAIN, data, N, False, optimizer, numbers, apart=N)
-        walker.read_learners(learners)
+        results = runner.call(0, TRAIN, data, N, False, optimizer, numbers, apart=N)
+        runner.read_learners(learners)
         for learner in learners:
             learner.iteration += N
-        self._give_back(walker)
+        self._give_back(runner)
         return results
 
 

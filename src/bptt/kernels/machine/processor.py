@@ -1,4 +1,4 @@
-"""What the processor has, as far as the kernels and the layout of their data depend on it.
+"""What the processor has, as far as the kernels and where their data lie depend on it.
 
 Known without Numba, which takes longer to import than most trainings take. What Numba is told about
 the processor by NUMBA_CPU_NAME and NUMBA_CPU_FEATURES holds here too.

@@ -42,7 +42,7 @@ def _pieces(request: str) -> dict[str, Piece]:
 
 
 def _types(key: Key) -> dict[str, Any]:
-    """The types of the kernel's arguments; of `layout`, that of all cells."""
+    """The types of the kernel's arguments; of `regime`, that of all cells."""
     number = types.CPointer(getattr(types, key.dtype))
     kinds = {
         "number*": number, "int64*": types.CPointer(types.int64), "int64": types.int64,
@@ -50,7 +50,7 @@ def _types(key: Key) -> dict[str, Any]:
     }  # fmt: skip
     own = {
         "kind": typeof(Kind(key.regime, (key.cell, key.activation))),
-        "layout": typeof(Kind(key.regime)),
+        "regime": typeof(Kind(key.regime)),
         "plan": from_dtype(plan_of_nothing(key.regime, key.dtype).dtype),
     }
     return {name: own.get(name) or kinds[kind] for name, kind in ARGUMENTS.items()}
@@ -59,7 +59,7 @@ def _types(key: Key) -> dict[str, Any]:
 def _kernel(key: Key) -> list[Piece]:
     """The kernel, and the routines that it calls, the update excepted."""
     given, i, yes = _types(key), types.int64, types.boolean
-    layout, plan, number, whole = (given[each] for each in ("layout", "plan", "k", "codes"))
+    regime, plan, number, whole = (given[each] for each in ("regime", "plan", "k", "codes"))
     judged = typeof(Kind(key.regime, None, key.own_output))
     train_name, assess_name, begin_name, *_ = key.names()
     return [
@@ -70,7 +70,7 @@ def _kernel(key: Key) -> list[Piece]:
         ),
         Piece(
             begin_name, FUNCTIONS[BEGIN],
-            (layout, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i, i,
+            (regime, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i, i,
              i),
         ),
     ]  # fmt: skip
@@ -79,8 +79,8 @@ def _kernel(key: Key) -> list[Piece]:
 def _updates(key: Key) -> list[Piece]:
     """The updates by all rules, and by the one of the key."""
     given, i, real = _types(key), types.int64, types.float64
-    layout, plan, number = (given[each] for each in ("layout", "plan", "k"))
-    taken = (layout, plan, i, real, real, number, number, i, i, number)
+    regime, plan, number = (given[each] for each in ("regime", "plan", "k"))
+    taken = (regime, plan, i, real, real, number, number, i, i, number)
     rules = [*RULES, *([key.rule] if key.rule else [])]
     return [
         Piece(key._replace(rule=name).names()[-1], updater(rule_of(name)), taken) for name in rules

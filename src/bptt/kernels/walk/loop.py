@@ -1,6 +1,6 @@
 """The training loop: N iterations in one call, without returning to Python.
 
-The same function, with parts of its work left out, is the forward pass, the gradient, and the
+The same function, with bases of its work left out, is the forward pass, the gradient, and the
 update alone (for a batch whose shards were walked by several threads), so that one compilation
 serves all.
 """
@@ -305,7 +305,7 @@ def call_routine(address: int, which: int, arguments: tuple[Any, ...]) -> None:
 
 
 def train(
-    kind, layout, codes, plan, work, m, program, parts, copies, rule, clip_value, clip_norm, k,
+    kind, regime, codes, plan, work, m, program, bases, copies, rule, clip_value, clip_norm, k,
     count, x, ids, y, given, classes, lengths, full, counted, apart, reset, carry, results,
 ):  # fmt: skip
     """`count` iterations; see `bptt.kernels.walk.signature`."""
@@ -314,7 +314,7 @@ def train(
         sample = n if plan.lane else n * plan.B
         call_routine(
             get(codes, BEGIN), BEGIN,
-            (layout, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, counted,
+            (regime, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, counted,
              sample, apart),
         )  # fmt: skip
         own_state = not carry or get(reset, n) != 0
@@ -324,12 +324,12 @@ def train(
                 for layer in range(layers):
                     if own_state and segment == 0:
                         start_layer(plan, m, program, layer)
-                    input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart)
-                    recurrent_forward(kind, plan, m, program, parts, layer, span, full)
+                    input_forward(kind, plan, m, program, bases, layer, span, ids, sample, apart)
+                    recurrent_forward(kind, plan, m, program, bases, layer, span, full)
                 output_forward(plan, m, program, span)
             call_routine(
                 get(codes, ASSESS), ASSESS,
-                (layout, plan, work, m, classes, sample, apart, results, n),
+                (regime, plan, work, m, classes, sample, apart, results, n),
             )  # fmt: skip
         if work & BACKWARD:
             clear(m, plan.clear, plan.cleared)
@@ -337,19 +337,19 @@ def train(
             to_start = plan.trainable or plan.to_start
             for segment in range(plan.segments - 1, -1, -1):
                 span = span_of(plan, segment)
-                output_backward(plan, m, program, parts, span)
+                output_backward(plan, m, program, bases, span)
                 for layer in range(layers - 1, -1, -1):
-                    recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start)
+                    recurrent_backward(kind, plan, m, program, bases, layer, span, full, to_start)
                     layer_gradients(
-                        kind, plan, m, program, parts, layer, span, ids, sample, apart, own_state
+                        kind, plan, m, program, bases, layer, span, ids, sample, apart, own_state
                     )
                     if layer > 0 or plan.want_dx:
                         input_backward(plan, m, program, layer, span)
         if work & UPDATE:
             call_routine(
                 get(codes, UPDATES), UPDATES,
-                (layout, plan, rule, clip_value, clip_norm, m, k, n, apart, results),
+                (regime, plan, rule, clip_value, clip_norm, m, k, n, apart, results),
             )  # fmt: skip
         if carry and work & BACKWARD:
-            carry_over(plan, m, parts)
+            carry_over(plan, m, bases)
     denormals_as(before)

@@ -1,6 +1,6 @@
-"""How the layouts multiply: products of matrices and values, as strips.
+"""How the regimes multiply: products of matrices and values, as strips.
 
-This is where the layouts differ. A matrix is applied to n cases (steps or samples),
+This is where the regimes differ. A matrix is applied to n cases (steps or samples),
 
     units          out[case] = base + x[case] M    rows of tiles are cases, lanes outputs
     samples, models  out = base + M^T x            rows are outputs, lanes samples or models
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bptt.kernels.machine.strips import LANES, SHARED, STRIP, SUMMED, Strip, strip_number
 from bptt.network.structure import Structure
 
-# The layouts; what they are is told in `bptt.kernels.walk.workspace`.
+# The regimes; what they are is told in `bptt.kernels.walk.workspace`.
 UNITS, SAMPLES, MODELS = "units", "samples", "models"
 # A matrix of units of more bytes than this is too large for the nearer caches. Few cases go through
 # it some rows at a time, each from its beginning to its end, which the processor sees coming and

@@ -40,10 +40,10 @@ HEAD_PRODUCTS = 3
 # Where each layer has its gates, the derivatives of its preactivations, its states and their
 # derivatives, what reaches h from above, and W (for one row of units and for models, which are
 # multiplied by it in the walk itself), forward and back; and the cell's own parameters.
-PARTS = 8
-GATES, DELTAS, STATES, DS, DH, W_FORWARD, W_BACK, OWN = range(PARTS)
+BASES = 8
+GATES, DELTAS, STATES, DS, DH, W_FORWARD, W_BACK, OWN = range(BASES)
 
-# A weight matrix of more numbers than this is packed in panels (layout "samples").
+# A weight matrix of more numbers than this is packed in panels (regime "samples").
 PACKED = 4096
 
 
@@ -71,16 +71,16 @@ Run = tuple[int, int, int]
 
 
 class Program(Products):
-    """The products of a network. `parts` (layers, PARTS), of which places of W are filled in here;
+    """The products of a network. `bases` (layers, BASES), of which places of W are filled in here;
     offsets: of the parameters in theta and in its gradient; room: hands out places."""
 
     def __init__(
         self, structure: Structure, regime: str, v: dict[str, Any], room: Any,
-        offsets: dict[str, int], parts: Any, inputs: list[tuple[Values, int]], dx: bool,
+        offsets: dict[str, int], bases: Any, inputs: list[tuple[Values, int]], dx: bool,
         one_hot: bool, gradient: bool,
     ) -> None:  # fmt: skip
         super().__init__(structure, regime, v, room.vector)
-        self.room, self.offsets, self.parts, self.inputs = room, offsets, parts, inputs
+        self.room, self.offsets, self.bases, self.inputs = room, offsets, bases, inputs
         self.one_hot, self.dx, self.gradient = one_hot, dx, gradient
         tied, T, steps = structure.tied, int(v["T"]), int(v["steps"])
         self.sets = 1 if tied else T
@@ -156,10 +156,10 @@ class Program(Products):
         count = len(self.structure.equations.parameters)
         place = self.room.take(self.structure.layers * count * row)
         for layer in range(self.structure.layers):
-            self.parts[layer, OWN] = place + layer * count * row
+            self.bases[layer, OWN] = place + layer * count * row
             for k, parameter in enumerate(self.structure.equations.parameters):
                 source = self.places[self._own(layer)[k]]
-                target, apart = int(self.parts[layer, OWN]) + k * row, 0 if parameter.shared else 1
+                target, apart = int(self.bases[layer, OWN]) + k * row, 0 if parameter.shared else 1
                 if self.models:
                     copy = Copy(ROWS, source, apart * self.L, H, self.L, target, self.L)
                 elif self.units and not parameter.shared:
@@ -172,7 +172,7 @@ class Program(Products):
     def _own_gradients(self, layer: int) -> None:
         """Of the cell's own parameters, from sums over the steps: summed up over samples in the
         lanes, and of those that units share over the units."""
-        sums, L = int(self.parts[layer, OWN]) + int(self.v["own_sums"]) - self.own, self.L
+        sums, L = int(self.bases[layer, OWN]) + int(self.v["own_sums"]) - self.own, self.L
         ones, row = int(self.v["ones"]), int(self.v["own_row"])
         for version in range(len(self.versions)):
             self.begin()
@@ -256,24 +256,24 @@ class Program(Products):
     ) -> None:  # fmt: skip
         """out = (or +=) d M^T, from `count` gates' planes at d: in one product, or, where their
         rows are padded, in one for each."""
-        pieces = range(count if self.Hw > self.H else 1)
-        depth = count * self.H // len(pieces)
-        for done, piece in enumerate(pieces[::-1] if reverse else pieces):
+        planes = range(count if self.Hw > self.H else 1)
+        depth = count * self.H // len(planes)
+        for done, plane in enumerate(planes[::-1] if reverse else planes):
             self.apply(
-                out, features, w.of(gate + piece, s), d.at(piece * self.plane), depth, n,
+                out, features, w.of(gate + plane, s), d.at(plane * self.plane), depth, n,
                 add=add or done > 0, reverse=reverse,
             )  # fmt: skip
 
     def _layer(self, layer: int) -> None:
         """The products of one layer, in the order of their numbers."""
-        v, parts = self.v, self.parts[layer]
-        gates, deltas, states, ds = (int(parts[each]) for each in (GATES, DELTAS, STATES, DS))
+        v, bases = self.v, self.bases[layer]
+        gates, deltas, states, ds = (int(bases[each]) for each in (GATES, DELTAS, STATES, DS))
         gate_t, gate_b, delta_b, state_t, state_b = (
             int(v[each]) for each in ("gate_t", "gate_b", "delta_b", "state_t", "state_b")
         )
         name = self.structure.name("W", layer)
         W, W_back = self._forward(name, self.H, True), self._backward(name, self.H)
-        parts[W_FORWARD], parts[W_BACK] = W.place, W_back.place
+        bases[W_FORWARD], bases[W_BACK] = W.place, W_back.place
         a, d_step = Values(gates, gate_b, gate_t), Values(deltas, delta_b, gate_t)
         d = Values(deltas, gate_t, gate_t if v["in_place"] else 0, delta_b)
         self._start(layer, Values(states, b=state_b))
@@ -334,7 +334,7 @@ class Program(Products):
 
     def _dh(self, layer: int) -> Values:
         """What reaches the states of a layer from above, of a segment."""
-        return Values(int(self.parts[layer][DH]), int(self.v["dh_t"]), b=int(self.v["dh_b"]))
+        return Values(int(self.bases[layer][DH]), int(self.v["dh_t"]), b=int(self.v["dh_b"]))
 
     def _outer_planes(
         self, w: Weights, inputs: int, x: Values, d: Values, runs: Sequence[Run], n: int, add: bool
@@ -391,7 +391,7 @@ class Program(Products):
         outputs, and there is one set."""
         v, last = self.v, bool(self.v["last"])
         O, state_t, o_t = (int(v[each]) for each in ("O", "state_t", "o_t"))  # noqa: E741
-        top = int(self.parts[-1][STATES]) + (int(v["T"]) if last else 1) * state_t
+        top = int(self.bases[-1][STATES]) + (int(v["T"]) if last else 1) * state_t
         h = Values(top, state_t, 0 if last else state_t, int(v["state_b"]))
         versions = [(0, 1) for _ in self.versions] if last else self.versions
         sets = 1 if last else self.sets

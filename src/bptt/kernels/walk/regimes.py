@@ -1,7 +1,7 @@
-"""What differs between the layouts while a kernel runs: what the lanes are.
+"""What differs between the regimes while a kernel runs: what the lanes are.
 
-A kernel takes a `Kind` (a layout and a cell) as an argument. To the compiler every kind is a type
-of its own, so a kernel is compiled once per kind with that cell's equations and that layout's
+A kernel takes a `Kind` (a regime and a cell) as an argument. To the compiler every kind is a type
+of its own, so a kernel is compiled once per kind with that cell's equations and that regime's
 products in place; nothing is looked up while it runs.
 """
 
@@ -95,7 +95,7 @@ def by_kind(choose: Callable[[Kind], Any]) -> Any:
 
 
 def by_regime(units: Any, samples: Any, models: Any) -> Any:
-    """A function that is one of three, by the layout."""
+    """A function that is one of three, by the regime."""
     table = {UNITS: units, SAMPLES: samples, MODELS: models}
     return by_kind(lambda kind: table[kind.regime])
 

@@ -109,11 +109,11 @@ def _maker(key: Key) -> Maker:
     return Maker("-".join((key.regime, cell, key.activation, key.dtype)), BUILDER, request, here)
 
 
-def _kernel(key: Key, spaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, Any], Anything]:
+def _kernel(key: Key, workspaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, Any], Anything]:
     """What a walk calls, and the first arguments of it: kinds and addresses. In the programs of
     the workspaces addresses of strips are put in place of their numbers."""
     if not COMPILER_OFF:
-        codes = [codes_of(space.program) for space in spaces]
+        codes = [codes_of(space.program) for space in workspaces]
         numbers = np.unique(np.concatenate(codes))
         strips, own = [strip_name(int(number), key.dtype) for number in numbers], key.names()
         train, assess, begin, *update = load([*own, *strips], _maker(key))
@@ -134,7 +134,7 @@ def _kernel(key: Key, spaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, Any]
     return _quiet(walk), kinds, np.zeros(len(ROUTINES), np.int64)
 
 
-class Walker:
+class Runner:
     """Workspaces for one shape of batch, and what goes in and out of them."""
 
     def __init__(self, shape: Shape) -> None:
@@ -142,10 +142,10 @@ class Walker:
         self.parameters = ("theta", *shape.optimizer_states)  # what a learner has and changes
         self.dtype = np.dtype(structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
-        self.spaces = workspaces(shape, self.ranges)
+        self.workspaces = workspaces(shape, self.ranges)
         key = key_of(structure, shape.regime, shape.optimizer)
-        self.kernel, self.kinds, self.codes = _kernel(key, self.spaces)
-        self.fixed = [self._fixed(space) for space in self.spaces]
+        self.kernel, self.kinds, self.codes = _kernel(key, self.workspaces)
+        self.fixed = [self._fixed(space) for space in self.workspaces]
         self.borrowed: dict[str, Array] = {}
         self.gradient = self._new_gradient() if shape.optimizer else np.empty(0, self.dtype)
 
@@ -153,14 +153,14 @@ class Walker:
         """The arguments of a kernel that are the same at every call."""
         arrays = {
             "codes": self.codes, "plan": space.plan, "m": space.m, "program": space.program,
-            "parts": space.parts.reshape(-1), "copies": space.copies.reshape(-1),
+            "bases": space.bases.reshape(-1), "copies": space.copies.reshape(-1),
         }  # fmt: skip
         return tuple(arrays.values()) if COMPILER_OFF else self.kernel.fixed(**arrays)
 
     @property
     def nbytes(self) -> int:
         """The bytes of its arrays."""
-        return self.spaces[0].m.nbytes + self.gradient.nbytes
+        return self.workspaces[0].m.nbytes + self.gradient.nbytes
 
     # Parameters and states.
 
@@ -177,8 +177,8 @@ class Walker:
             self.read(place, getattr(learner, place))
 
     def _models(self, place: str) -> Array:
-        """The parameters of all models (layout "models"), a view (P, lanes)."""
-        space = self.spaces[0]
+        """The parameters of all models (regime "models"), a view (P, lanes)."""
+        space = self.workspaces[0]
         start, size = space.values[place], self.shape.structure.layout().size
         return space.m[start : start + size * space.L].reshape(size, space.L)
 
@@ -200,8 +200,8 @@ class Walker:
         """Parameters, or what goes with them ('theta', 's0', 's1', 'g'): flat, where they are."""
         if self.shape.borrows:
             return self.borrowed[place]
-        start = self.spaces[0].values[place]
-        return self.spaces[0].m[start : start + self.shape.structure.layout().size]
+        start = self.workspaces[0].values[place]
+        return self.workspaces[0].m[start : start + self.shape.structure.layout().size]
 
     def write(self, place: str, flat: Array) -> None:
         """Let the workspaces have parameters, or what goes with them."""
@@ -209,7 +209,7 @@ class Walker:
             self._flat(place)[:] = flat
             return
         self.borrowed[place] = np.require(flat, self.dtype, ["C", "A", "W"])
-        for space in self.spaces:
+        for space in self.workspaces:
             space.borrow(place, self.borrowed[place])
 
     def read(self, place: str, flat: Array) -> None:
@@ -219,7 +219,7 @@ class Walker:
 
     def _new_gradient(self) -> Array:
         """An array for a borrowed gradient: whole pairs of vectors (see `training.squares_of`)."""
-        return zeros(self.spaces[0].size if self.shape.borrows else 0, self.dtype)
+        return zeros(self.workspaces[0].size if self.shape.borrows else 0, self.dtype)
 
     def write_gradient(self) -> None:
         """Let the workspaces have an array for a gradient that is the caller's in the end."""
@@ -233,9 +233,14 @@ class Walker:
 
     def _states(self, t: int) -> Iterator[tuple[int, int, int, Array]]:
         """The states before step t: first and last sample, layer, and a view (S, B, H) of m."""
-        for space, (start, end) in zip(self.spaces, self.ranges, strict=True):
+        for space, (start, end) in zip(self.workspaces, self.ranges, strict=True):
             for layer in range(self.shape.structure.layers):
-                yield start, end, layer, self._rows(space, int(space.parts[layer, STATES]), t, True)
+                yield (
+                    start,
+                    end,
+                    layer,
+                    self._rows(space, int(space.bases[layer, STATES]), t, True),
+                )
 
     def _rows(self, space: Workspace, place: int, t: int, of_states: bool) -> Array:
         """A view (S, B, H) of states at `place`, or, with T + 1 of them, of those before step t."""
@@ -250,16 +255,16 @@ class Walker:
 
     def write_states(self, state: Array) -> None:
         """Put the states (layers, S, B, H) that a batch starts from into the workspaces."""
-        for space in self.spaces:  # between rows too, where a run that diverged may have left NaN
+        for space in self.workspaces:  # between rows too, where a diverged run may have left NaN
             outer, per_step = space.values["outer"], space.values["state_t"]
-            for place in space.parts[:, STATES]:
+            for place in space.bases[:, STATES]:
                 rows = space.m[place : place + outer * space.values["state_b"]]
                 rows.reshape(outer, -1, per_step)[:, 0] = 0
         for start, end, layer, view in self._states(0):
             view[:] = state[layer, :, start:end]
         if self.shape.regime == SAMPLES:  # lanes without a sample repeat the last one
-            for space in self.spaces:
-                for place in space.parts[:, STATES]:
+            for space in self.workspaces:
+                for place in space.bases[:, STATES]:
                     rows = space.m[place : place + space.values["S"] * space.values["plane"]]
                     rows = rows.reshape(-1, space.values["Bp"])
                     rows[:, space.shape.B :] = rows[:, space.shape.B - 1, None]
@@ -277,9 +282,9 @@ class Walker:
         """The derivative (layers, S, B, H) by the states that the batch started from."""
         structure = self.shape.structure
         ds = self.read_states(0)
-        for space, (start, end) in zip(self.spaces, self.ranges, strict=True):
+        for space, (start, end) in zip(self.workspaces, self.ranges, strict=True):
             for layer in range(structure.layers):
-                ds[layer, :, start:end] = self._rows(space, int(space.parts[layer, DS]), 0, False)
+                ds[layer, :, start:end] = self._rows(space, int(space.bases[layer, DS]), 0, False)
         return ds
 
     # Values.
@@ -287,7 +292,7 @@ class Walker:
     def read_outputs(self, place: str) -> Array:
         """'p' or 'oc' (B, R, O) of all cases."""
         parts = []
-        for space in self.spaces:
+        for space in self.workspaces:
             v, B = space.values, space.shape.B
             flat = space.m[v[place] : v[place] + v["blocks"] * v["O"] * v["Cp"]]
             if self.shape.regime == UNITS:
@@ -301,7 +306,7 @@ class Walker:
     def read_dx(self) -> Array:
         """The derivative (B, T, D) by the inputs."""
         parts = []
-        for space in self.spaces:
+        for space in self.workspaces:
             v, B = space.values, space.shape.B
             flat = space.m[v["dx"] : v["dx"] + v["outer"] * v["T"] * v["dx_t"]]
             if self.shape.regime == UNITS:
@@ -318,7 +323,7 @@ class Walker:
     ) -> Array:  # fmt: skip
         """Call the kernel for n iterations of the workspace of that number; gives results
         (n, RESULTS), of models (lanes, n, RESULTS)."""
-        lanes_of = (self.spaces[0].L,) if self.shape.regime == MODELS else ()
+        lanes_of = (self.workspaces[0].L,) if self.shape.regime == MODELS else ()
         results = np.zeros((*lanes_of, n, RESULTS), self.dtype)
         codes, plan, *arrays = self.fixed[index]
         self.kernel(
@@ -333,7 +338,7 @@ class Walker:
         """Go through the iterations of `data` (x of N batches, B samples each); results
         (N, RESULTS)."""
         N = len(data.reset)
-        if len(self.spaces) == 1:
+        if len(self.workspaces) == 1:
             return self.call(0, work, data.flat(), N, carry, optimizer, k)
         results = np.zeros((N, RESULTS))
         for n in range(N):
@@ -355,7 +360,7 @@ class Walker:
                 part = data.part(n, *self.ranges[index])
                 return self.call(index, passes, part, 1, carry, optimizer, k, counted=int(rows))
 
-            return each(one, list(range(len(self.spaces))))
+            return each(one, list(range(len(self.workspaces))))
 
         ways = [FORWARD | JUDGE | BACKWARD]
         if self.shape.borrows:  # the first one's gradient takes the place of packed weights
@@ -365,7 +370,7 @@ class Walker:
         if work & BACKWARD:
             size = structure.layout().size
             g = self._flat("g")[:size]
-            for space in self.spaces[1:]:
+            for space in self.workspaces[1:]:
                 at = space.values["g"]
                 g += space.m[at : at + size]
         if work & UPDATE:

@@ -1,12 +1,12 @@
 """What the kernel is given, known to those who compile it and to those who call it.
 
-A call works through N iterations of one layout, cell and float type. It takes:
+A call works through N iterations of one regime, cell and float type. It takes:
 
-    kind, layout   the layout with and without its cell; types to the compiler, nothing at run time
+    kind, regime   the regime with and without its cell; types to the compiler, nothing at run time
     codes          addresses of the routines and the update that it calls (of strips: in `program`)
-    plan           a record of sizes, places and strides (`layout.Workspace`)
+    plan           a record of sizes, places and strides (`workspace.Workspace`)
     work           what is done, of PREPARE, FORWARD, JUDGE, BACKWARD and UPDATE
-    m, program, parts, copies        see `layout.Workspace`
+    m, program, bases, copies        see `workspace.Workspace`
     rule, clip_value, clip_norm, k   the optimizer and its numbers for each iteration
     count          N
     x, ids, y, classes, lengths      data: values or whole numbers (N, B, T, ...), lengths (N, B);
@@ -41,13 +41,13 @@ BEGIN, ASSESS, UPDATES = range(len(ROUTINES))
 # In order; "number" is the network's float type, a star an array's first element.
 ARGUMENTS = {
     "kind": "type",
-    "layout": "type",
+    "regime": "type",
     "codes": "int64*",
     "plan": "record*",
     "work": "int64",
     "m": "number*",
     "program": "int64*",
-    "parts": "int64*",
+    "bases": "int64*",
     "copies": "int64*",
     "rule": "int64",
     "clip_value": "float64",

@@ -1,4 +1,4 @@
-"""Forward and backward through time, for any cell and layout: `bptt.network.recurrence`,
+"""Forward and backward through time, for any cell and regime: `bptt.network.recurrence`,
 compiled.
 
 One pass over a batch. What can be done for many steps at once is one product over a segment of them
@@ -19,6 +19,7 @@ from bptt.kernels.machine.simd import any_true, constant, get, load, select, sto
 from bptt.kernels.machine.tile import loads, multiply, stores
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.walk.program import (
+    BASES,
     DELTAS,
     DH,
     DS,
@@ -33,7 +34,6 @@ from bptt.kernels.walk.program import (
     OUTPUT_GRADIENT,
     OWN,
     OWN_GRADIENT,
-    PARTS,
     RECURRENT,
     RECURRENT_BACK,
     START,
@@ -64,9 +64,9 @@ from bptt.kernels.walk.regimes import (
 
 
 @part
-def part_of(parts, layer, which):
-    """A place of a layer (`bptt.kernels.walk.program.PARTS`)."""
-    return get(parts, PARTS * layer + which)
+def base_of(bases, layer, which):
+    """A place of a layer (`bptt.kernels.walk.program.BASES`)."""
+    return get(bases, BASES * layer + which)
 
 
 @part
@@ -209,14 +209,14 @@ def start_layer(plan, m, program, layer):
 
 
 @part
-def input_forward(kind, plan, m, program, parts, layer, span, ids, sample, apart):
+def input_forward(kind, plan, m, program, bases, layer, span, ids, sample, apart):
     """The preactivations of a segment from the bias and the layer's inputs: b + x U."""
     first, end, version = span
     for b in range(plan.outer):
         multiply(m, program, of_layer(plan, layer, INPUT, version), first, b)
         if plan.one_hot and layer == 0:
             for t in range(first, end):
-                to = part_of(parts, 0, GATES) + b * plan.gate_b + t * plan.gate_t
+                to = base_of(bases, 0, GATES) + b * plan.gate_b + t * plan.gate_t
                 rows, id_ = plan.table + t * plan.table_t, (sample + b) * plan.T + t
                 add_row(kind, plan, m, rows, ids, id_, apart * plan.T, to)
 
@@ -348,12 +348,12 @@ own_gradient = by_kind(
 
 
 @part
-def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
+def recurrent_forward(kind, plan, m, program, bases, layer, span, full):
     """One layer's walk through a segment."""
     first, end, version = span
-    gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    W = part_of(parts, layer, W_FORWARD) + first * plan.W_t
-    own = part_of(parts, layer, OWN)
+    gates, states = base_of(bases, layer, GATES), base_of(bases, layer, STATES)
+    W = base_of(bases, layer, W_FORWARD) + first * plan.W_t
+    own = base_of(bases, layer, OWN)
     for t in range(first, end):
         here, before = gates + t * plan.gate_t, states + t * plan.state_t
         if not full and is_over(kind, plan, m, t):
@@ -372,15 +372,15 @@ def recurrent_forward(kind, plan, m, program, parts, layer, span, full):
 
 
 @part
-def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_start):
+def recurrent_backward(kind, plan, m, program, bases, layer, span, full, to_start):
     """And back: ds is carried from step to step, and the derivatives da are written. Behind the
     last step the derivative is zero; where a state was handed on, so is its derivative."""
     first, end, version = span
-    gates, states = part_of(parts, layer, GATES), part_of(parts, layer, STATES)
-    deltas, origin = part_of(parts, layer, DELTAS), deltas_from(plan, first)
-    ds, above = part_of(parts, layer, DS), part_of(parts, layer, DH)
-    W = part_of(parts, layer, W_BACK) + first * plan.W_t
-    own = part_of(parts, layer, OWN)
+    gates, states = base_of(bases, layer, GATES), base_of(bases, layer, STATES)
+    deltas, origin = base_of(bases, layer, DELTAS), deltas_from(plan, first)
+    ds, above = base_of(bases, layer, DS), base_of(bases, layer, DH)
+    W = base_of(bases, layer, W_BACK) + first * plan.W_t
+    own = base_of(bases, layer, OWN)
     if end == plan.T:
         clear(m, ds, plan.outer * plan.state_t)
     for t in range(end - 1, first - 1, -1):
@@ -407,7 +407,7 @@ def recurrent_backward(kind, plan, m, program, parts, layer, span, full, to_star
 
 
 @part
-def layer_gradients(kind, plan, m, program, parts, layer, span, ids, sample, apart, own_state):
+def layer_gradients(kind, plan, m, program, bases, layer, span, ids, sample, apart, own_state):
     """What a segment adds to the gradients of U, W, b and the initial state, as products
     over steps and samples."""
     first, end, version = span
@@ -419,7 +419,7 @@ def layer_gradients(kind, plan, m, program, parts, layer, span, ids, sample, apa
     if plan.one_hot and layer == 0:
         for b in range(plan.outer):
             for t in range(first, end):
-                d = part_of(parts, 0, DELTAS) + b * plan.delta_b
+                d = base_of(bases, 0, DELTAS) + b * plan.delta_b
                 d += (t - deltas_from(plan, first)) * plan.gate_t
                 rows, id_ = plan.table_gradient + t * plan.table_t, (sample + b) * plan.T + t
                 scatter_row(kind, plan, m, rows, ids, id_, apart * plan.T, d)
@@ -443,11 +443,11 @@ def output_forward(plan, m, program, span):
 
 
 @part
-def output_backward(plan, m, program, parts, span):
+def output_backward(plan, m, program, bases, span):
     """The gradients of V and c, and dh of the top layer."""
     first, end, version = span
     if plan.last:
-        clear(m, part_of(parts, plan.layers - 1, DH), plan.outer * plan.dh_b)
+        clear(m, base_of(bases, plan.layers - 1, DH), plan.outer * plan.dh_b)
         if end < plan.T:
             return
     multiply(m, program, of_head(plan, OUTPUT_GRADIENT, version), first, 0)
@@ -456,9 +456,9 @@ def output_backward(plan, m, program, parts, span):
 
 
 @part
-def carry_over(plan, m, parts):
+def carry_over(plan, m, bases):
     """The states after the last step become those before the first."""
     for layer in range(plan.layers):
         for b in range(plan.outer):
-            state = part_of(parts, layer, STATES) + b * plan.state_b
+            state = base_of(bases, layer, STATES) + b * plan.state_b
             copy(m, state, m, state + plan.T * plan.state_t, plan.state_t)

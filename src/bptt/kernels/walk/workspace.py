@@ -1,8 +1,8 @@
-"""Where everything lies: the layouts of a walk, chosen by shapes, and one array that holds it all.
+"""Where everything lies: the regimes of a walk, chosen by shapes, and one array that holds it all.
 
 A walk works on one flat array m: weights, gradient, optimizer state (parameters and what goes with
 them in the order of the flat vector; large ones stay where their owner has them), and the values of
-all steps. A kernel is given places in m and strides, so that the three layouts differ in numbers
+all steps. A kernel is given places in m and strides, so that the three regimes differ in numbers
 alone:
 
     units    lanes are hidden units. One or few samples: each weight is read once and used once,
@@ -31,7 +31,7 @@ from bptt.equations.outputs import REDUCTIONS
 from bptt.kernels.machine.library import COMPILER_OFF
 from bptt.kernels.machine.processor import lanes
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS, Values
-from bptt.kernels.walk.program import COPY, DELTAS, DH, DS, GATES, PARTS, STATES, Program
+from bptt.kernels.walk.program import BASES, COPY, DELTAS, DH, DS, GATES, STATES, Program
 from bptt.network.batch import Anything
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
@@ -64,7 +64,7 @@ SIDE_BY_SIDE = 16
 
 
 def regime_for(structure: Structure, batch: int, gradient: bool = True) -> str:
-    """The layout that serves a network and batch best, by shapes alone.
+    """The regime that serves a network and batch best, by shapes alone.
 
     Without a gradient rows of units do as well where they fill vectors and W stays in the cache;
     most networks are trained so, and nothing more needs to be compiled to test them.
@@ -155,7 +155,7 @@ class Workspace:
     so these and the first shard's gradient are arrays of their own: then `borrow` tells which.
 
     Attributes: plan (a record of sizes, places and strides), program (the products: see
-    `bptt.kernels.walk.program`), copies (rows of `program.Copy`), parts (layers, `program.PARTS`),
+    `bptt.kernels.walk.program`), copies (rows of `program.Copy`), bases (layers, `program.BASES`),
     m (the array).
     """
 
@@ -284,12 +284,12 @@ class Workspace:
         v["packed"] = (self.first or self).values["g"] if shared else -1
 
     def _find_borrowed(self) -> None:
-        """Which numbers of program, plan, parts and copies are places in borrowed arrays, and where
+        """Which numbers of program, plan, bases and copies are places in borrowed arrays, and where
         in these."""
         self._borrowed: dict[str, list[tuple[Anything, Anything, Anything]]] = {}
         if not self.shape.borrows:
             return
-        others = (table.reshape(-1) for table in (self.parts, self.copies))
+        others = (table.reshape(-1) for table in (self.bases, self.copies))
         tables = (self.program, self.plan.view(np.int64), *others)
         for number, name in enumerate((*PARAMETERS, "g")):
             places = [(table, np.flatnonzero(table // FAR == number + 1)) for table in tables]
@@ -309,7 +309,7 @@ class Workspace:
         self.copied: int = self.first.copied if self.first else self.room.size
         room = Places(self.L, self.copied) if self.first else self.room
         program = Program(
-            shape.structure, shape.regime, v, room, self.offsets, self.parts, self.inputs,
+            shape.structure, shape.regime, v, room, self.offsets, self.bases, self.inputs,
             shape.dx, shape.one_hot, shape.gradient,
         )  # fmt: skip
         self.program = program.table()
@@ -354,7 +354,7 @@ class Workspace:
         wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if gradient else 0)
-        self.parts: NDArray[np.int64] = np.zeros((structure.layers, PARTS), np.int64)
+        self.bases: NDArray[np.int64] = np.zeros((structure.layers, BASES), np.int64)
         self.inputs: list[tuple[Values, int]] = []
         source = Values(v["x"], v["x_t"], v["x_t"], T * D if units else 0)
         for layer in range(structure.layers):
@@ -363,13 +363,13 @@ class Workspace:
             dh_here = dh[layer % places]
             deltas = gates if v["in_place"] else dh_here
             ds = take(outer * state_t if gradient else 0)
-            self.parts[layer, [GATES, DELTAS, STATES, DS, DH]] = gates, deltas, states, ds, dh_here
+            self.bases[layer, [GATES, DELTAS, STATES, DS, DH]] = gates, deltas, states, ds, dh_here
             self.inputs.append((source, structure.layer_inputs(layer)))
             source = Values(states + state_t, state_t, state_t, v["state_b"])
 
     def _cases(self) -> None:
         """Outputs: rows (o), and the same with the cases in the lanes (oc, p, y): [block][O][Cp],
-        where one block holds all cases (layout "units") or one step's. Derivatives take the place
+        where one block holds all cases (regime "units") or one step's. Derivatives take the place
         of what they are derivatives by."""
         v, take, shape = self.values, self.room.take, self.shape
         B, R, O, Bp = (int(v[each]) for each in ("B", "R", "O", "Bp"))  # noqa: E741
@@ -398,9 +398,9 @@ def plan_of_nothing(regime: str, dtype: str) -> Any:
 
 def workspaces(shape: Shape, ranges: Sequence[tuple[int, int]]) -> list[Workspace]:
     """A workspace for each range of samples, in one array."""
-    spaces: list[Workspace] = []
+    made: list[Workspace] = []
     for start, end in ranges:
-        spaces.append(Workspace(replace(shape, B=end - start), spaces[0] if spaces else None))
-    for space in spaces:
-        space.allocate()
-    return spaces
+        made.append(Workspace(replace(shape, B=end - start), made[0] if made else None))
+    for each in made:
+        each.allocate()
+    return made
