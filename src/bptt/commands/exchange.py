@@ -13,6 +13,7 @@ from bptt.exchange.formats import FORMATS, format_of
 from bptt.exchange.model import Model, model_of, network_of
 from bptt.exchange.torch_files import About, about, surroundings
 from bptt.exchange.verification import Checked
+from bptt.files import write_file
 from bptt.network.network import Network
 from bptt.training import runs
 
@@ -121,7 +122,7 @@ def import_file(path: Path, out: Path | None, options: dict[str, Any]) -> Answer
     folder = out or _free_folder()
     runs.save_network(folder / runs.WEIGHTS, network, None)
     said = json.dumps(msgspec.to_builtins(about(model))).encode()
-    runs.write_file(folder / SURROUNDINGS, said)
+    write_file(folder / SURROUNDINGS, said)
     more = [f"adds the first {model.skip} inputs" if model.skip else "",
             "scales its data" if model.scaling else "",
             *(f"{key} {value}" for key, value in model.notes.items())]  # fmt: skip

@@ -18,9 +18,9 @@ from bptt.exchange.formats import FORMATS, Format, format_of, functions, kind_of
 from bptt.exchange.model import Affine, Model, affine, model_of, network_of
 from bptt.exchange.players import Ours, Player
 from bptt.exchange.verification import DOUBLE_LIMIT, Checked, UnverifiedError, compare, insist
+from bptt.files import write_file
 from bptt.network.network import Network
 from bptt.sequences.scaling import Scaling
-from bptt.training.runs import write_file
 
 Array = NDArray[Any]
 MOST_BYTES = 2**31
