@@ -217,7 +217,7 @@ def test_a_failed_check_exits_with_1(capsys, monkeypatch):
         return gradients, *rest
 
     monkeypatch.setattr("bptt.network.reference_engine.backward", wrong)
-    monkeypatch.setattr("bptt.commands.use.OUTPUTS", [("linear", "squared")])  # one is enough
+    monkeypatch.setattr("bptt.commands.check.OUTPUTS", [("linear", "squared")])  # one is enough
     value = answer(capsys, "check", "--cell", "lstm", code=1)
     assert value["passed"] is False
     assert all(row["worst"].startswith("V[") for row in value["checks"])

@@ -19,10 +19,12 @@ from bptt.errors import BpttError
 
 class Option(NamedTuple):
     """What stands beside a field's type. words: what it means, in a sentence or less. name: what
-    it is called among all options, by default as the field."""
+    it is called among all options, by default as the field. flags: of the command line, for truth
+    values, by default '--name/--no-name'."""
 
     words: str
     name: str = ""
+    flags: str = ""
 
 
 # Beside the type of a field that is no option: it follows from the others, or from the task.
@@ -39,6 +41,7 @@ class Declared(NamedTuple):
     type: Any
     default: Any
     words: str
+    flags: str = ""
 
 
 def options_of(kind: type[msgspec.Struct]) -> dict[str, Declared]:
@@ -58,7 +61,7 @@ def options_of(kind: type[msgspec.Struct]) -> dict[str, Declared]:
         if field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
         name = beside.name or field.name
-        found[name] = Declared(name, field.name, hint, default, beside.words)
+        found[name] = Declared(name, field.name, hint, default, *beside[::2])
     return found
 
 

@@ -28,6 +28,7 @@ class StudyCommands(TyperGroup):
 app = typer.Typer(
     cls=StudyCommands,
     no_args_is_help=True,
+    add_completion=False,
     help="Train many settings, each on many seeds: 'bptt study FILE.toml'; then 'report'.",
 )
 

@@ -1,123 +1,138 @@
-"""`bptt train`: train, show progress, keep checkpoints, report."""
+"""`bptt train`: a command for every task, whose flags are the options as they were declared."""
 
-import signal
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bptt.api import Run
-from bptt.commands.drawer import PATIENCE_SECONDS, Drawer
-from bptt.commands.reports import training_report
+import typer
+
+from bptt.commands.answers import Json, TaskFile
+from bptt.commands.lazy import LazyCommand, LazyGroup, together
 from bptt.errors import BpttError
-from bptt.files import json_text, new_folder, write_file
-from bptt.tasks.task import Task
-from bptt.training import runs
-from bptt.training.interrupts import interrupts
-from bptt.training.options import settings_for
-from bptt.training.progress import Progress
-from bptt.training.training import Training
+from bptt.tasks import BUILT_IN
+
+if TYPE_CHECKING:
+    from bptt.tasks.task import Task
+
+PANELS = {"structure": "Network", "optimizer": "Optimizer", "stop": "When to stop", "run": "Run"}
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="The run's folder.", show_default="runs/TASK-N, the next free N", rich_help_panel="Run"
+    ),
+]
+CheckpointSeconds = Annotated[
+    float, typer.Option(help="Seconds between checkpoints.", rich_help_panel="Run")
+]
+NAMES = ", ".join(f"'{each.command}'" for each in BUILT_IN.values())
+WORDS = f"Train a network: {NAMES} or FILE.py:TASK of your own; or go on with a run: --resume RUN."
 
 
-def train_and_report(
-    task: Task,
-    options: Mapping[str, Any],
-    out: Path | None,
-    name: str,
-    checkpoint_seconds: float,
-    as_json: bool,
-    drawer: Drawer | None,
-) -> int:
-    """Train from nothing in a new folder; returns the exit code. drawer: who draws the figure."""
-    training = Training(settings_for(task, options))
-    folder = out or new_folder(Path("runs"), name)
-    with runs.held(folder):
-        if runs.is_run(folder):
-            raise BpttError(
-                f"'{folder}' already holds a run: choose another --out, "
-                f"or go on with it by 'bptt train --resume {folder}'"
-            )
-        runs.save_settings(folder, training.settings)
-        return _train(training, folder, checkpoint_seconds, as_json, drawer)
+class TaskCommands(LazyGroup):
+    """A command for each built-in task, and for one's own by FILE.py:TASK."""
+
+    def lazy(self) -> dict[str, LazyCommand]:
+        """See `LazyGroup.lazy`."""
+        return together(_commands())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """See `LazyGroup.get_command`."""
+        if ".py:" in cmd_name:
+            return task_command(own_kind(cmd_name), "Train a network for a task of your own.")
+        return super().get_command(ctx, cmd_name)
 
 
-def resume_and_report(folder: Path, as_json: bool, drawer: Drawer | None) -> int:
-    """Go on with a run; returns the exit code. drawer: as above."""
-    if not runs.is_run(folder):
-        runs.load_training(folder)  # which says what is wrong with it
-    with runs.held(folder):
-        training = runs.load_unfinished(folder)
-        before = training.learner.iteration
-        code = _train(training, folder, 1.0, as_json, drawer)
-    if training.learner.iteration == before and not training.divergence:
-        print(
-            f"nothing was left to do ({training.reason}): to go on, change 'iterations' or 'stop' "
-            f"in {folder / runs.CONFIG} and resume again",
-            file=sys.stderr,
-        )
-    return code
+def _commands() -> Iterator[tuple[str, str, Any]]:
+    for name, each in BUILT_IN.items():
+        yield each.command, each.words, partial(_built_in, name, each.words)
 
 
-def _save(run: Run, folder: Path, drawer: Drawer | None) -> tuple[dict[str, Any], str]:
-    """Write the run's folder, and test the network meanwhile if the figure is drawn by a drawer;
-    gives the report."""
-    if drawer is None or not run.records:
-        runs.save(folder, run.training)
-        if run.records:
-            write_file(folder / runs.FIGURE, run._repr_png_())
-        return training_report(run, folder)
-    runs.save(folder, run.training)
-    drawer.begin(run.curve())
-    try:
-        return training_report(run, folder)
-    finally:  # whoever does not wait for the tests gets the figure all the same
-        write_file(folder / runs.FIGURE, drawer.png() or run._repr_png_())
+def _built_in(name: str, words: str) -> Any:
+    """The command of a built-in task."""
+    from bptt.tasks import kind_of
+
+    return task_command(kind_of(name), words)
 
 
-class _Keeper:
-    """Writes a checkpoint every so many seconds, and gives a tenth of the time to it at most. One
-    that cannot be written ends no training: the disc may have room again before the end."""
+def own_kind(place: str) -> "type[Task]":
+    """The class of a task of one's own, by FILE.py:TASK. The file is run, as the user has named it.
 
-    def __init__(self, folder: Path, training: Training, seconds: float) -> None:
-        self._folder, self._training, self._seconds = folder, training, seconds
-        self._at, self._told = time.monotonic() + seconds, False
+    Raises BpttError if there is no such file, or no such class in it."""
+    from bptt.commands.own import class_of
 
-    def keep(self, progress: Progress) -> None:
-        """Write one if it is time."""
-        started = time.monotonic()
-        if started < self._at:
-            return
-        try:
-            runs.save_checkpoint(self._folder, self._training)
-        except BpttError as error:
-            if not self._told:
-                progress.say(f"bptt: {error}; training goes on without a checkpoint")
-            self._told = True
-        ended = time.monotonic()
-        self._at = ended + max(self._seconds, 10 * (ended - started) if self._seconds else 0)
+    return class_of(place)
 
 
-def _train(
-    training: Training,
-    folder: Path,
-    checkpoint_seconds: float,
-    as_json: bool,
-    drawer: Drawer | None,
-) -> int:
-    began, keeper = None, _Keeper(folder, training, checkpoint_seconds)
-    with interrupts() as received, Progress(training) as progress:
-        for record in training.records(lambda: bool(received)):
-            progress.show(record)
-            keeper.keep(progress)
-            began = began or time.monotonic()  # kernels are compiled before the first record
-            if drawer and time.monotonic() - began >= PATIENCE_SECONDS:
-                drawer.close()
-                drawer = None
-    values, text = _save(Run(training), folder, drawer)
-    print(json_text(values) if as_json else text)
-    if training.reason == "interrupted":
-        if not as_json:
-            print(f"go on with: bptt train --resume {folder}", file=sys.stderr)
-        return 128 + (received[0] if received else signal.SIGINT)
-    return 1 if training.divergence else 0
+def task_command(kind: "type[Task]", words: str) -> Any:
+    """The command that trains a kind of task."""
+    from bptt.commands import flags
+    from bptt.training.options import GROUPS, own_options
+
+    own = {
+        name: each
+        for name, each in own_options(kind).items()
+        if name not in {file.field for file in kind.files.values()}
+    }
+    kept = {
+        group: {name: each for name, each in options.items() if name not in kind.fixed}
+        for group, options in GROUPS.items()
+    }
+    parameters = [
+        flags.parameter("context", typer.Context),
+        *(
+            flags.parameter(name, Annotated[Path, typer.Argument(help=file.words)])
+            for name, file in kind.files.items()
+        ),
+        *flags.flags(own, "Task", {}),
+    ]
+    for group, options in kept.items():
+        parameters += flags.flags(options, PANELS[group], kind.preset)
+    parameters += [
+        flags.parameter("out", Out, None),
+        flags.parameter("checkpoint_seconds", CheckpointSeconds, 1.0),
+        flags.parameter("as_json", Json, False),
+    ]
+
+    def run(
+        context: typer.Context, out: Path | None, checkpoint_seconds: float, as_json: bool,
+        **values: Any,
+    ) -> int:  # fmt: skip
+        from bptt.commands.training_run import train_and_report
+
+        fields = {own[name].field: value for name, value in flags.given(own, values).items()}
+        for name, file in kind.files.items():
+            fields[file.field] = file.read(values[name])
+        options: dict[str, Any] = {}
+        for group in kept.values():
+            options |= flags.given(group, values)
+        return train_and_report(
+            kind.from_config(fields), options, out, kind.command, checkpoint_seconds, as_json,
+            context.obj,
+        )  # fmt: skip
+
+    return flags.command(kind.command, words, run, parameters)
+
+
+app = typer.Typer(cls=TaskCommands, help=WORDS, add_completion=False)
+
+
+@app.callback(invoke_without_command=True, help=WORDS)
+def train(
+    context: typer.Context,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")
+    ] = None,
+    task: TaskFile = None,
+    as_json: Json = False,
+) -> int | None:
+    """Train a network, or go on with a run."""
+    if context.invoked_subcommand:
+        if resume:
+            raise BpttError("--resume goes on with a run as it was: leave out the task")
+        return None
+    if not resume:
+        raise BpttError(f"nothing to train: give {NAMES}, FILE.py:TASK or --resume RUN")
+    from bptt.commands.training_run import resume_and_report
+
+    return resume_and_report(resume, as_json, context.obj, own_kind(task) if task else None)

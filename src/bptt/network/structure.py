@@ -47,7 +47,7 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = "sum"
     readout: Annotated[str, NOT_AN_OPTION] = "steps"
     bias: Annotated[bool, Option("Biases b and c.")] = True
-    tied: Annotated[bool, Option("The same weights at every step.")] = True
+    tied: Annotated[bool, Option("The same weights at every step.", flags="--tied/--untied")] = True
     steps: Annotated[int, NOT_AN_OPTION] = 0
     initial_state: Annotated[str, Option("zeros or trainable.")] = "zeros"
     dtype: Annotated[str, Option("float32 or float64.")] = "float32"

@@ -30,7 +30,9 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     of wrong outputs is at most this. seconds: that much time has gone into training.
     """
 
-    exact: Annotated[bool, Option("Stop once the task is solved.")] = True
+    exact: Annotated[
+        bool, Option("Stop once the task is solved.", flags="--stop-exact/--no-stop-exact")
+    ] = True
     loss: Annotated[
         float | None, Option("Stop when the mean loss is this low.", name="target_loss")
     ] = None

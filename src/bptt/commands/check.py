@@ -1,30 +1,28 @@
-"""The commands that use a run, and the gradient check: each gives plain values and a text."""
+"""`bptt check`: every gradient against central differences."""
 
 from itertools import product
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
-from bptt.api import load_run
+from bptt.commands.answers import Answer, Json, answer
 from bptt.equations.cells import CELLS
 from bptt.equations.outputs import OUTPUTS
 from bptt.errors import BpttError
-from bptt.files import write_file
 from bptt.network.gradient_check import check_network
 from bptt.network.network import Network
-from bptt.tasks.task import Task
-from bptt.training import runs
-from bptt.training.figures import png
-
-Answer = tuple[dict[str, Any], str]
 
 
-def use_network(path: Path, command: str, kind: type[Task], *arguments: Any) -> Answer:
-    """What a task's own command of that name gives for a run of the task."""
-    found = next(each for each in kind.commands if each.name == command)
-    network, task = runs.load_task_network(path, kind)
-    return found.run(task, network, *arguments)
+def check(
+    cell: Annotated[str | None, typer.Option(help="elman, lstm or gru.")] = None,
+    engine: Annotated[str, typer.Option(help="reference or compiled.")] = "reference",
+    as_json: Json = False,
+) -> int:
+    """Check every gradient against central differences; exit 1 if any fails."""
+    values, text = check_all(cell, engine)
+    answer(as_json, values, text)
+    return 0 if values["passed"] else 1
 
 
 def check_all(cell: str | None, engine: str) -> Answer:
@@ -71,40 +69,3 @@ def check_all(cell: str | None, engine: str) -> Answer:
     lines[-1] += f"worst relative error {worst['error']:.1e}, at {worst['worst']}"
     values = {"passed": passed, "engine": engine, "worst_error": worst["error"], "checks": rows}
     return values, "\n".join(lines)
-
-
-def show_run(path: Path) -> Answer:
-    """What a run is and how it ended."""
-    if not path.is_dir():
-        network, task = runs.load_network(path)
-        values = {"network": repr(network), "task": task.config() if task else None}
-        return values, f"{network!r}\ntask    {task.name if task else 'none'}"
-    run = load_run(path)
-    settings = run.settings
-    values = {
-        "run": str(path), "settings": settings.as_dict(), **runs.result_of(run.training)
-    }  # fmt: skip
-    lines = [
-        f"task      {run.task.describe()}",
-        f"network   {run.network!r}",
-        f"optimizer {settings.optimizer.kind}, learning rate {settings.optimizer.learning_rate:g}, "
-        f"batch {settings.batch}, seed {settings.seed}",
-        f"state     {run if run.reason else 'not finished: bptt train --resume ' + str(path)}",
-    ]
-    if run.records:
-        last = run.records[-1]
-        lines.append(
-            f"last      iteration {last.iteration:,}: loss per step {last.loss_per_step:.4g}, "
-            f"wrong {100 * last.wrong:.2f} %, {last.seconds:.2f} s"
-        )
-    return values, "\n".join(lines)
-
-
-def plot_run(path: Path, out: Path | None) -> Answer:
-    """Draw a run's learning curve into a file."""
-    run = load_run(path)
-    if not run.records:
-        raise BpttError(f"'{path}' has no record yet: go on with 'bptt train --resume {path}'")
-    target = out or path / runs.FIGURE
-    write_file(target, png(run.figure()))
-    return {"figure": str(target), "records": len(run.records)}, f"figure  {target}"

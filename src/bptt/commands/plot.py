@@ -1,0 +1,37 @@
+"""`bptt plot`: a run's learning curve as a picture."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bptt.api import load_run
+from bptt.commands.answers import Answer, Json, RunPath, TaskFile, answer
+from bptt.commands.own import class_of
+from bptt.errors import BpttError
+from bptt.files import write_file
+from bptt.tasks.task import Task
+from bptt.training import runs
+from bptt.training.figures import png
+
+
+def plot(
+    run_path: RunPath,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture's file.", show_default="RUN/figure.png")
+    ] = None,
+    task: TaskFile = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a run's learning curve."""
+    answer(as_json, *plot_run(run_path, out, class_of(task) if task else None))
+
+
+def plot_run(path: Path, out: Path | None, own: type[Task] | None = None) -> Answer:
+    """Draw a run's learning curve into a file."""
+    run = load_run(path, own)
+    if not run.records:
+        raise BpttError(f"'{path}' has no record yet: go on with 'bptt train --resume {path}'")
+    target = out or path / runs.FIGURE
+    write_file(target, png(run.figure()))
+    return {"figure": str(target), "records": len(run.records)}, f"figure  {target}"

@@ -1,0 +1,41 @@
+"""`bptt show`: what a run is, and how it ended."""
+
+from pathlib import Path
+
+from bptt.api import load_run
+from bptt.commands.answers import Answer, Json, RunPath, TaskFile, answer
+from bptt.commands.own import class_of
+from bptt.tasks.task import Task
+from bptt.training import runs
+
+
+def show(run_path: RunPath, task: TaskFile = None, as_json: Json = False) -> None:
+    """Show what a run is, how it ended and what it can do."""
+    answer(as_json, *show_run(run_path, class_of(task) if task else None))
+
+
+def show_run(path: Path, own: type[Task] | None = None) -> Answer:
+    """What a run is and how it ended."""
+    if not path.is_dir():
+        network, task = runs.load_network(path, own=own)
+        values = {"network": repr(network), "task": task.config() if task else None}
+        return values, f"{network!r}\ntask    {task.name if task else 'none'}"
+    run = load_run(path, own)
+    settings = run.settings
+    values = {
+        "run": str(path), "settings": settings.as_dict(), **runs.result_of(run.training)
+    }  # fmt: skip
+    lines = [
+        f"task      {run.task.describe()}",
+        f"network   {run.network!r}",
+        f"optimizer {settings.optimizer.kind}, learning rate {settings.optimizer.learning_rate:g}, "
+        f"batch {settings.batch}, seed {settings.seed}",
+        f"state     {run if run.reason else 'not finished: bptt train --resume ' + str(path)}",
+    ]
+    if run.records:
+        last = run.records[-1]
+        lines.append(
+            f"last      iteration {last.iteration:,}: loss per step {last.loss_per_step:.4g}, "
+            f"wrong {100 * last.wrong:.2f} %, {last.seconds:.2f} s"
+        )
+    return values, "\n".join(lines)
