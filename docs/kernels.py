@@ -56,8 +56,8 @@ def draw():
     arrow(axes, (26, 88), (26, 80), "arrays", (1.2, 0))
     arrow(axes, (83, 88), (83, 80), "shape", (1.2, 0))
     box(axes, 59, 63, 49, 17, "workspace, made once for a shape", "m, one flat array: weights, "
-        "gates, states, derivatives;\nplan, sizes and places; program, every product of\nthe network as "
-        "strips; copies, weights in other orders", MEMORY)  # fmt: skip
+        "gates, states, derivatives;\nplan, sizes and places; program, every product of\n"
+        "the network as strips; copies, weights in other orders", MEMORY)  # fmt: skip
     arrow(axes, (51, 71.5), (59, 71.5))
     axes.add_patch(
         FancyBboxPatch((2, 4), 106, 50.5, boxstyle="round,pad=0,rounding_size=0.8", fc="white",
