@@ -32,8 +32,10 @@ SOURCE = TOP / "src" / "bptt"
 DERIVATION = (TOP / "docs" / "derivation.md").read_text()
 SEQUENCES = (TOP / "docs" / "sequences.md").read_text()
 FILES = (TOP / "docs" / "files.md").read_text()
+OWN_EQUATIONS = (TOP / "docs" / "equations.md").read_text()
 TRACES = (TOP / "docs" / "traces.md").read_text()
-EXAMPLES = ("adder", "check_your_own_gradient", "trace")
+OWN_CELLS = ("leaky_network", "minimal_gated_unit", "peephole_lstm")
+EXAMPLES = ("adder", "check_your_own_gradient", "trace", *OWN_CELLS)
 # Which equations stand in which module.
 EQUATIONS = {"cells": range(1, 22), "outputs": range(22, 27), "optimizers": range(27, 35)}
 
@@ -261,6 +263,17 @@ def test_readme_example_prints_its_comments(
     assert len(printed) > 2
 
 
+@pytest.mark.usefixtures("reference_only")
+def test_equations_of_your_own_print_their_comments(capsys: pytest.CaptureFixture[str]) -> None:
+    found = re.findall(r"```python\n(.*?)```", OWN_EQUATIONS, re.DOTALL)
+    names: dict[str, Any] = {}
+    for code in found:
+        exec(code, names)
+    said = re.findall(r"^print\(.*\) +# (.*)$", "\n".join(found), re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == said
+    assert len(said) == 2
+
+
 # Examples and the run's folder
 
 
@@ -298,6 +311,15 @@ def test_check_your_own_gradient_example(tmp_path: Path) -> None:
     assert re.findall(r"^FAIL (\w+)", wrong, re.MULTILINE) == ["U", "W", "b", "x"]
     assert "the first step whose gradient is wrong is step 4:" in wrong  # of 0..5
     assert wrong.rstrip().endswith("\nNOT passed")
+
+
+@pytest.mark.parametrize("name", OWN_CELLS)
+def test_examples_of_own_cells(name: str, tmp_path: Path) -> None:
+    """Every derivative is right, and every training solves its task."""
+    *checks, last = run_python(str(TOP / "examples" / f"{name}.py"), folder=tmp_path).splitlines()
+    assert "exact on 256 of 256 pairs" in last
+    assert sum(line.startswith("ok ") for line in checks) >= 3
+    assert "FAIL" not in "".join(checks)
 
 
 def test_weights_are_read_without_bptt(adder: tuple[Path, str]) -> None:
