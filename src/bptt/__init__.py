@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bptt.network.gradient_check import check_gradients, check_network
     from bptt.network.network import Network
     from bptt.network.structure import Structure
+    from bptt.proofs.automaton import Automaton
+    from bptt.proofs.prove import Proof, prove, scout
     from bptt.sequences import Sequences
     from bptt.studies import Panel, Study
     from bptt.tasks import Addition, Task, Text, Verdict, evaluate, length_generalisation, write
@@ -60,6 +62,10 @@ _HOMES = {
     "export": "exchange.doors",
     "from_torch": "exchange.doors",
     "length_generalisation": "tasks",
+    "Automaton": "proofs.automaton",
+    "Proof": "proofs.prove",
+    "prove": "proofs.prove",
+    "scout": "proofs.prove",
     "load": "api",
     "load_run": "api",
     "read": "exchange.doors",
@@ -73,6 +79,7 @@ _HOMES = {
 
 __all__ = [
     "Addition",
+    "Automaton",
     "BpttError",
     "Cell",
     "Network",
@@ -80,6 +87,7 @@ __all__ = [
     "Output",
     "Panel",
     "Parameter",
+    "Proof",
     "Rule",
     "Run",
     "Schedule",
@@ -103,9 +111,11 @@ __all__ = [
     "length_generalisation",
     "load",
     "load_run",
+    "prove",
     "read",
     "read_model",
     "resume",
+    "scout",
     "to_torch",
     "trace",
     "train",

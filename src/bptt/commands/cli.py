@@ -31,6 +31,10 @@ AFTER = {
     "check": (
         "check.check", "Check every gradient against central differences; exit 1 if any fails."
     ),
+    "prove": (
+        "prove.prove_command",
+        "Prove that a network is right at every length: exit 0 proved, 1 wrong, 3 undecided.",
+    ),
     "show": ("show.show", "Show what a run is, how it ended and what it can do."),
     "plot": ("plot.plot", "Draw a run's learning curve."),
     "export": (

@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bptt.api import Run
+from bptt.network.network import Network
+from bptt.proofs.prove import quickly
+from bptt.tasks.task import Task
 from bptt.training import runs
 
 
@@ -24,7 +27,26 @@ def training_report(run: Run, folder: Path) -> tuple[dict[str, Any], str]:
         )
         values |= report.values
         lines += report.lines
+        words, found = every_length(run.network, run.task, folder)
+        values |= found
+        lines += [*words, ""] if words else []
     if last:
         lines.append(f"figure  {folder / runs.FIGURE}")
     lines.append(f"run     {folder}")
     return values, "\n".join(lines)
+
+
+def every_length(network: Network, task: Task, folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """What is known of a network at every length, as lines and plain values; none for tasks that
+    have no such question."""
+    found = quickly(network, task)
+    if found is None:
+        return [], {}
+    words = {
+        "proved": str(found),
+        "wrong": str(found),
+        "undecided": f"nothing wrong was found, and nothing is proved: 'bptt prove {folder}'",
+    }[found.verdict]
+    return [f"every length: {words}"], {
+        "every_length": {"verdict": found.verdict, "example": found.example or None}
+    }

@@ -5,6 +5,7 @@ from pathlib import Path
 from bptt.api import load_run
 from bptt.commands.answers import Answer, Json, RunPath, TaskFile, answer
 from bptt.commands.own import class_of
+from bptt.commands.reports import every_length
 from bptt.tasks.task import Task
 from bptt.training import runs
 
@@ -38,4 +39,5 @@ def show_run(path: Path, own: type[Task] | None = None) -> Answer:
             f"last      iteration {last.iteration:,}: loss per step {last.loss_per_step:.4g}, "
             f"wrong {100 * last.wrong:.2f} %, {last.seconds:.2f} s"
         )
-    return values, "\n".join(lines)
+    words, found = every_length(run.network, run.task, path) if run.reason else ([], {})
+    return values | found, "\n".join(lines + words)

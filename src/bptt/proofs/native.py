@@ -13,7 +13,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from bptt.kernels.machine import library
+from bptt.kernels.machine import library, store
 from bptt.proofs.workspace import Workspace
 
 SOURCES = ("tape", "workspace", "arrays", "forms", "image", "follow")
@@ -51,6 +51,11 @@ def _build(title: str) -> None:
     pointer: Any = types.CPointer
     real, integer, size = pointer(numba.float64), pointer(numba.int64), numba.int64
     build(Piece(title, entry, (size, size, real, integer, integer, size)))
+
+
+def ready() -> bool:
+    """Whether the kernels are kept from before, so that using them takes no time to compile."""
+    return library.COMPILER_OFF or store.kept(f"proof-{_digest()}.o") is not None
 
 
 @cache

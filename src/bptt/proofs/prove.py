@@ -2,31 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from bptt.errors import BpttError
 from bptt.network.network import Network
-from bptt.proofs import checker
+from bptt.proofs import checker, native
 from bptt.proofs.automaton import Automaton
 from bptt.proofs.certificate import certificate
+from bptt.proofs.exploring import wrong_word
 from bptt.proofs.machine import Machine
 from bptt.proofs.metric import rate
 from bptt.proofs.scout import Counterexample, counterexample, first_wrong, patterns
 from bptt.proofs.search import Balls, Report, Search
 
 SLOW = 0.9  # a network whose deviations shrink by less than that a step forgets slowly
-
-
-class Stated(Protocol):
-    """A task that states its automaton."""
-
-    def automaton(self) -> Automaton:
-        """The automaton."""
-
-    def config(self) -> dict[str, Any]:
-        """See `bptt.tasks.task.Task.config`."""
 
 
 @dataclass
@@ -84,25 +75,47 @@ def stated(task: Any) -> Automaton:
     """The automaton that a task states. Raises BpttError if it states none."""
     if isinstance(task, Automaton):
         return task
-    state = getattr(task, "automaton", None)
-    if state is None:
+    automaton = task.automaton() if hasattr(task, "automaton") else None
+    if not isinstance(automaton, Automaton):
         raise BpttError(
             f"task '{getattr(task, 'name', task)}' states no automaton, so there is nothing to "
             "prove: give a task with a finite memory, as addition, or a bptt.Automaton"
         )
-    automaton: Automaton = state()
     return automaton
 
 
-def scout(network: Network, task: Any, seconds: float = 0.5) -> Counterexample | None:
-    """A word on which the network is wrong, if one is found: among words of runs and periods, then
-    breadth first among the states that it reaches, merged where they are close.
+def scout(network: Network, task: Any, seconds: float = 0.5) -> Proof:
+    """Look for a word on which a network is wrong: among words of runs and periods, then breadth
+    first among the states that it reaches, merged where they are close. Wrong, or undecided: that
+    nothing was found proves nothing.
 
     task: one that states its automaton, or an `Automaton`. Raises BpttError for a network that the
     question makes no sense for.
     """
-    found = prove(network, task, seconds, scout_only=True)
-    return found.counterexample
+    automaton = stated(task)
+    word = wrong_word(network, automaton, seconds)
+    answer = None if word is None else _wrong(network, task, automaton, word, seconds)
+    why = "no wrong answer was found where runs, periods and the states reached were searched"
+    return answer or Proof("undecided", automaton.claim, automaton, why=why)
+
+
+def quickly(network: Network, task: Any, seconds: float = 1.0) -> Proof | None:
+    """What can be said in about a second, without compiling anything: the answer of `prove` where
+    its kernels are there from before, else that of `scout`; None where there is no question."""
+    if not network.structure.tied or isinstance(task, Automaton) or task.automaton() is None:
+        return None
+    return prove(network, task, seconds) if native.ready() else scout(network, task)
+
+
+def _wrong(
+    network: Network, task: Any, automaton: Automaton, word: list[int], seconds: float
+) -> Proof | None:
+    """The verdict on a word that is wrong, as the network itself has it; None if it is right."""
+    found = counterexample(network, automaton, word, min(2.0, seconds))
+    if found is None:
+        return None
+    told = example(network, task, automaton, found)
+    return Proof("wrong", automaton.claim, automaton, counterexample=found, example=told)
 
 
 def prove(
@@ -111,7 +124,6 @@ def prove(
     seconds: float = 60.0,
     report: Report | None = None,
     stop: Callable[[], bool] | None = None,
-    scout_only: bool = False,
 ) -> Proof:
     """Prove that a network is right at every length, or find a word on which it is wrong.
 
@@ -122,26 +134,17 @@ def prove(
     config = None if isinstance(task, Automaton) else task.config()
     machine = Machine(network, automaton)
 
-    def wrong(word: list[int]) -> Proof | None:
-        found = counterexample(network, automaton, word, min(2.0, seconds))
-        if found is None:
-            return None
-        return Proof(
-            "wrong", automaton.claim, automaton, counterexample=found,
-            example=example(network, task, automaton, found),
-        )  # fmt: skip
-
     words = patterns(machine.symbols)
     ends = first_wrong(network, automaton, words)
     if ends.min() < words.shape[1]:
         worst = int(ends.argmin())
-        answer = wrong(words[worst][: int(ends[worst]) + 1].tolist())
+        word = [int(s) for s in words[worst][: int(ends[worst]) + 1]]
+        answer = _wrong(network, task, automaton, word, seconds)
         if answer:
             return answer
-    search = Search(machine, seconds, report, stop)
-    found = search.scout() if scout_only else search.run()
+    found = Search(machine, seconds, report, stop).run()
     if found.word is not None:
-        answer = wrong(found.word)
+        answer = _wrong(network, task, automaton, found.word, seconds)
         if answer:
             return answer
         found.why = "an output is as near to its threshold as rounding reaches"
@@ -152,15 +155,15 @@ def prove(
     return Proof(
         "proved" if found.complete else "undecided", automaton.claim, automaton, found.balls, made,
         why=found.why, least=found.least, steps=found.steps,
-        rate=float("nan") if scout_only or found.complete else rate(machine),
+        rate=float("nan") if found.complete else rate(machine),
     )  # fmt: skip
 
 
 def example(network: Network, task: Any, automaton: Automaton, found: Counterexample) -> str:
     """A wrong word in the task's own words, or symbol by symbol."""
-    tell = getattr(task, "example", None)
-    if tell is not None:
-        return str(tell(network, found.word))
+    told = "" if isinstance(task, Automaton) else task.told(network, found.word)
+    if told:
+        return str(told)
     word = " ".join(automaton.symbols[s] for s in found.word)
     said, right = (np.atleast_1d(x[-1]).tolist() for x in (found.said, found.right))
     return f"after {word} the network answers {said}, right is {right}"

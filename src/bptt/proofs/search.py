@@ -174,13 +174,6 @@ class Search:
                 return 0
         return 0
 
-    def scout(self) -> Found:
-        """Step 1 alone, with smaller and smaller balls until time is up or they are too many."""
-        size = LARGEST
-        while not self.over() and self.explore(size):
-            size *= SMALLER
-        return self.finished()
-
     def finished(self) -> Found:
         """What has been found, with all numbers."""
         found = self.found

@@ -18,6 +18,7 @@ from bptt.errors import BpttError, one_line, quoted_list
 from bptt.floats import usual
 from bptt.network.network import Network
 from bptt.network.structure import Structure
+from bptt.proofs.automaton import Automaton
 from bptt.tasks.batches import Samples, SampleStream, Stream
 
 # Of the default test: so many samples, the same at every call.
@@ -257,6 +258,16 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The share of sequences without a mistake among those of so many times the trained length.
         Only asked where `lengthens`."""
         raise self._missing("longer")
+
+    def automaton(self) -> Automaton | None:
+        """What the task asks at every length, if a finite memory is enough for it: then networks
+        can be proved (`bptt.prove`). None if it is not."""
+        return None
+
+    def told(self, network: Network, word: list[int]) -> str:
+        """A word of the automaton's symbols on which the network is wrong, in the task's terms; ''
+        to have it told symbol by symbol."""
+        return ""
 
     def describe(self) -> str:
         """The task in a few words."""

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from bptt.network.network import Network
+from bptt.proofs.automaton import Automaton, adder
 from bptt.tasks.addition.adding import add_integers
 from bptt.tasks.addition.data import Sums
 from bptt.tasks.addition.verdict import judge_sums, length_generalisation, sample_steps
-from bptt.tasks.addition.words import report_sums, show_sums
+from bptt.tasks.addition.words import report_sums, show_sums, wrong_sum
 from bptt.tasks.task import Command, Report, Shown, Verdict
 
 
@@ -67,6 +68,14 @@ class Addition(Sums, frozen=True, kw_only=True):
         found = length_generalisation(network, self, [self.bits * each for each in multiples])
         return [each.right / each.total for each in found]
 
+    def automaton(self) -> Automaton:
+        """See `Task.automaton`: the state is the carry."""
+        return adder()
+
+    def told(self, network: Network, word: list[int]) -> str:
+        """See `Task.told`: as a sum."""
+        return wrong_sum(network, self, word)
+
     def describe(self) -> str:
         """See `Task.describe`."""
         return f"addition of {'signed' if self.signed else 'unsigned'} {self.bits}-bit numbers"
@@ -76,5 +85,5 @@ class Addition(Sums, frozen=True, kw_only=True):
         return show_sums(network, self, seed)
 
     def report(self, network: Network, loss_per_step: float | None, seed: int = 0) -> Report:
-        """See `Task.report`: a few fresh sums, and how it does on longer ones."""
+        """See `Task.report`: a few fresh sums."""
         return report_sums(network, self, seed)

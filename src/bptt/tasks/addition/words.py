@@ -1,17 +1,15 @@
-"""What there is to see of an adder: sums as it gives them, and how it does on longer ones."""
+"""What there is to see of an adder: sums as it gives them, and one that it gets wrong."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from bptt.network.network import Network
 from bptt.tasks.addition.data import Sums
-from bptt.tasks.addition.verdict import length_generalisation, predicted_bits
+from bptt.tasks.addition.verdict import predicted_bits
 from bptt.tasks.task import Report, Shown
 
 SUMS = 5
-LONGER = (2, 8, 32, 128, 512)  # times the trained length
 
 
 def sums(network: Network, task: Sums, count: int = SUMS, seed: int = 0) -> list[dict[str, Any]]:
@@ -50,25 +48,6 @@ def sums_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def longer_sums(network: Network, task: Sums) -> tuple[list[dict[str, Any]], str]:
-    """How the adder does on longer sums, up to the first length at which one is wrong."""
-    rows: list[dict[str, Any]] = []
-    for factor in LONGER:
-        (result,) = length_generalisation(network, task, [factor * task.bits])
-        rows.append(asdict(result))
-        if result.right < result.total:
-            break
-    right = [f"{row['bits']:,}" for row in rows if row["right"] == row["total"]]
-    words = [f"right at {', '.join(right)} bits"] if right else []
-    last = rows[-1]
-    if last["right"] < last["total"]:
-        words.append(
-            f"{last['total'] - last['right']} wrong at {last['bits']:,} bits, "
-            f"first at bit {last['first_wrong_bit']:,}"
-        )
-    return rows, f"longer sums: {'; '.join(words)} ({last['total']} random sums each)"
-
-
 def show_sums(network: Network, task: Sums, seed: int) -> Shown:
     """A few fresh sums, in columns."""
     rows = sums(network, task, seed=seed)
@@ -77,10 +56,22 @@ def show_sums(network: Network, task: Sums, seed: int) -> Shown:
 
 
 def report_sums(network: Network, task: Sums, seed: int) -> Report:
-    """A few fresh sums, and longer ones."""
+    """A few fresh sums."""
     values: dict[str, Any] = {"sums": sums(network, task, seed=seed)}
     lines = ["", sums_table(values["sums"]), ""]
-    if network.structure.tied:
-        values["longer"], words = longer_sums(network, task)
-        lines += [words, ""]
     return Report(values, lines)
+
+
+def wrong_sum(network: Network, task: Sums, word: list[int]) -> str:
+    """A sum that goes wrong at the last symbol of a word, as people write it. Symbols are pairs of
+    bits, 2 a + b, the lowest first; what follows is zeros, or for signed numbers their signs."""
+    bits = np.array(word)
+    x = np.stack([bits >> 1, bits & 1], axis=-1)[None]
+    a, b = (task.decode(x[..., k])[0] for k in (0, 1))
+    width = max(task.bits, task.bits_needed(a, b))
+    said = predicted_bits(network, task.encode([(a, b)], width)[0])
+    total = task.decode(said[..., 0])[0]
+    return (
+        f"{a:,} + {b:,} = {a + b:,}, the network writes {total:,}, "
+        f"wrong from bit {len(word) - 1} on"
+    )
