@@ -2,11 +2,13 @@
 without its overhead.
 
     engine.py           the way in, from Python
+    stream.py           one step at a time
 
     machine/            what kernels are made of; nothing in it knows of networks
         processor.py    what the processor has: registers and vectors
         store.py        the folder that compiled functions are kept in
         library.py      how they are had, loaded and called
+        stored.py       a call whose arguments lie in memory, for what is called over and over
         compiler.py     how functions are compiled to object code
         vectors.py      the type of a vector of numbers, as wide as the processor's registers
         simd.py         operations on vectors

@@ -9,6 +9,7 @@ import numpy as np
 
 from bptt.equations.optimizers import COEFFICIENTS, Optimizer
 from bptt.kernels.machine.processor import lanes
+from bptt.kernels.stream import CompiledStepper
 from bptt.kernels.walk.products import MODELS
 from bptt.kernels.walk.runner import Data, Runner, each
 from bptt.kernels.walk.signature import BACKWARD, FORWARD, JUDGE, PREPARE, TRAIN
@@ -23,6 +24,7 @@ from bptt.network.engines import (
     check_training,
 )
 from bptt.network.parameters import Array
+from bptt.network.structure import Structure
 from bptt.processes import brief_lock
 
 # Of the last so many shapes arrays are kept, or of fewer if they have more bytes than this.
@@ -122,6 +124,12 @@ class CompiledEngine:
         data = Data(batch, judged=bool(work & JUDGE))
         k = np.zeros((1, COEFFICIENTS), runner.dtype)
         return runner.walk(PREPARE | work, data, batch.state is not None, NO_OPTIMIZER, k)
+
+    def stepper(
+        self, structure: Structure, theta: Array, batch: int, one_hot: bool
+    ) -> CompiledStepper:
+        """A network one step at a time: see `bptt.network.streaming.Stepper`."""
+        return CompiledStepper(structure, theta, batch, one_hot)
 
     def loss(self, theta: Array, batch: Batch) -> float:
         """See `bptt.network.engines.Engine.loss`."""

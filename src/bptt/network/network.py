@@ -18,6 +18,7 @@ from bptt.network.engines import Engine, Forward
 from bptt.network.initializers import initialize
 from bptt.network.parameters import Array
 from bptt.network.reference_engine import ReferenceEngine
+from bptt.network.streaming import Stream
 from bptt.network.structure import Structure
 
 
@@ -126,6 +127,13 @@ class Network:
         a long sequence can be walked in windows. Outputs past a sequence's end mean nothing.
         """
         return self._engine.forward(self.theta, self._batch(x, None, lengths, state))
+
+    def stream(self, batch: int = 1, one_hot: bool = False) -> Stream:
+        """The network one step at a time, its state kept: see `bptt.network.streaming.Stream`.
+
+        batch: how many samples go side by side. one_hot: inputs are given as their numbers.
+        """
+        return Stream(self._engine, self.structure, self.theta, batch, one_hot)
 
     def predict(
         self, x: ArrayLike, lengths: ArrayLike | None = None, state: ArrayLike | None = None

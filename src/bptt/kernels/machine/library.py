@@ -90,6 +90,14 @@ def address(name: str) -> int | None:
         return _addresses[name]
 
 
+def linked(module: Any, name: str) -> int:
+    """The address of a function of a module of LLVM's, which is compiled now."""
+    with _lock, _linking:
+        _engine().add_module(module)
+        _engine().finalize_object()
+        return int(_engine().get_function_address(name))
+
+
 class Function:
     """A compiled function that is ready to run. arguments: their kinds by name: "type" (nothing at
     run time), "int64", "float64", "boolean", and with a star where the first element of an array
@@ -106,7 +114,7 @@ class Function:
         kinds = [scalars.get(kind, ctypes.c_void_p) for kind in arguments.values()]
         # Numba's functions have two places for results first and give a status.
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
-        self._function = prototype(place)
+        self._function, self.place = prototype(place), place
         dtypes = {"int64*": np.dtype(np.int64), "number*": np.dtype(dtype), "record*": None}
         self._convert = {
             name: partial(_first, dtype=dtypes[kind]) if kind in dtypes else _itself
@@ -118,11 +126,15 @@ class Function:
         for many calls. They must stay where they are as long as that."""
         return tuple(Address(self._convert[name](array)) for name, array in arrays.items())
 
+    def words(self, *arguments: Any) -> list[Any]:
+        """Arguments as they are handed over: addresses and numbers."""
+        pairs = zip(self._convert.values(), arguments, strict=True)
+        return [convert(value) for convert, value in pairs]
+
     def __call__(self, *arguments: Any) -> None:
         """Run it; other Python threads go on meanwhile."""
         place = ctypes.c_void_p()
-        pairs = zip(self._convert.values(), arguments, strict=True)
-        values = [convert(value) for convert, value in pairs]
+        values = self.words(*arguments)
         status = self._function(ctypes.byref(place), ctypes.byref(place), *values)
         if status:
             raise RuntimeError(f"a kernel ended with status {status}")

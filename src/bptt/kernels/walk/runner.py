@@ -231,7 +231,7 @@ class Runner:
         g = self._flat("g")[: self.shape.structure.layout().size]
         return g if self.shape.borrows else g.copy()
 
-    def _states(self, t: int) -> Iterator[tuple[int, int, int, Array]]:
+    def states(self, t: int) -> Iterator[tuple[int, int, int, Array]]:
         """The states before step t: first and last sample, layer, and a view (S, B, H) of m."""
         for space, (start, end) in zip(self.workspaces, self.ranges, strict=True):
             for layer in range(self.shape.structure.layers):
@@ -260,7 +260,7 @@ class Runner:
             for place in space.bases[:, STATES]:
                 rows = space.m[place : place + outer * space.values["state_b"]]
                 rows.reshape(outer, -1, per_step)[:, 0] = 0
-        for start, end, layer, view in self._states(0):
+        for start, end, layer, view in self.states(0):
             view[:] = state[layer, :, start:end]
         if self.shape.regime == SAMPLES:  # lanes without a sample repeat the last one
             for space in self.workspaces:
@@ -274,7 +274,7 @@ class Runner:
         structure = self.shape.structure
         S, B = len(structure.equations.states), self.shape.B if wanted else 0
         state = np.empty((structure.layers, S, B, structure.hidden), self.dtype)
-        for start, end, layer, view in self._states(t) if wanted else ():
+        for start, end, layer, view in self.states(t) if wanted else ():
             state[layer, :, start:end] = view
         return state
 
@@ -289,8 +289,8 @@ class Runner:
 
     # Values.
 
-    def read_outputs(self, place: str) -> Array:
-        """'p' or 'oc' (B, R, O) of all cases."""
+    def views_of(self, place: str) -> list[Array]:
+        """'p' or 'oc' (B, R, O) of the samples of each workspace, where they are."""
         parts = []
         for space in self.workspaces:
             v, B = space.values, space.shape.B
@@ -301,7 +301,11 @@ class Runner:
             else:
                 cases = flat.reshape(v["R"], v["O"], v["Bp"])
                 parts.append(cases[:, :, :B].transpose(2, 0, 1))
-        return np.concatenate(parts)
+        return parts
+
+    def read_outputs(self, place: str) -> Array:
+        """'p' or 'oc' (B, R, O) of all cases."""
+        return np.concatenate(self.views_of(place))
 
     def read_dx(self) -> Array:
         """The derivative (B, T, D) by the inputs."""
