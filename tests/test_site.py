@@ -18,7 +18,7 @@ from bptt.network.reference_engine import ReferenceEngine
 TOP = Path(__file__).resolve().parent.parent
 PAGES = {path.stem: path.read_text() for path in sorted((TOP / "docs").glob("*.md"))}
 # Pages whose blocks other tests run, each with its own data.
-ELSEWHERE = {"derivation", "files", "sequences"}
+ELSEWHERE = {"derivation", "files", "sequences", "tasks"}
 
 
 def agrees(printed: str, shown: str) -> bool:

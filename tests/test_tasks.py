@@ -1,18 +1,31 @@
 """Tasks: what a user's own has to say, and that nothing outside the folder of tasks names one."""
 
 import ast
+import contextlib
+import doctest
+import inspect
+import io
+import json
 import pickle
+import re
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from command_line import refused, said
 
 import bptt
+import bptt.studies
 from bptt.commands import cli
+from bptt.commands.train import task_command
 from bptt.errors import BpttError
 from bptt.tasks import BUILT_IN, kind_of, task_from_config
 from bptt.training import runs
+from bptt.training.options import OPTIONS, own_options
 from bptt.training.settings import settings_from_dict
 
 
@@ -246,3 +259,138 @@ def test_the_list_of_commands_says_what_they_say():
     for name, (place, words) in {**cli.BEFORE, **cli.AFTER}.items():
         made = cli._made(name, place)
         assert made.help.split("\n\n")[0].replace("\n", " ").strip() == words, name
+
+
+TOP = Path(__file__).resolve().parent.parent
+
+
+def loaded(path):
+    """A Python file as a module, under its name."""
+    specification = spec_from_file_location(path.stem, path)
+    module = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_options_is_what_is_declared():
+    page = loaded(TOP / "docs" / "options.py").page()
+    assert (TOP / "docs" / "options.md").read_text("utf-8") == page  # python docs/options.py
+
+
+def test_the_docstring_and_the_keywords_of_train_are_the_options():
+    keywords = set(inspect.signature(bptt.train).parameters) - {"task"}
+    assert keywords == set(OPTIONS)
+    assert all(f"    {name}: {each.words}" in bptt.train.__doc__ for name, each in OPTIONS.items())
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_option_has_a_flag(name):
+    kind = kind_of(name)
+    command = task_command(kind, "")
+    flags = {each.name for each in command.params}
+    given = {file.field for file in kind.files.values()}
+    wanted = ({*OPTIONS, *own_options(kind)} | set(kind.files)) - set(kind.fixed) - given
+    assert wanted <= flags
+    assert not flags & {*kind.fixed, *given}
+
+
+@pytest.fixture
+def brackets(tmp_path, monkeypatch):
+    """The task of docs/tasks.md, as a user has it: in a file of his own, beside his work."""
+    code = re.search(
+        r"```python\n(# file: pairs.py\n.*?)```", (TOP / "docs/tasks.md").read_text(), re.S
+    )
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "pairs.py").write_text(code[1])
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    yield loaded(folder / "pairs.py").Brackets
+    sys.modules.pop("pairs", None)
+
+
+def test_the_page_on_tasks_of_ones_own(brackets):
+    names = {}
+    blocks = re.findall(
+        r"```python\n(?!# file)(.*?)```\n(?:\n```text\n(.*?)```)?",
+        (TOP / "docs/tasks.md").read_text(),
+        re.S,
+    )
+    for code, shown in blocks:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
+        checker = doctest.OutputChecker()
+        assert checker.check_output(shown, printed.getvalue(), doctest.ELLIPSIS), printed.getvalue()
+    assert len(blocks) == 4
+
+
+def test_a_task_of_ones_own_in_a_study_on_two_workers(brackets):
+    from pairs import Brackets
+
+    base = {"iterations": 60, "record_every": 20, "engine": "reference", "batch": 2}
+    study = bptt.Study(task=Brackets(pairs=2), base=base, grid={"hidden": [2, 3]}, seeds=2)
+    two = study.run("study", workers=2, progress=False).frame
+    one = study.run(workers=1, progress=False).frame
+    kept = ["run", "hidden", "seed", "status", "loss", "right"]
+    assert two[kept].equals(one[kept])
+    again = bptt.studies.load("study", task=Brackets)
+    assert again.missing == 0
+    assert again.frame[kept].equals(one[kept])
+    with pytest.raises(BpttError, match="task 'brackets' is not known"):
+        bptt.studies.load("study")
+
+
+def test_a_task_that_only_the_script_has_is_refused_by_workers(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import bptt\n"
+        "class Own(bptt.Task):\n"
+        "    inputs = outputs = steps = 1\n"
+        "    def samples(self, rng, count):\n"
+        "        x = rng.integers(0, 2, (count, 1, 1))\n"
+        "        return x, x\n"
+        "study = bptt.Study(task=Own, base={'iterations': 5, 'engine': 'reference'}, seeds=4)\n"
+        "assert len(study.run(workers=1).frame) == 4\n"
+        "study.run(workers=2)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "must stand in a file that is imported, not in the script" in ended.stderr
+
+
+def test_the_gradient_on_a_task_of_ones_own():
+    for name in OWN:
+        task = made(name)
+        drawn = task.stream(0, 3, "float64").draw(1)
+        network = bptt.Network(
+            inputs=task.inputs, outputs=task.outputs, output=task.output, readout=task.readout,
+            hidden=3, cell="gru", dtype="float64", engine="reference",
+        )  # fmt: skip
+        lengths = None if drawn.lengths is None else drawn.lengths[0]
+        assert bptt.check_network(network, drawn.x[0], drawn.y[0], lengths).passed
+
+
+def test_a_task_of_ones_own_on_the_command_line(brackets, capsys):
+    words = ["--pairs", "2", "--iterations", "40", "--engine", "reference", "--hidden", "3"]
+    more = ["--schedule", "kind=step", "--schedule", "every=10", "--initializers", "W=zeros"]
+    said(capsys, "train", "pairs.py:Brackets", *words, *more, "--no-stop-exact")
+    folder = Path("runs/brackets-1")
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["task"] == {"task": "brackets", "pairs": 2}
+    assert settings["optimizer"]["schedule"]["every"] == 10
+    assert settings["initializers"] == {"W": "zeros"}
+    assert "brackets (pairs 2)" in said(capsys, "show", folder, "--task", "pairs.py:Brackets")
+    for refusal, expected in (
+        (["show", folder], "task 'brackets' is not known"),
+        (["train", "--resume", folder], "task 'brackets' is not known"),
+        (["train", "pairs.py:Bracket"], "'pairs.py' has no task 'Bracket': it has Brackets"),
+        (["train", "nowhere.py:Own"], "'nowhere.py' is not there"),
+        (["train", "pairs.py:Brackets", "--schedule", "step"], "--schedule 'step' must be NAME="),
+        (["train", "pairs.py:Brackets", "--schedule", "kind=steps"], "schedule 'steps'"),
+    ):
+        assert expected in refused(capsys, *refusal)
+    (folder / "checkpoint.safetensors").unlink()  # as if killed before the first one
+    (folder / "result.json").unlink()
+    said(capsys, "train", "--resume", folder, "--task", "pairs.py:Brackets")
+    assert json.loads((folder / "result.json").read_text())["iteration"] == 40

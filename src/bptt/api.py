@@ -1,5 +1,6 @@
 """What a notebook user types: train, look, predict, save, load."""
 
+import inspect
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from bptt.network.network import Network
 from bptt.tasks.task import Task, Verdict
 from bptt.training import runs
 from bptt.training.interrupts import interrupts
-from bptt.training.options import settings_for
+from bptt.training.options import described, keywords, settings_for
 from bptt.training.records import Divergence, Record
 from bptt.training.settings import Settings
 from bptt.training.training import Training
@@ -96,13 +97,9 @@ class Run:
 def train(task: Task | Settings, **options: Any) -> Run:
     """Train a network on a task and return the run.
 
-    Without options the task's preset is used (`Task.preset`); options change
-    it: cell, hidden, layers, activation, output, loss, reduction, bias, tied, initial_state, dtype;
-    optimizer, learning_rate, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_value,
-    clip_norm, schedule; exact, target_loss, smooth_loss, accuracy, wrong, seconds (when to
-    stop); batch, iterations, record_every, seed, engine, initializers, forget_bias. Ctrl-C ends
-    training after the work in hand; the run then has the reason 'interrupted' and `resume` goes
-    on with it.
+    Without options the task's preset is used (`Task.preset`); options change it. They are listed
+    below, and in docs/options.md. Ctrl-C ends training after the work in hand; the run then has the
+    reason 'interrupted' and `resume` goes on with it.
 
     Raises BpttError for an option that is not known or a value that is not allowed.
     """
@@ -111,6 +108,10 @@ def train(task: Task | Settings, **options: Any) -> Run:
             raise BpttError(f"give options or settings, not both: '{sorted(options)[0]}'")
         return resume(Run(Training(task)))
     return resume(Run(Training(settings_for(task, options))))
+
+
+train.__doc__ = f"{train.__doc__}\n{described()}"
+train.__signature__ = keywords(inspect.signature(train))  # type: ignore[attr-defined]
 
 
 def resume(

@@ -180,7 +180,12 @@ def serve() -> None:
             try:
                 unit = pickle.loads(content)  # written by our own process
             except BaseException as error:  # a class of the user's script, which is not run here
-                units.put(BpttError(f"a worker process cannot take its work: {error}"))
+                units.put(
+                    BpttError(
+                        f"a worker process cannot take its work ({error}): what is your own must "
+                        "stand in a file that is imported, not in the script; or take workers=1"
+                    )
+                )
                 continue
             if unit is None:
                 stopped.set()

@@ -1,5 +1,6 @@
 """All options of a training in one flat list, and where each of them goes."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,32 @@ GROUPS: dict[str, dict[str, Declared]] = {
     "structure": STRUCTURE, "optimizer": OPTIMIZER, "stop": STOP, "run": RUN,
 }  # fmt: skip
 OPTIONS: dict[str, Declared] = {**STRUCTURE, **OPTIMIZER, **STOP, **RUN}
+
+
+def described() -> str:
+    """All options in lines, for a docstring: name, meaning, default."""
+    lines = []
+    for each in OPTIONS.values():
+        default = "" if each.default is None else f" (default {written(each.default)})"
+        lines.append(f"    {each.name}: {each.words}{default}")
+    return "Options, where the task's preset has no other default:\n\n" + "\n".join(lines) + "\n"
+
+
+def written(default: Any) -> str:
+    """A default as it is read."""
+    return repr(getattr(default, "kind", default))
+
+
+def keywords(signature: inspect.Signature) -> inspect.Signature:
+    """A signature with all options in place of `**options`, for help and completion; None, their
+    default, stands for the preset's value."""
+    first = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None,
+                          annotation=each.type | None)
+        for each in OPTIONS.values()
+    ]  # fmt: skip
+    return signature.replace(parameters=[*first, *options])
 
 
 def own_options(kind: type[Task]) -> dict[str, Declared]:
