@@ -16,6 +16,9 @@ from regimes import PLAIN as PLAIN_CASE
 from test_side_by_side import assert_all_same, models_of, train_many
 
 import bptt
+import bptt.equations.optimizers
+from bptt.equations.cells import CELLS as BUILT_IN
+from bptt.equations.outputs import OUTPUTS
 from bptt.functions import relu, sigmoid, tanh, tanh_backward, where
 from bptt.kernels.engine import CompiledEngine
 from bptt.kernels.machine.vectors import COMPILER_OFF
@@ -195,7 +198,8 @@ def test_a_wrong_equation_is_one_line(what: str) -> None:
     [
         ({"name": "lstm"}, "built-in"), ({"name": "a b"}, "letters"), ({"gates": 3}, "gates 3"),
         ({"states": ()}, "no state"), ({"preactivations": ("a", "a")}, "different"),
-        ({"parameters": ("W",)}, "'W'"), ({"parameters": ("1x",)}, "word"),
+        ({"preactivations": "a"}, "tuple of names"), ({"parameters": ("W",)}, "'W'"),
+        ({"parameters": ("1x",)}, "word"),
     ],
 )  # fmt: skip
 def test_wrong_fields(change: dict[str, object], words: str) -> None:
@@ -271,6 +275,11 @@ def test_who_unpickles_needs_no_module_of_the_user() -> None:
     theta = bptt.Network(structure, seed=3, engine="reference").theta
     assert done.stdout.split() == [MIXED, HUBER, LION, str(float(theta.sum()))]
     assert pickle.loads(pickle.dumps(MIXED)) == MIXED
+    built_in = (*BUILT_IN.values(), *OUTPUTS.values(), *bptt.equations.optimizers.RULES.values())
+    for each in built_in:
+        assert pickle.loads(pickle.dumps(each)) is each
+    with pytest.raises(bptt.BpttError, match="'huber' is not a cell, but an own output"):
+        bptt.Structure(inputs=1, outputs=1, cell=HUBER)
 
 
 def test_numbers_and_functions_that_numpy_shares() -> None:

@@ -122,6 +122,11 @@ class Cell(Equations):
         *, built_in: bool = False,
     ) -> Self:  # fmt: skip
         """See above."""
+        for what, names in (
+            ("preactivations", preactivations), ("states", states), ("parameters", parameters),
+        ):  # fmt: skip
+            if not isinstance(names, list | tuple):
+                raise BpttError(f"cell '{name}': {what} {names!r:.60} must be a tuple of names")
         fields: dict[str, Any] = {
             "preactivations": tuple(preactivations), "gates": gates, "states": tuple(states),
             "parameters": tuple(
@@ -146,6 +151,10 @@ class Cell(Equations):
         return cell
 
     _described: dict[str, Any] | None
+
+    def found_again(self) -> tuple[Any, ...]:
+        """See `Equations.found_again`."""
+        return cell_of, next(key for key, cell in CELLS.items() if cell is self)
 
     def plain(self) -> dict[str, Any]:
         """See `Equations.plain`."""

@@ -150,6 +150,10 @@ class Rule(Equations):
 
     _described: dict[str, Any] | None
 
+    def found_again(self) -> tuple[Any, ...]:
+        """See `Equations.found_again`."""
+        return rule_of, (self.name,)
+
     def plain(self) -> dict[str, Any]:
         """See `Equations.plain`."""
         assert self._described is not None

@@ -117,6 +117,10 @@ class Output(Equations):
 
     _described: dict[str, Any] | None
 
+    def found_again(self) -> tuple[Any, ...]:
+        """See `Equations.found_again`."""
+        return output_of, (self.name, self.loss)
+
     def plain(self) -> dict[str, Any]:
         """See `Equations.plain`."""
         assert self._described is not None

@@ -45,6 +45,10 @@ class Equations(str):
         made.name, made.built_in = name, described is None
         return made
 
+    def found_again(self) -> tuple[Any, ...]:
+        """Of built-in ones, a function and arguments that find them."""
+        raise NotImplementedError
+
     def plain(self) -> dict[str, Any]:
         """All there is to them, as plain values with the traced equations."""
         raise NotImplementedError
@@ -55,7 +59,10 @@ class Equations(str):
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as traced equations: who unpickles them need not have the user's module."""
+        """Pickled as traced equations: who unpickles them need not have the user's module. Built-in
+        ones are looked up again."""
+        if self.built_in:
+            return self.found_again()
         return type(self).of_plain, (self.plain(),)
 
 
@@ -121,6 +128,8 @@ def own_of(kind: type[Equations], text: str) -> Any:
     without a digest. Raises BpttError if they were not handed in, or are others."""
     if isinstance(text, kind) and not text.built_in:
         return text
+    if isinstance(text, Equations) and not isinstance(text, kind):
+        raise BpttError(f"'{text.name}' is not a {kind.WHAT}, but an own {text.WHAT}")
     name, at, _ = str.partition(text, "@")
     if not at:
         return None
