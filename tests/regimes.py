@@ -27,7 +27,7 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 CLOSE_IN_TRAINING = {"rtol": 1e-9, "atol": 1e-11}
 N = 3  # iterations of a case's training
 
-# What every layout may be asked for. The last clips by value so far that the norm is within limits.
+# What every regime may be asked for. The last clips by value so far that the norm is within limits.
 EVERYWHERE: dict[str, Sequence[Any]] = {
     "output": tuple(OUTPUTS),
     "reduction": REDUCTIONS,

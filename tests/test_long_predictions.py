@@ -60,7 +60,7 @@ def test_many_long_sequences_are_predicted_in_parts_and_windows(
 
 
 def test_a_long_batch_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In parts of 64 samples, the fewest, with the three that are left in another layout."""
+    """In parts of 64 samples, the fewest, with the three that are left in another regime."""
     monkeypatch.setattr(kernel_engine, "AT_ONCE", 7)
     for readout, carried in (("steps", True), ("last", False)):
         case = case_of(ELMAN, PLAIN | {"B": 131, "readout": readout, "carried": carried}, 2)

@@ -1,4 +1,4 @@
-"""A padding lane of the layout "samples" must not spoil the real samples' numbers."""
+"""A padding lane of the regime "samples" must not spoil the real samples' numbers."""
 
 import numpy as np
 import pytest

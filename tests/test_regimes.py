@@ -1,9 +1,9 @@
-"""The compiled engine's layouts "units" and "samples" against the reference, over all options.
+"""The compiled engine's regimes "units" and "samples" against the reference, over all options.
 
 Few samples: hidden units are in the lanes of a vector; more: samples are. Large batches are split
 in shards, large matrices packed in panels. Models side by side: tests/test_side_by_side.py.
 The cells that share a driver differ in their equations alone; so relu and sigmoid are compiled in
-tests/test_engines.py only, and in layout "samples" run with the compiler off.
+tests/test_engines.py only, and in regime "samples" run with the compiler off.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Several models at once (`train_many`) against the reference, and against themselves alone.
 
-Small models lie in the lanes of a vector (layout "models"); wider ones, and those with larger
+Small models lie in the lanes of a vector (regime "models"); wider ones, and those with larger
 batches or carried state, go one after another. Options, comparisons: tests/regimes.py.
 """
 
@@ -198,7 +198,7 @@ def test_cut_into_calls(key: tuple[str, str]) -> None:
 
 
 def test_a_model_in_a_lane_is_the_model_by_itself() -> None:
-    """`train_many` and `train` go by different layouts, and agree within rounding."""
+    """`train_many` and `train` go by different regimes, and agree within rounding."""
     models = models_of(ELMAN, ONE | {"T": 9, "H": 16}, 9, "float64")
     by_themselves = [train(CompiledEngine(), case) for case in models]
     assert_all_same(by_themselves, train_many(CompiledEngine(), models), **CLOSE)
