@@ -45,8 +45,7 @@ def train(cache, before=""):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder for kernels."""
-    for module in (library, store):
-        monkeypatch.setattr(module, "folder", lambda: tmp_path / "kernels")
+    monkeypatch.setattr(store, "folders", lambda: (tmp_path / "kernels",))
     return tmp_path / "kernels"
 
 
@@ -122,8 +121,8 @@ def test_compiled_once_by_other_processes_and_then_without_numba(tmp_path):
     [
         pytest.param('runner.BUILDER = "raise SystemExit(1)"', id="builders that end"),
         pytest.param(
-            "import pathlib; pathlib.Path(store.folder()).parent.rmdir(); "
-            "pathlib.Path(store.folder()).parent.write_text('')",
+            "import pathlib; file = pathlib.Path(__file__) / 'no folder'; "
+            "store.folders = lambda: (file,)",
             id="nowhere to write",
         ),
     ],

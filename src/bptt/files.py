@@ -38,7 +38,7 @@ def replacing(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = _new_file(path.parent)
+        handle, temporary = new_file(path.parent)
         rights = stat.S_IMODE(os.fstat(handle).st_mode)
         os.close(handle)
         yield temporary
@@ -57,7 +57,7 @@ def replacing(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
-def _new_file(folder: Path) -> tuple[int, Path]:
+def new_file(folder: Path) -> tuple[int, Path]:
     """A file that nobody else writes, with the rights that the user gives new files (umask)."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:

@@ -1,11 +1,12 @@
 """What all commands have in common: how they answer, and arguments that several have."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from bptt.files import json_text
 
 Answer = tuple[dict[str, Any], str]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -20,4 +21,4 @@ TaskFile = Annotated[
 
 def answer(as_json: bool, values: Mapping[str, Any], text: str) -> None:
     """Print the result: one JSON object, or text for people."""
-    print(json.dumps(values, default=str) if as_json else text)
+    print(json_text(values) if as_json else text)

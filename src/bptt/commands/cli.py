@@ -103,13 +103,17 @@ def run(arguments: list[str], drawer: Drawer | None = None) -> int:
     """
     command = typer.main.get_command(app)
     try:
+        if "--out=" in arguments or ("--out", "") in pairwise(arguments):
+            raise BpttError("--out '' names no folder: give a name, or leave it out")
         code = command.main(arguments, prog_name="bptt", standalone_mode=False, obj=drawer)
         return code if isinstance(code, int) else 0
     except BpttError as error:
         print(f"bptt: {error}", file=sys.stderr)
         return 2
     except MemoryError as error:
-        print(f"bptt: {error or 'not enough memory'}: make the network smaller", file=sys.stderr)
+        print(
+            f"bptt: {str(error) or 'not enough memory'}: make the network smaller", file=sys.stderr
+        )
         return 2
     except Exception as error:
         message = getattr(error, "format_message", None)

@@ -13,7 +13,7 @@ from bptt.exchange.formats import FORMATS, format_of
 from bptt.exchange.model import Model, model_of, network_of
 from bptt.exchange.torch_files import About, about, surroundings
 from bptt.exchange.verification import Checked
-from bptt.files import write_file
+from bptt.files import new_folder, write_file
 from bptt.network.network import Network
 from bptt.training import runs
 
@@ -119,7 +119,8 @@ def import_file(path: Path, out: Path | None, options: dict[str, Any]) -> Answer
     given = {key: value for key, value in options.items() if value is not None}
     model = read_model(path, **given)
     network = network_of(model)
-    folder = out or _free_folder()
+    folder = out or new_folder(Path("runs"), "imported")
+    runs.check_free(folder)
     runs.save_network(folder / runs.WEIGHTS, network, None)
     said = json.dumps(msgspec.to_builtins(about(model))).encode()
     write_file(folder / SURROUNDINGS, said)
@@ -131,13 +132,6 @@ def import_file(path: Path, out: Path | None, options: dict[str, Any]) -> Answer
               "notes": dict(model.notes)}  # fmt: skip
     text = f"{network!r}\n{f'besides  {words}' + chr(10) if words else ''}run     {folder}"
     return values, text
-
-
-def _free_folder() -> Path:
-    number = 1
-    while (folder := Path("runs") / f"imported-{number}").exists():
-        number += 1
-    return folder
 
 
 def formats_text() -> str:

@@ -1,6 +1,5 @@
 """`bptt experiment`: the published experiments by name, or one's own from a TOML file."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bptt.errors import BpttError
+from bptt.files import json_text
 from bptt.training.interrupts import exit_code, interrupts
 
 FOLDER = "experiments"
@@ -59,7 +59,7 @@ def experiment_command(
     paths = [] if interrupted else outcome.save(folder)
     if as_json:
         values = {"folder": str(folder), **as_dict(outcome)}
-        print(json.dumps(values, default=str))
+        print(json_text(values))
     else:
         print(outcome)
         for path in paths:
@@ -89,7 +89,7 @@ def _list(as_json: bool) -> None:
         runs = sum(seeds[place.partition("/")[0]] for place, _ in declared.places())
         rows.append({"name": name, "title": declared.title, "runs": runs})
     if as_json:
-        print(json.dumps({"experiments": rows}))
+        print(json_text({"experiments": rows}))
         return
     width = max(map(len, NAMES))
     for row in rows:

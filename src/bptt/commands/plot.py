@@ -8,11 +8,11 @@ import typer
 from bptt.api import load_run
 from bptt.commands.answers import Answer, Json, RunPath, TaskFile, answer
 from bptt.commands.own import class_of
-from bptt.errors import BpttError
+from bptt.errors import BpttError, quoted_list
 from bptt.files import write_file
 from bptt.tasks.task import Task
 from bptt.training import runs
-from bptt.training.figures import png
+from bptt.training.figures import picture
 
 
 def plot(
@@ -27,11 +27,20 @@ def plot(
     answer(as_json, *plot_run(run_path, out, class_of(task) if task else None))
 
 
+PICTURES = ("png", "svg", "pdf")
+
+
 def plot_run(path: Path, out: Path | None, own: type[Task] | None = None) -> Answer:
     """Draw a run's learning curve into a file."""
     run = load_run(path, own)
     if not run.records:
         raise BpttError(f"'{path}' has no record yet: go on with 'bptt train --resume {path}'")
     target = out or path / runs.FIGURE
-    write_file(target, png(run.figure()))
+    kind = target.suffix.lower().removeprefix(".")
+    if kind not in PICTURES:
+        raise BpttError(
+            f"'{target}' ends in '{target.suffix}': give a file that ends in "
+            f"{quoted_list(f'.{each}' for each in PICTURES)}"
+        )
+    write_file(target, picture(run.figure(), kind))
     return {"figure": str(target), "records": len(run.records)}, f"figure  {target}"

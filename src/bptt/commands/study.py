@@ -1,6 +1,5 @@
 """`bptt study`: run a study from its file, go on with one, merge the parts of one."""
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typer.core import TyperGroup
 
 from bptt.commands import study_report
 from bptt.errors import BpttError
+from bptt.files import json_text
 from bptt.training.interrupts import exit_code, interrupts
 
 
@@ -62,7 +62,7 @@ def run_command(
     study = Study.from_toml(file)
     if plan:
         found = study.plan(workers)
-        print(json.dumps(found.as_dict()) if as_json else found)
+        print(json_text(found.as_dict()) if as_json else found)
         return 0
     part = shard_of(shard)
     if scheduler and workers:
@@ -74,7 +74,7 @@ def run_command(
         "folder": str(folder), "reason": results.reason, "missing": results.missing,
         **counts(results.store.statuses()),
     }  # fmt: skip
-    print(json.dumps(values) if as_json else summary(values))
+    print(json_text(values) if as_json else summary(values))
     if results.reason != "done":
         again = " ".join(["bptt study", str(file), "--resume", *_given(out, shard, scheduler)])
         print(f"go on with: {again}", file=sys.stderr) if not as_json else None
@@ -148,7 +148,7 @@ def merge_command(
 
     results = merge(folders, out)
     values = {"folder": str(out), "missing": results.missing, **counts(results.store.statuses())}
-    print(json.dumps(values) if as_json else summary(values))
+    print(json_text(values) if as_json else summary(values))
 
 
 study_report.register(app)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bptt.errors import BpttError
+from bptt.files import REMEDY, json_text
 
 if TYPE_CHECKING:
     import pandas
@@ -25,7 +26,13 @@ def register(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
-def report(folder: Folder, as_json: Json = False) -> None:
+def report(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="The page's folder.", show_default="the study's")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Answer with statistics: a table here, and a page with figures in the study's folder."""
     from bptt.studies.answers import records, summary
     from bptt.studies.report import study_page, text_table
@@ -36,14 +43,21 @@ def report(folder: Folder, as_json: Json = False) -> None:
         _details(results, frame), _unit(results),
     )  # fmt: skip
     missing = _missing(results)
-    files = page.write(folder)
     table = summary(frame)
+    try:
+        files = page.write(out or folder)
+    except BpttError as error:  # the answer is no less wanted
+        if not as_json:
+            print(text_table(table), *([missing] if missing else []), *page.findings, sep="\n")
+        raise BpttError(
+            f"{error}".replace(REMEDY, "name another folder for the page with --out")
+        ) from None
     if as_json:
         values = {
             "folder": str(folder), "findings": page.findings, "missing": results.missing,
             "settings": records(table), "files": [str(file) for file in files],
         }  # fmt: skip
-        print(json.dumps(values))
+        print(json_text(values))
         return
     print(text_table(table), *([missing] if missing else []), *page.findings, sep="\n")
     print(f"page    {files[0]}")
@@ -83,7 +97,7 @@ def export(
     table = results.curves if curves else frame
     write_file(to, csv(table) if kind == ".csv" else parquet(table))
     values = {"file": str(to), "rows": len(table)}
-    print(json.dumps(values) if as_json else f"{len(table):,} rows in {to}")
+    print(json_text(values) if as_json else f"{len(table):,} rows in {to}")
 
 
 def csv(table: "pandas.DataFrame") -> bytes:

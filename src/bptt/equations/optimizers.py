@@ -291,8 +291,10 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise BpttError(f"{name} {value} must be at least 0 and below 1")
         for name in ("clip_value", "clip_norm"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise BpttError(f"{name} {value} must be positive; leave it out for no clipping")
+            if value is not None and not 0 < value < float("inf"):
+                raise BpttError(
+                    f"{name} {value} must be positive and finite; leave it out for no clipping"
+                )
 
     @property
     def rule(self) -> Rule:

@@ -33,6 +33,12 @@ NOT_FIELDS = {
 }
 
 
+# More is refused before anything is made of it.
+MOST_SETTINGS, MOST_RUNS = 1_000_000, 10_000_000
+# The largest number that SQLite keeps.
+MOST_SEED = 2**63 - 1
+
+
 class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What settings there are: fields as in `Study`."""
 
@@ -41,6 +47,11 @@ class Points(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     draws: int = 0
     draws_seed: int = 0
     settings: list[dict[str, Any]] = []
+
+    def count(self) -> int:
+        """How many settings there are."""
+        each = math.prod(len(values) for values in self.grid.values())
+        return each * max(len(self.settings), 1) * (self.draws if self.random else 1)
 
 
 class Panel(Points, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,11 +116,12 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
         names = [panel.name for panel in self.panels]
         if len(set(names)) < len(names) or (names and not all(names)):
             raise BpttError(f"panels need names of their own, but these are {quoted_list(names)}")
+        self._check_size()
         seeds = self.seed_list()
-        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > MOST_SEED:
             raise BpttError(
                 f"seeds {self.seeds!r:.60}: a count of at least 1, or a list of different "
-                "numbers from 0, is needed"
+                f"numbers from 0 to {MOST_SEED}, is needed"
             )
         if self.lengths and not self.kind.lengthens:
             raise BpttError(
@@ -125,6 +137,15 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
         check_solved(self.solved)
         for panel in self.all_panels():
             check_panel(panel, self.kind, self.base)
+
+    def _check_size(self) -> None:
+        """Raises BpttError for more than can be done; before anything is made of so many."""
+        settings = sum(panel.count() for panel in self.all_panels())
+        if settings > MOST_SETTINGS:
+            raise BpttError(f"{settings:,} settings are too many: at most {MOST_SETTINGS:,}")
+        runs = settings * (self.seeds if isinstance(self.seeds, int) else len(self.seeds))
+        if runs > MOST_RUNS:
+            raise BpttError(f"{runs:,} runs are too many: at most {MOST_RUNS:,}")
 
     def seed_list(self) -> list[int]:
         """The seeds, one by one."""

@@ -172,6 +172,9 @@ def _workers(groups: list[Group], means: Means, received: list[int]) -> Any:
     if means.client is not None:
         return ClusterWorkers(means.client)
     count = means.workers or threads()
+    kinds = {type(group.waiting[0][0].settings.task) for group in groups}
+    if any(kind.__module__ == "__main__" for kind in kinds):
+        count = 1  # a script is not run again in other processes: they would not know its classes
     runs = sum(map(len, groups))
     if count == 1 or runs == 1:
         return ThisProcess(received)

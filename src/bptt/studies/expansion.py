@@ -20,8 +20,6 @@ from bptt.tasks.task import Task
 from bptt.training.options import OPTIMIZER, RUN, STRUCTURE, settings_for
 from bptt.training.settings import Settings
 
-MOST_RUNS = 10_000_000
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -215,14 +213,12 @@ def groups_of(settings: list[Setting]) -> list[list[Setting]]:
 class Expanded(Declaration, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """A declaration with its settings.
 
-    Raises BpttError, naming the setting, if one is not possible, or there are too many runs.
+    Raises BpttError, naming the setting, if one is not possible.
     """
 
     def _check(self) -> None:
         super()._check()
-        count = len(self.expanded) * len(self.seed_list())
-        if count > MOST_RUNS:
-            raise BpttError(f"{count:,} runs are too many: at most {MOST_RUNS:,}")
+        assert self.expanded  # made here, so that a setting that is not possible is told at once
 
     @cached_property
     def expanded(self) -> list[Setting]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
+from bptt.errors import BpttError
 from bptt.floats import usual
 from bptt.processes import threads
 from bptt.studies.expansion import Expanded, Setting, groups_of
@@ -119,6 +120,8 @@ def duration(seconds: float) -> str:
 @usual
 def plan(study: Expanded, workers: int | None = None, measure: bool = True) -> Plan:
     """The plan of a study; `measure`: whether the groups are timed for a moment."""
+    if workers is not None and workers < 1:
+        raise BpttError(f"workers {workers} must be at least 1")
     settings, seeds = study.expanded, study.seed_list()
     groups = sorted(groups_of(settings), key=lambda group: -_modelled(group))
     plans, factors = [], []

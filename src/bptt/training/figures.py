@@ -69,11 +69,16 @@ def learning_curve(history: "Sequence[Record]", title: str, unit: str, outputs: 
     return figure
 
 
-@usual
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file's content."""
+    return picture(figure, "png")
+
+
+@usual
+def picture(figure: Figure, kind: str) -> bytes:
+    """The figure as the content of a file of that kind: 'png', 'svg', 'pdf'."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format=kind, dpi=150)
     return buffer.getvalue()
 
 

@@ -77,7 +77,10 @@ class Progress:
         """Kernels of this name are about to be compiled."""
         if not self._told:
             self._told = True
-            self._bar.say("compiling kernels for this kind of network: once on this machine")
+            from bptt.kernels.machine.store import writable
+
+            often = "once on this machine" if writable() else "each time, for want of a folder"
+            self._bar.say(f"compiling kernels for this kind of network: {often}")
 
     def show(self, record: Record) -> None:
         """The run has come this far."""

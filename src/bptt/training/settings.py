@@ -1,5 +1,6 @@
 """Everything that determines a training run, in one value that can be written down."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,16 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = None
     wrong: Annotated[float | None, Option("Stop when only this share of outputs is wrong.")] = None
     seconds: Annotated[float | None, Option("Stop after so many seconds of training.")] = None
+
+    def __post_init__(self) -> None:
+        limits = {"loss": math.inf, "smooth_loss": math.inf, "accuracy": 1, "wrong": 1,
+                  "seconds": math.inf}  # fmt: skip
+        for name, most in limits.items():
+            value = getattr(self, name)
+            if value is not None and not (0 <= value <= most and math.isfinite(value)):
+                what = "target_loss" if name == "loss" else name
+                allowed = "a share, from 0 to 1" if most == 1 else "a finite number, not negative"
+                raise BpttError(f"{what} {value} must be {allowed}; leave it out for no limit")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

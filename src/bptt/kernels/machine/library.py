@@ -26,7 +26,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.kernels.machine.store import folder, kept
+from bptt.kernels.machine.store import kept, writable
 from bptt.processes import after_fork, brief_lock, helper, threads
 
 # Whether kernels run as plain Python.
@@ -205,10 +205,8 @@ def _builders(maker: Maker) -> list[Builder]:
     count = min(threads(), MOST_BUILDERS) if alone else 1
     builders: list[Builder] = []
     try:
-        folder().mkdir(parents=True, exist_ok=True)
-        if os.access(folder(), os.W_OK):
-            while len(builders) < count:
-                builders.append(Builder(maker))
+        while writable() and len(builders) < count:
+            builders.append(Builder(maker))
     except OSError:  # nothing can be written, or processes cannot be started here, or no more
         pass
     return builders

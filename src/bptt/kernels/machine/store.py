@@ -8,13 +8,13 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import llvmlite
 import platformdirs
 
+from bptt.files import new_file
 from bptt.kernels.machine.processor import description
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent
@@ -36,11 +36,24 @@ def _digest() -> str:
 
 
 @cache
-def folder() -> Path:
-    """Where compiled code is kept: under NUMBA_CACHE_DIR if set, else the user's cache folder."""
+def folders() -> tuple[Path, ...]:
+    """Where compiled code is kept: under NUMBA_CACHE_DIR if set, which users may share, and, where
+    that cannot be written or has not all, in the user's cache folder, if he has one."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    root = Path(chosen) if chosen else platformdirs.user_cache_path("bptt")
-    return root / f"kernels-{_digest()}"
+    roots = [Path(chosen)] if chosen else []
+    with contextlib.suppress(RuntimeError, KeyError, OSError):  # a user without a home
+        roots.append(platformdirs.user_cache_path("bptt"))
+    return tuple(root / f"kernels-{_digest()}" for root in roots)
+
+
+def writable() -> Path | None:
+    """The first of these folders in which files can be written."""
+    for folder in folders():
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    return None
 
 
 # Files. A cache that cannot be written or was damaged is compiled again.
@@ -53,13 +66,15 @@ _unwritten: dict[str, bytes] = {}
 def keep(name: str, content: bytes) -> None:
     """Write a file whole or not at all, after a digest of what is in it."""
     content = hashlib.sha256(content).digest() + content
+    folder = writable()
     try:
-        folder().mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder(), prefix=f".{name}-")
+        if folder is None:
+            raise FileNotFoundError
+        handle, temporary = new_file(folder)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            os.replace(temporary, folder() / name)
+            os.replace(temporary, folder / name)
         except BaseException:
             os.unlink(temporary)
             raise
@@ -69,9 +84,11 @@ def keep(name: str, content: bytes) -> None:
 
 def kept(name: str) -> bytes | None:
     """The content of a file; None if there is none, or it is not what was written."""
-    content = _unwritten.get(name, b"")
-    if not content:
-        with contextlib.suppress(OSError):
-            content = (folder() / name).read_bytes()
     start = hashlib.sha256().digest_size
-    return content[start:] if hashlib.sha256(content[start:]).digest() == content[:start] else None
+    for folder in (None, *folders()):
+        content = b""
+        with contextlib.suppress(OSError):
+            content = _unwritten.get(name, b"") if folder is None else (folder / name).read_bytes()
+        if hashlib.sha256(content[start:]).digest() == content[:start]:
+            return content[start:]
+    return None

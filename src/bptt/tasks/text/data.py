@@ -34,13 +34,19 @@ NEWLINES = ("keep", "space")
 RESTS = ("keep", "drop")
 
 
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise OSError("standard input is closed")
+    return sys.stdin.buffer.read()
+
+
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file, or of standard input for '-'.
 
     Raises BpttError for a file that is not there, cannot be read, or is not UTF-8.
     """
     try:
-        octets = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+        octets = _standard_input() if str(path) == "-" else Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error
         raise BpttError(f"'{path}' cannot be read: {reason}; give a text file") from None

@@ -55,6 +55,8 @@ def write(
     for name, value in (("length", length), ("seed", seed)):
         if value < 0:
             raise BpttError(f"{name} {value} must not be negative")
+    if not np.isfinite(network.theta).all():
+        raise BpttError("the network has weights that are no finite numbers: train it again")
     rng = np.random.default_rng(seed)
     found = network.forward(task.encode(start)[None])
     o, state = found.o[0, -1].astype(np.float64), found.state
@@ -63,7 +65,8 @@ def write(
         if temperature == 0:
             choice = int(o.argmax())
         else:
-            p = np.exp((o - o.max()) / temperature)
+            with np.errstate(over="ignore"):  # of a temperature near 0: only the likeliest is left
+                p = np.exp((o - o.max()) / temperature)
             choice = int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right"))
             choice = min(choice, o.size - 1)
         written.append(choice)
