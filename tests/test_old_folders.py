@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 import bptt
 from bptt.studies import Study, load
-from bptt.studies.execution import merge
+from bptt.studies.study import merge
 from bptt.training import runs
 
 OLD = Path(__file__).parent / "data" / "version-0.1.0"
