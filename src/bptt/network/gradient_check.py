@@ -137,11 +137,7 @@ def check_gradients(
     if entries is not None and entries < 1:
         raise BpttError(f"entries {entries} must be at least 1; leave it out for all")
     rng = np.random.default_rng(seed)
-    first = loss(arrays)
-    if not isinstance(first, (int, float, np.number, np.ndarray)) or np.ndim(first) != 0:
-        raise BpttError(f"the loss is {' '.join(str(first).split())}: a finite number is needed")
-    if not np.isfinite(first):
-        raise BpttError(f"the loss is {first}: a finite number is needed")
+    _check_loss(loss(arrays))
     checks, wrong_steps = [], []
     for name, values in arrays.items():
         claimed = np.asarray(gradients[name], np.float64).reshape(-1)
@@ -163,6 +159,13 @@ def check_gradients(
         if time_axis and name in time_axis:
             wrong_steps += [entry.index[time_axis[name]] for entry in check.failed]
     return GradientCheck(tuple(checks), max(wrong_steps, default=None))
+
+
+def _check_loss(first: Any) -> None:
+    if not isinstance(first, (int, float, np.number, np.ndarray)) or np.ndim(first) != 0:
+        raise BpttError(f"the loss is {' '.join(str(first).split())}: a finite number is needed")
+    if not np.isfinite(first):
+        raise BpttError(f"the loss is {first}: a finite number is needed")
 
 
 def _checked(
