@@ -15,7 +15,7 @@ from bptt.proofs.exploring import wrong_word
 from bptt.proofs.machine import Machine
 from bptt.proofs.metric import rate
 from bptt.proofs.scout import Counterexample, counterexample, first_wrong, patterns
-from bptt.proofs.search import Balls, Report, Search
+from bptt.proofs.search import OUT_OF_TIME, Balls, Report, Search
 
 SLOW = 0.9  # a network whose deviations shrink by less than that a step forgets slowly
 
@@ -68,7 +68,8 @@ class Proof:
                 f"it forgets slowly (a deviation of its state may last: {self.rate:.2f} a step): "
                 "train it longer, or with fewer units"
             )
-        return f"it forgets ({self.rate:.2f} a step): give it more time (--seconds), or train it on"
+        more = "give it more time (--seconds), or " if self.why == OUT_OF_TIME else ""
+        return f"it forgets ({self.rate:.2f} a step): {more}train it on, or another seed"
 
 
 def stated(task: Any) -> Automaton:

@@ -31,6 +31,7 @@ LARGEST, SMALLEST, SMALLER = 0.6, 0.003, 0.65  # radii: the first, the last, fro
 SHRUNK, GROW = 0.35, 8.0  # see `bptt.proofs.follow`
 MOST_BALLS, MOST_STEPS, TRIED_STEPS, DEEPEST = 40_000, 20_000, 3_000, 40
 EXPLORED = 15_000  # most balls of an exploration
+OUT_OF_TIME = "time is up"
 WHY = {
     f.OUTPUT: "an output comes too near to its threshold",
     f.GROWTH: "sets of states grow",
@@ -118,7 +119,7 @@ class Search:
         if self.stop():
             self.found.why = "it was interrupted"
         elif time.process_time() > self.end:
-            self.found.why = "time is up"
+            self.found.why = OUT_OF_TIME
         return bool(self.found.why)
 
     def explore(self, size: float) -> bool:
