@@ -146,9 +146,9 @@ class _Walk:
             and (self.found.layers)
         ):
             self.skipped[node.outputs[0]] = self._given(node, 1)
-        elif len(on_path) == 1:
+        elif len(on_path) == 1 and node.kind != "Shape":  # of the batch, for the states' zeros
             self._go(node)
-        elif on_path:
+        elif len(on_path) > 1:
             raise _refuse(node, "takes the same value twice: not known here")
         elif self._is_zero(node):
             self.zero.update(node.outputs)
