@@ -366,7 +366,7 @@ def test_operands_of_the_whole_range_fill_it_evenly(kind):
 
 @pytest.mark.parametrize("number", [1.5, 2.0, "3", None])
 def test_only_whole_numbers_are_encoded(number):
-    with pytest.raises(BpttError, match="is not a whole number: give integers"):
+    with pytest.raises(BpttError, match="must be a whole number"):
         Addition().encode([(number, 2)])
 
 

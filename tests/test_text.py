@@ -228,7 +228,7 @@ def test_a_bad_file_is_named(tmp_path, octets, message):
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     for path in (tmp_path / "missing.txt", tmp_path, "null\0.txt"):
-        with pytest.raises(BpttError, match="cannot be read"):
+        with pytest.raises(BpttError, match=r"cannot be read|is no path"):
             read_text(path)
 
 

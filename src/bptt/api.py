@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bptt.arguments import path as path_of
 from bptt.equations.cells import Cell
 from bptt.equations.optimizers import Rule
 from bptt.equations.outputs import Output
@@ -72,7 +73,7 @@ class Run:
     def save(self, folder: str | Path) -> None:
         """Write the run's folder: see `bptt.training.runs`. Raises BpttError if it
         cannot be written, is another's, or is being trained."""
-        folder = Path(folder)
+        folder = path_of("folder", folder)
         with runs.held(folder):
             runs.save(folder, self.training)
             if self.records:
@@ -125,7 +126,7 @@ def resume(
         training.grant_time()
     else:
         with handed_in(cell, output, optimizer):
-            training = runs.load_unfinished(Path(run), task)
+            training = runs.load_unfinished(path_of("run", run), task)
     with interrupts() as received:
         for _ in training.records(lambda: bool(received)):
             pass
@@ -143,7 +144,7 @@ def load(
     handed in, and for equations that are others than those the file was written with.
     """
     with handed_in(cell, output):
-        network, _ = runs.load_network(path, own=task)
+        network, _ = runs.load_network(path_of("path", path), own=task)
     return network
 
 
@@ -153,9 +154,10 @@ def load_run(
 ) -> Run:  # fmt: skip
     """A run's folder as it stands, with its history and verdict. task, cell, output: as of `load`;
     optimizer: likewise the rule."""
+    folder = path_of("folder", folder)
     with handed_in(cell, output, optimizer):
-        training = runs.load_training(Path(folder), task)
-    result = Path(folder) / runs.RESULT
+        training = runs.load_training(folder, task)
+    result = folder / runs.RESULT
     if result.exists():
         ended = runs.read_json(result)
         training.reason = str(ended.get("reason", ""))

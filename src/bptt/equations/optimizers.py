@@ -21,12 +21,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import check_types, reals, whole
 from bptt.equations.functions import Value, sqrt
 from bptt.equations.own import Equations, as_field, check_values, function_of, own_of, refuse_name
 from bptt.equations.tracing import trace
 from bptt.errors import BpttError, quoted_list
 from bptt.floats import usual
 from bptt.options import Option
+
+# Of so many iterations the numbers are worked out at a time, at most.
+MOST_AT_ONCE = 10**9
 
 Values = tuple[Value, ...]
 Prepare = Callable[[Value, Value, Values], tuple[Value, Value]]
@@ -221,6 +225,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     KINDS: ClassVar[tuple[str, ...]] = ("constant", "step", "cosine")
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.kind not in self.KINDS:
             raise BpttError(
                 f"schedule '{self.kind}' is not known: choose one of {quoted_list(self.KINDS)}"
@@ -234,7 +239,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def factors(self, iterations: NDArray[np.integer]) -> NDArray[np.float64]:
         """The factor at each of these iteration numbers."""
-        n = np.asarray(iterations, np.float64)
+        n: NDArray[np.float64] = reals("iterations", iterations, "float64")
         if self.kind == "step":
             factors = np.power(self.factor, n // self.every)
         elif self.kind == "cosine":
@@ -280,6 +285,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     schedule: Annotated[Schedule, Option("Of the learning rate, as a table.")] = Schedule()
 
     def __post_init__(self) -> None:
+        check_types(self, "kind")
         msgspec.structs.force_setattr(self, "kind", as_field(rule_of(self.kind)))
         for name in ("learning_rate", "epsilon", "weight_decay"):
             value = getattr(self, name)
@@ -310,6 +316,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @usual
     def coefficients(self, first: int, count: int) -> NDArray[np.float64]:
         """The numbers k of iterations first..first+count-1, shape (count, COEFFICIENTS)."""
+        first, count = whole("first", first, 0), whole("count", count, 0, MOST_AT_ONCE)
         n = np.arange(first, first + count)
         rate = self.learning_rate * self.schedule.factors(n)
         k = np.zeros((count, COEFFICIENTS))

@@ -15,8 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from bptt.arguments import shown
 from bptt.equations.functions import ELEMENTARY
-from bptt.errors import BpttError, quoted_list
+from bptt.errors import BpttError, BpttTypeError, quoted_list
 
 _handed_in: ContextVar[tuple["Equations", ...]] = ContextVar("handed_in", default=())
 
@@ -114,7 +115,7 @@ def handed_in(*equations: Any) -> Iterator[None]:
     for each in given:
         if not isinstance(each, Equations):
             raise BpttError(
-                f"{each!r:.60} is not what a file could name: hand in a Cell, Output or Rule"
+                f"{shown(each)} is not what a file could name: hand in a Cell, Output or Rule"
             )
     token = _handed_in.set(given)
     try:
@@ -130,6 +131,8 @@ def own_of(kind: type[Equations], text: str) -> Any:
         return text
     if isinstance(text, Equations) and not isinstance(text, kind):
         raise BpttError(f"'{text.name}' is not a {kind.WHAT}, but an own {text.WHAT}")
+    if not isinstance(text, str):
+        raise BpttTypeError(f"{kind.WHAT} {shown(text)} is not known: give its name")
     name, at, _ = str.partition(text, "@")
     if not at:
         return None

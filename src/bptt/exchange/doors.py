@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bptt.arguments import instance
+from bptt.arguments import path as path_of
 from bptt.errors import BpttError
 from bptt.exchange.formats import FORMATS, Format, format_of, functions, kind_of
 from bptt.exchange.model import Affine, Model, affine, model_of, network_of
@@ -103,7 +105,7 @@ def read_model(path: str | Path, **options: Any) -> Model:
     What was read is run beside the file's own equations, and on the file's own test data where it
     has some; nothing of the file is run. Raises BpttError, one line, for any other file.
     """
-    content = _bytes(Path(path))
+    content = _bytes(path_of("path", path))
     kind = kind_of(content)
     reader, player = functions(kind)
     try:
@@ -183,7 +185,7 @@ def to_torch(network: Network) -> dict[str, NDArray[np.float32]]:
     """A network's parameters under PyTorch's names; see `torch_files.to_torch`."""
     from bptt.exchange.torch_files import to_torch as state_dict
 
-    return state_dict(model_of(network))
+    return state_dict(model_of(instance("network", network, Network, "a bptt.Network")))
 
 
 def _model(network: Network | Model, **surroundings: Any) -> Model:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from bptt.arguments import shown
 from bptt.errors import BpttError, one_line, quoted_list
 from bptt.studies.declaration import Panel as StudyPanel
 from bptt.studies.study import Study
@@ -360,6 +361,6 @@ def find(name: str | Path) -> Experiment:
     if str(name).endswith(".toml"):
         return declared(Path(name))
     raise BpttError(
-        f"experiment '{name}' is not known: choose one of {quoted_list(NAMES)}, "
+        f"experiment {shown(name)} is not known: choose one of {quoted_list(NAMES)}, "
         "or give a .toml file of your own"
     )

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bptt.arguments import flag, whole
+from bptt.arguments import path as path_of
 from bptt.errors import BpttError
 from bptt.experiments.declaration import Experiment, find
 from bptt.experiments.outcome import Measurements
@@ -79,13 +81,13 @@ def experiment(
 
     Raises BpttError for an unknown name, or a declaration that is not possible.
     """
-    if seeds is not None and seeds < 1:
-        raise BpttError(f"seeds {seeds} must be at least 1")
+    if seeds is not None:
+        seeds = whole("seeds", seeds, 1)
+    for given, value in (("quick", quick), ("resume", resume)):
+        flag(given, value)
     full = find(name)
-    return run(
-        full.changed(seeds, quick, file), full, quick, Path(folder) if folder else None, resume,
-        workers, progress,
-    )  # fmt: skip
+    inside = None if folder is None else path_of("folder", folder)
+    return run(full.changed(seeds, quick, file), full, quick, inside, resume, workers, progress)
 
 
 def run(

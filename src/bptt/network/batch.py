@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bptt.arguments import integers, numbers, reals
+from bptt.arguments import instance, integers, numbers, reals, whole
 from bptt.errors import BpttError, BpttTypeError
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
@@ -55,6 +55,8 @@ class Batch:
         reset: ArrayLike | None = None,
         axes: int = 0,
     ) -> None:
+        instance("structure", structure, Structure, "a bptt.Structure")
+        axes = whole("axes", axes, 0, 2)
         x = _inputs(structure, x, axes)
         lead, steps = x.shape[: axes + 1], x.shape[axes + 1]  # lead: (..., B)
         ended = None  # (..., B, T): past the sequence's end; None if all have T steps
@@ -98,7 +100,9 @@ class Batch:
 
     def __getitem__(self, place: Any) -> "Batch":
         """Some iterations or models, by a slice; one iteration or model, by its number, which has
-        an axis less. Of one pass some samples, by a slice."""
+        an axis less. Of one pass some samples, by a slice. Raises BpttError if none are left."""
+        if not len(np.atleast_1d(self.lengths[place])):
+            raise BpttError(f"{place} leaves nothing of a batch of {len(self)}")
         if self.axes == 0:
             state = None if self.state is None else self.state[:, :, place]
             return self._with(**self._map(place), state=state)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import shown, whole
 from bptt.equations.cells import Cell
 from bptt.equations.outputs import Output
 from bptt.errors import BpttError
@@ -42,8 +43,8 @@ def check_cell(cell: Cell, *, seed: int = 0, **options: Any) -> GradientCheck:
     True
     """
     if not isinstance(cell, Cell):
-        raise BpttError(f"{cell!r:.60} is no Cell: give the object, as bptt.Cell(...)")
-    rng = np.random.default_rng(seed)
+        raise BpttError(f"{shown(cell)} is no Cell: give the object, as bptt.Cell(...)")
+    rng = np.random.default_rng(whole("seed", seed, 0))
     names = {
         "a": cell.preactivations, "s": cell.states,
         "p": tuple(each.name for each in cell.parameters),
@@ -91,8 +92,8 @@ def check_output(output: Output, *, seed: int = 0, **options: Any) -> GradientCh
     True
     """
     if not isinstance(output, Output):
-        raise BpttError(f"{output!r:.60} is no Output: give the object, as bptt.Output(...)")
-    rng = np.random.default_rng(seed)
+        raise BpttError(f"{shown(output)} is no Output: give the object, as bptt.Output(...)")
+    rng = np.random.default_rng(whole("seed", seed, 0))
     o = rng.normal(scale=2, size=(UNITS, 3))
     y: Any = rng.integers(0, 3, UNITS) if output.classes else rng.random((UNITS, 3))
     equation: Any = output.equation

@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.errors import BpttError
+from bptt.arguments import instance, numbers, positive, real, reals, shown, table, whole
+from bptt.errors import BpttError, BpttTypeError, quoted_list
 from bptt.floats import usual
 from bptt.network.network import Network
 
 EPSILON = 1e-5
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
+OPTIONS = ("epsilon", "relative", "absolute", "entries", "seed")  # of `check_network`
 
 Loss = Callable[[Mapping[str, NDArray[Any]]], float]
 Gate = Callable[[str, tuple[int, ...]], str]
@@ -130,17 +132,18 @@ def check_gradients(
     Raises BpttError if names or shapes do not agree, a parameter is not float64, or the loss is
     not a finite number.
     """
-    arrays = _checked(parameters, gradients)
-    for name, axis in (time_axis or {}).items():
-        if name not in arrays or not -arrays[name].ndim <= axis < arrays[name].ndim:
-            raise BpttError(f"time_axis: there is no axis {axis} of a parameter '{name}'")
-    if entries is not None and entries < 1:
-        raise BpttError(f"entries {entries} must be at least 1; leave it out for all")
-    rng = np.random.default_rng(seed)
-    _check_loss(loss(arrays))
+    _check_options(epsilon, relative, absolute, entries)
+    arrays, claims = _checked(parameters, gradients)
+    axes = _checked_axes(time_axis, arrays)
+    for name, function in (("loss", loss), ("gate_of", gate_of)):
+        if not callable(function):
+            raise BpttTypeError(f"{name} {shown(function)} must be a function")
+    rng = np.random.default_rng(whole("seed", seed, 0))
+    if not np.isfinite(first := _number(loss(arrays))):
+        raise BpttError(f"the loss is {first}: a finite number is needed")
     checks, wrong_steps = [], []
     for name, values in arrays.items():
-        claimed = np.asarray(gradients[name], np.float64).reshape(-1)
+        claimed = claims[name].reshape(-1)
         chosen = np.arange(values.size)
         if entries is not None and entries < values.size:
             chosen = np.sort(rng.choice(values.size, entries, replace=False))
@@ -154,42 +157,67 @@ def check_gradients(
                 if _error(entry, absolute / relative) <= relative:
                     break
             found.append(entry)
-        check = _judge(name, found, relative, absolute)
-        checks.append(check)
-        if time_axis and name in time_axis:
-            wrong_steps += [entry.index[time_axis[name]] for entry in check.failed]
+        checks.append(_judge(name, found, relative, absolute))
+        if name in axes:
+            wrong_steps += [entry.index[axes[name]] for entry in checks[-1].failed]
     return GradientCheck(tuple(checks), max(wrong_steps, default=None))
 
 
-def _check_loss(first: Any) -> None:
-    if not isinstance(first, (int, float, np.number, np.ndarray)) or np.ndim(first) != 0:
-        raise BpttError(f"the loss is {' '.join(str(first).split())}: a finite number is needed")
-    if not np.isfinite(first):
-        raise BpttError(f"the loss is {first}: a finite number is needed")
+def _check_options(epsilon: float, relative: float, absolute: float, entries: int | None) -> None:
+    positive("epsilon", epsilon)
+    if not 0 < real("relative", relative) < 1:
+        raise BpttError(f"relative {relative} must lie between 0 and 1: else all pass, or none")
+    if real("absolute", absolute) < 0:
+        raise BpttError(f"absolute {absolute} must not be negative")
+    if entries is not None:
+        whole("entries", entries, 1)
+
+
+def _checked_axes(
+    time_axis: Mapping[str, int] | None, arrays: Mapping[str, NDArray[Any]]
+) -> Mapping[str, int]:
+    """The axes of time, once there are such axes."""
+    axes = {} if time_axis is None else table("time_axis", time_axis)
+    for name, axis in axes.items():
+        dimensions = arrays[name].ndim if name in arrays else 0
+        if not -dimensions <= whole(f"time_axis of '{name}'", axis) < dimensions:
+            raise BpttError(f"time_axis: there is no axis {axis} of a parameter '{name}'")
+    return axes
+
+
+def _number(loss: Any) -> float:
+    """What a loss function gives, if it is a number."""
+    if not isinstance(loss, int | float | np.number | np.ndarray) or np.ndim(loss) != 0:
+        raise BpttTypeError(f"the loss is {shown(loss)}: a finite number is needed")
+    return float(numbers("the loss", loss))
 
 
 def _checked(
     parameters: Mapping[str, NDArray[Any]], gradients: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[np.float64]]:
-    """Copies of the parameters, once everything fits."""
-    if not parameters:
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """Copies of the parameters and the gradients, once everything fits."""
+    if not table("parameters", parameters):
         raise BpttError("there are no parameters to check: give at least one")
-    arrays = {}
+    for name in table("gradients", gradients):
+        if name not in parameters:
+            raise BpttError(f"there is no parameter '{name}', of which a gradient is given")
+    arrays, claims = {}, {}
     for name, value in parameters.items():
         if name not in gradients:
             raise BpttError(f"there is no gradient of parameter '{name}': give one of its shape")
-        array = np.asarray(value)
+        array = numbers(f"parameter '{name}'", value)
+        claimed = reals(f"the gradient of '{name}'", gradients[name], "float64")
         if array.dtype != np.float64:
             raise BpttError(f"parameter '{name}' is {array.dtype}: convert it to float64")
         if not array.size:
             raise BpttError(f"parameter '{name}' has no entries: leave it out")
-        if np.shape(gradients[name]) != array.shape:
+        if claimed.shape != array.shape:
             raise BpttError(
-                f"the gradient of '{name}' has shape {np.shape(gradients[name])}: "
+                f"the gradient of '{name}' has shape {claimed.shape}: "
                 f"{array.shape} is needed, as the parameter"
             )
-        arrays[name] = array.copy()
-    return arrays
+        arrays[name], claims[name] = array.copy(), claimed
+    return arrays, claims
 
 
 def _difference(
@@ -202,9 +230,9 @@ def _difference(
     """The central difference at one entry; `flat` is a view of one of `arrays`."""
     kept = flat[place]
     flat[place] = kept + epsilon
-    above = float(loss(arrays))
+    above = _number(loss(arrays))
     flat[place] = kept - epsilon
-    below = float(loss(arrays))
+    below = _number(loss(arrays))
     flat[place] = kept
     return (above - below) / (2 * epsilon)
 
@@ -212,7 +240,7 @@ def _difference(
 def _error(entry: Entry, scale: float) -> float:
     """The difference in units of max(|claimed|, |numerical|, scale); NaN is the worst there is."""
     size = max(abs(entry.claimed), abs(entry.numerical), scale)
-    value = entry.difference / size
+    value = entry.difference / size if size else 0.0  # where all are 0, and must be
     return value if np.isfinite(value) else np.inf
 
 
@@ -235,10 +263,14 @@ def check_network(
     """Check a network's own gradients: of every parameter that is trained, the inputs and the
     initial state.
 
-    The state is checked where one is handed in. Options as of `check_gradients`. Raises BpttError
+    The state is checked where one is handed in. Options: epsilon, relative,
+    absolute, entries and seed, as of `check_gradients`. Raises BpttError
     for a float32 network: differences need float64.
     """
-    if network.structure.dtype != "float64":
+    for name in options:
+        if name not in OPTIONS:
+            raise BpttError(f"option '{name}' is not known: choose of {quoted_list(OPTIONS)}")
+    if instance("network", network, Network, "a bptt.Network").structure.dtype != "float64":
         raise BpttError("gradient checks need a float64 network: make it with dtype='float64'")
     found = network.gradient(x, y, lengths, state, inputs=True)
     layout = network.structure.layout()

@@ -27,6 +27,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import real, table, whole
+from bptt.arguments import text as text_of
 from bptt.equations.cells import Cell
 from bptt.errors import BpttError, quoted_list
 from bptt.floats import usual
@@ -111,8 +113,8 @@ def check(structure: Structure, settings: Mapping[str, str], forget_bias: float 
                 f"initialiser for '{key}': there is no such parameter; choose of "
                 f"{quoted_list(sorted(letters))}; U, W and b may name a gate, as 'U.{gates[-1]}'"
             )
-        parse(text)
-    if forget_bias and not (_has_forget_gate(cell) and structure.bias):
+        parse(text_of(f"initialiser for '{key}'", text))
+    if real("forget_bias", forget_bias) and not (_has_forget_gate(cell) and structure.bias):
         raise BpttError(f"forget_bias {forget_bias} needs an LSTM with biases: leave it out")
     for own in cell.parameters:
         parse(own.initial)
@@ -140,8 +142,10 @@ def initialize(
 
     Raises BpttError for a setting that cannot be read.
     """
-    settings = dict(settings or {})
+    settings = {} if settings is None else dict(table("initializers", settings))
     check(structure, settings, forget_bias)
+    if not isinstance(seed, np.random.Generator):
+        seed = whole("seed", seed, 0)
     rng = np.random.default_rng(seed)
     layout = structure.layout()
     flat = np.zeros(layout.size, structure.dtype)

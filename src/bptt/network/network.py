@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bptt.arguments import reals
+from bptt.arguments import flag, instance, reals, shown
 from bptt.errors import BpttError, one_line
 from bptt.network.batch import Batch, check_theta
 from bptt.network.engines import Engine, Forward
@@ -73,8 +73,8 @@ class Network:
             structure = structure_of(settings)
         elif settings:
             raise BpttError(f"give a structure or its fields, not both: {sorted(settings)[0]}")
-        self.structure = structure
-        self._engine: Engine = engine_of(engine) if isinstance(engine, str) else engine
+        self.structure = instance("structure", structure, Structure, "a bptt.Structure")
+        self._engine: Engine = engine_of(engine)
         if theta is None:
             theta = initialize(structure, seed, initializers, forget_bias)
         self.theta = theta
@@ -99,8 +99,10 @@ class Network:
     def __getitem__(self, name: str) -> Array:
         """One parameter by name, as a view."""
         parameters = self.parameters
-        if name not in parameters:
-            raise BpttError(f"there is no parameter '{name}': this network has {list(parameters)}")
+        if not isinstance(name, str) or name not in parameters:
+            raise BpttError(
+                f"there is no parameter {shown(name)}: this network has {list(parameters)}"
+            )
         return parameters[name]
 
     def __repr__(self) -> str:
@@ -166,6 +168,7 @@ class Network:
         A state handed in stands in for a trainable h0, whose gradient is then 0.
         inputs: the derivative by x is wanted too, which takes memory of the size of x and time.
         """
+        inputs = flag("inputs", inputs)
         found = self._engine.gradient(self.theta, self._batch(x, y, lengths, state), inputs)
         views = self.structure.layout().views(found.flat)
         return Gradients(found.loss, views, found.x, found.state, found.flat, found.final_state)
@@ -180,8 +183,8 @@ class Network:
         return Batch(self.structure, x, y, lengths, state)
 
 
-def engine_of(name: str) -> Engine:
-    """The engine of that name. Raises BpttError for an unknown one."""
+def engine_of(name: str | Engine) -> Engine:
+    """The engine of that name, or that engine. Raises BpttError for an unknown one."""
     if name == "reference":
         return ReferenceEngine()
     if name == "compiled":
@@ -189,7 +192,11 @@ def engine_of(name: str) -> Engine:
         from bptt.kernels.engine import CompiledEngine
 
         return CompiledEngine()
-    raise BpttError(f"engine '{name}' is not known: choose 'compiled' or 'reference'")
+    if not isinstance(name, str) and all(
+        callable(getattr(name, method, None)) for method in ("forward", "gradient", "train")
+    ):
+        return name
+    raise BpttError(f"engine {shown(name)} is not known: choose 'compiled' or 'reference'")
 
 
 def structure_of(settings: Mapping[str, Any]) -> Structure:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from bptt.arguments import check_types, text, whole
 from bptt.equations.cells import Cell, cell_of
 from bptt.equations.outputs import REDUCTIONS, Output, output_of
 from bptt.equations.own import as_field, as_text
@@ -53,6 +54,7 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     dtype: Annotated[str, Option("float32 or float64.")] = "float32"
 
     def __post_init__(self) -> None:
+        check_types(self, "cell", "output")
         for name in ("inputs", "outputs", "hidden", "layers"):
             if getattr(self, name) < 1:
                 raise BpttError(f"{name} {getattr(self, name)} must be at least 1")
@@ -96,10 +98,12 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def layer_inputs(self, layer: int) -> int:
         """How many inputs a layer has: D for the first, H for the others."""
-        return self.inputs if layer == 0 else self.hidden
+        return self.inputs if whole("layer", layer, 0) == 0 else self.hidden
 
     def name(self, letter: str, layer: int) -> str:
         """A layer's parameter: 'U', or with several layers 'U.1', 'U.2', ..."""
+        text("letter", letter)
+        layer = whole("layer", layer, 0)
         return letter if self.layers == 1 else f"{letter}.{layer + 1}"
 
     def layout(self) -> Layout:

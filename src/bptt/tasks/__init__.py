@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bptt.errors import BpttError, quoted_list
+from bptt.arguments import shown
+from bptt.errors import BpttError, BpttTypeError, quoted_list
 
 if TYPE_CHECKING:
     from bptt.tasks.addition.task import Addition
@@ -111,6 +112,8 @@ def task_from_config(config: Mapping[str, Any], own: "Task | type[Task] | None" 
     fields = dict(config)
     name = fields.pop("task", None)
     kind = own if own is None or isinstance(own, type) else type(own)
+    if kind is not None and not hasattr(kind, "from_config"):
+        raise BpttTypeError(f"task {shown(own)} must be a bptt.Task, or its class")
     found = kind_of(name, kind)
     if own is None or isinstance(own, type):
         return found.from_config(fields)

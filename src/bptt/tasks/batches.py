@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.arguments import integers, reals
+from bptt.arguments import integers, one_of, reals, whole
 from bptt.errors import BpttError
+from bptt.network.structure import DTYPES
 
 # How many samples `SampleStream` draws at a time, at least.
 DRAWN_AHEAD = 512
@@ -106,9 +107,8 @@ class SampleStream:
 
     def __init__(self, task: Any, seed: int, batch: int, dtype: str) -> None:
         """As `Task.stream`."""
-        if batch < 1:
-            raise BpttError(f"batch {batch} must be at least 1")
-        self.task, self.seed, self.batch, self.dtype = task, seed, batch, dtype
+        self.task, self.dtype = task, one_of("dtype", dtype, DTYPES)
+        self.batch, self.seed = whole("batch", batch, 1), whole("seed", seed, 0)
         self.iteration = 0
         self._together = max(1, DRAWN_AHEAD // batch)
         self._block, self._drawn = -1, Batches(np.empty(0), np.empty(0))

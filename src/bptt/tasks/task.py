@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import flag, instance, table, whole
 from bptt.equations.outputs import OUTPUTS
 from bptt.errors import BpttError, one_line, quoted_list
 from bptt.floats import usual
@@ -197,7 +198,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def from_config(cls, fields: Mapping[str, Any]) -> Self:
         """The task of these fields. Raises BpttError if they are not a task's."""
         try:
-            return msgspec.convert(dict(fields), cls)
+            return msgspec.convert(dict(table("fields", fields)), cls)
         except msgspec.ValidationError as error:
             raise one_line(error, f"task '{cls.name}'") from None
 
@@ -210,6 +211,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def fit(self, structure: Structure) -> None:
         """Raises BpttError, one line, unless networks of this structure can learn the task."""
+        instance("structure", structure, Structure, "a bptt.Structure")
         for name in ("inputs", "outputs", "readout"):
             wanted, found = getattr(self, name), getattr(structure, name)
             if wanted != found:
@@ -229,14 +231,20 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"its sequences have {self.steps}"
             )
 
+    def check_network(self, network: Any) -> None:
+        """Raises BpttError, one line, unless it is a network that can have learnt the task."""
+        self.fit(instance("network", network, Network, "a bptt.Network").structure)
+
     # Its own test, and what it shows.
 
     def test(self, network: Network, give_up: bool = False) -> Verdict:
         """Whether a network has learnt the task; here by fresh sequences, the same at every call.
 
         give_up: end with the first mistake, where that saves time; only `passed` then means
-        something.
+        something. Raises BpttError for a network that does not fit.
         """
+        self.check_network(network)
+        flag("give_up", give_up)
         fresh = self._fresh(np.random.default_rng(FRESH_SEED), FRESH_SAMPLES)
         right = _mistakes(network, fresh) == 0
         return Verdict(int(right.sum()), right.size, f"fresh {self.sample_name}")
@@ -279,7 +287,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def show(self, network: Network, seed: int = 0) -> Shown:
         """What a network gives, to be looked at; here for a few fresh sequences."""
-        drawn = self._fresh(np.random.default_rng([seed, 2]), SHOWN)
+        self.check_network(network)
+        drawn = self._fresh(np.random.default_rng([whole("seed", seed, 0), 2]), SHOWN)
         wrong = _mistakes(network, drawn)
         rows = [
             {"right": count == 0, f"wrong_{self.output_name}": count} for count in wrong.tolist()
@@ -313,5 +322,7 @@ def evaluate(network: Network, task: Task, give_up: bool = False) -> Verdict:
     started from the first character; of a task of one's own, `Task.test`.
 
     give_up: end with the first mistake, where that saves time; only `passed` then means something.
+    Raises BpttError for a network that does not fit the task.
     """
-    return task.test(network, give_up)
+    instance("task", task, Task, "a bptt.Task").check_network(network)
+    return task.test(network, flag("give_up", give_up))

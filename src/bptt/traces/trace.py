@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bptt.arguments import instance
 from bptt.errors import BpttError, quoted_list
 from bptt.network.batch import Batch
 from bptt.network.engines import initial_states
@@ -183,7 +184,7 @@ def trace(
     >>> found["da"].shape, found.dims("da")
     ((1, 4, 2, 4, 4), ('layer', 'preactivation', 'sample', 'step', 'unit'))
     """
-    s = network.structure
+    s = instance("network", network, Network, "a bptt.Network").structure
     double = msgspec.structs.replace(s, dtype="float64")
     if y is None:
         raise BpttError("y is None: a trace needs targets, for the derivatives of a loss")

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from bptt.arguments import shown
 from bptt.equations.optimizers import Optimizer
-from bptt.errors import BpttError
+from bptt.errors import BpttError, BpttTypeError
 from bptt.network.structure import Structure
 from bptt.options import Declared, options_of, unknown
 from bptt.tasks.task import Task
@@ -70,6 +71,9 @@ def settings_for(task: Task, options: Mapping[str, Any]) -> Settings:
     for name in options:
         if name not in OPTIONS:
             raise unknown("option", name, OPTIONS)
+    for name, value in options.items():
+        if isinstance(value, np.ndarray):
+            raise BpttTypeError(f"{name} {shown(value)} is an array: a single value is needed")
     given = {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in options.items()

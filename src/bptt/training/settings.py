@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from bptt.arguments import check_types, shown, whole
 from bptt.equations.optimizers import Optimizer
 from bptt.equations.own import as_text
-from bptt.errors import BpttError, one_line, quoted_list
+from bptt.errors import BpttError, BpttTypeError, one_line, quoted_list
 from bptt.network.engines import ENGINES
 from bptt.network.structure import Structure
 from bptt.options import NOT_AN_OPTION, Option
 from bptt.tasks import BUILT_IN, kind_of, task_from_config
 from bptt.tasks.task import Task
+
+# Samples and iterations at most: what a year could not do.
+MOST = 10**12
 
 if TYPE_CHECKING:
     Held = Task
@@ -45,6 +49,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seconds: Annotated[float | None, Option("Stop after so many seconds of training.")] = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         limits = {"loss": math.inf, "smooth_loss": math.inf, "accuracy": 1, "wrong": 1,
                   "seconds": math.inf}  # fmt: skip
         for name, most in limits.items():
@@ -81,14 +86,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     engine: Annotated[str, Option("compiled, or reference for plain NumPy.")] = "compiled"
 
     def __post_init__(self) -> None:
+        check_types(self, "task")
         check_task(self.task)
         self.task.fit(self.structure)
-        for name in ("batch", "record_every"):
-            if getattr(self, name) < 1:
-                raise BpttError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("iterations", "seed"):
-            if getattr(self, name) < 0:
-                raise BpttError(f"{name} {getattr(self, name)} must not be negative")
+        for name, least in (("batch", 1), ("record_every", 1), ("iterations", 0)):
+            whole(name, getattr(self, name), least, MOST)
+        whole("seed", self.seed, 0)
         if self.engine not in ENGINES:
             raise BpttError(
                 f"engine '{self.engine}' is not known: choose one of {quoted_list(ENGINES)}"
@@ -112,7 +115,7 @@ def check_task(task: Any) -> None:
     """Raises BpttError for what is no task, or takes the name of a built-in one."""
     if not isinstance(task, Task):
         what = "a class: make a task of it" if isinstance(task, type) else "no bptt.Task"
-        raise BpttError(f"task {task!r:.60} is {what}")
+        raise BpttTypeError(f"task {shown(task)} is {what}")
     if task.name in BUILT_IN and kind_of(task.name) is not type(task):
         raise BpttError(f"the name '{task.name}' is a built-in task's: give yours another `name`")
 

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Sequence
 from operator import index
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bptt.errors import BpttError, quoted_list
+from bptt.arguments import check_types, instance, numbers, one_of, shown, whole
+from bptt.errors import BpttError, BpttTypeError, quoted_list
+from bptt.network.structure import DTYPES
 from bptt.options import Option
 from bptt.tasks.batches import Batches
 from bptt.tasks.task import Task
@@ -30,6 +31,8 @@ CARRIES = ("room", "wrap")
 ORDERS = ("in_turn", "shuffled", "sliding")
 # Up to this many steps operands are drawn as machine integers, beyond it word by word.
 MACHINE_STEPS = 62
+# More bits make Python's integers slow, and more pairs at a time fill the memory.
+MOST_BITS, MOST_PAIRS = 10**7, 10**8
 # How many pairs a stream draws at a time, at least.
 DRAWN_AHEAD = 512
 # SPREAD[octet] has bit i of the octet at bit 2i, so that a | b << 1 interleaves two numbers.
@@ -80,10 +83,8 @@ class Sums(Task, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        for name in ("bits", "low", "high", "pairs"):
-            self._make_integer(name)
-        if self.bits < 1:
-            raise BpttError(f"bits {self.bits} must be at least 1")
+        check_types(self)
+        whole("bits", self.bits, 1, MOST_BITS)
         for name, allowed in (("carry", CARRIES), ("order", ORDERS)):
             if getattr(self, name) not in allowed:
                 raise BpttError(
@@ -104,16 +105,6 @@ class Sums(Task, frozen=True, kw_only=True):
                     f"numbers from {smallest} to {largest} have {self.bits} bits"
                 )
 
-    def _make_integer(self, name: str) -> None:
-        """NumPy's integers become Python's: they do not overflow, and JSON can hold them."""
-        value = getattr(self, name)
-        if value is None and name != "bits":
-            return
-        try:
-            msgspec.structs.force_setattr(self, name, index(value))
-        except TypeError:
-            raise BpttError(f"{name} {value!r} must be a whole number") from None
-
     inputs = 2
     outputs = 1
 
@@ -124,24 +115,24 @@ class Sums(Task, frozen=True, kw_only=True):
 
     def steps_for(self, bits: int) -> int:
         """How many steps a sum of operands of `bits` bits has."""
+        bits = self._bits(bits)
         return bits if self.signed or self.carry == "wrap" else bits + 1
 
     def range_of(self, bits: int) -> tuple[int, int]:
         """The smallest and the largest operand of that many bits."""
+        bits = self._bits(bits)
         return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if self.signed else (0, (1 << bits) - 1)
 
     def operand_range(self, bits: int | None = None) -> tuple[int, int]:
         """The smallest and the largest operand drawn: of `low` and `high` if they are given and
         `bits` is the task's own, else of all numbers of `bits` bits."""
-        if bits in (None, self.bits) and self.low is not None and self.high is not None:
+        if self._bits(bits) == self.bits and self.low is not None and self.high is not None:
             return self.low, self.high - 1
         return self.range_of(self._bits(bits))
 
     def _bits(self, bits: int | None) -> int:
         """The task's own bits for None."""
-        if bits is not None and bits < 1:
-            raise BpttError(f"bits {bits} must be at least 1")
-        return self.bits if bits is None else bits
+        return self.bits if bits is None else whole("bits", bits, 1, MOST_BITS)
 
     def stream(self, seed: int, batch: int, dtype: str = "float32") -> "AdditionStream":
         """See `Task.stream`."""
@@ -152,9 +143,8 @@ class Sums(Task, frozen=True, kw_only=True):
 
         The same generator gives the same pairs however many are drawn at a time.
         """
-        if count < 0:
-            raise BpttError(f"count {count} must not be negative")
-        width = self._bits(bits)
+        instance("rng", rng, np.random.Generator, "a numpy.random.Generator")
+        count, width = whole("count", count, 0, MOST_PAIRS), self._bits(bits)
         steps = self.steps_for(width)
         if steps <= MACHINE_STEPS:
             smallest, largest = self.operand_range(bits)
@@ -168,6 +158,12 @@ class Sums(Task, frozen=True, kw_only=True):
     def sequences(self, operands: Words, bits: int | None = None) -> tuple[Bits, Bits]:
         """Inputs (N, T, 2) and targets (N, T, 1) of pairs as words (N, 2, W)."""
         steps = self.steps_for(self._bits(bits))
+        shape = np.shape(instance("operands", operands, np.ndarray, "an array of 32-bit words"))
+        if operands.dtype != np.uint32 or (len(operands) and shape[1:] != (2, -(-steps // 32))):
+            raise BpttError(
+                f"operands have shape {shape} and type {operands.dtype}: "
+                f"(N, 2, {-(-steps // 32)}) uint32 is needed"
+            )
         a, b = operands[:, 0], operands[:, 1]
         pairs = SPREAD.take(octets_of(a, steps)) | SPREAD.take(octets_of(b, steps)) << np.uint16(1)
         # Without an axis: along one, unpackbits is several times slower.
@@ -184,11 +180,10 @@ class Sums(Task, frozen=True, kw_only=True):
         bits: how many bits an operand has, by default the task's. Raises BpttError for a number
         that does not fit.
         """
-        width = self._bits(bits)
+        width, pairs = self._bits(bits), _pairs_of(pairs)
         smallest, largest = self.range_of(width)
         for number in (number for pair in pairs for number in pair):
-            if not isinstance(number, int | np.integer):
-                raise BpttError(f"{number!r} is not a whole number: give integers")
+            number = whole("operand", number)
             if not smallest <= number <= largest:
                 raise BpttError(
                     f"{number} does not fit: {'signed' if self.signed else 'unsigned'} numbers of "
@@ -201,6 +196,7 @@ class Sums(Task, frozen=True, kw_only=True):
 
     def bits_needed(self, a: int, b: int) -> int:
         """How many bits operands need so that a, b and, where the sum could wrap, a + b fit."""
+        a, b = whole("a", a), whole("b", b)
         total = a + b
         if self.signed:
             return max((n if n >= 0 else ~n).bit_length() + 1 for n in (a, b, total))
@@ -208,12 +204,21 @@ class Sums(Task, frozen=True, kw_only=True):
         return max(max(n.bit_length() for n in fits), 1)
 
     def decode(self, bits: ArrayLike) -> list[int]:
-        """The integers of rows of bits (B, T), two's complement if the task is signed."""
-        numbers = []
-        for row in np.atleast_2d(np.asarray(bits, np.uint8)):
+        """The integers of rows of bits (B, T), two's complement if the task is signed.
+
+        Raises BpttError for what is neither 0 nor 1: of probabilities, ask for `p > 0.5`.
+        """
+        rows = np.atleast_2d(numbers("bits", bits))
+        if rows.ndim != 2 or not rows.size:
+            raise BpttError(f"bits have shape {rows.shape}: rows of bits (B, T) are needed")
+        wrong = rows[(rows != 0) & (rows != 1)]
+        if wrong.size:
+            raise BpttError(f"{wrong[0]} is no bit: give 0 and 1, of probabilities p > 0.5")
+        found = []
+        for row in rows.astype(np.uint8):
             number = int.from_bytes(np.packbits(row, bitorder="little").tobytes(), "little")
-            numbers.append(number - (1 << row.size) if self.signed and row[-1] else number)
-        return numbers
+            found.append(number - (1 << row.size) if self.signed and row[-1] else number)
+        return found
 
     def all_pairs(self) -> Iterator[tuple[Bits, Bits]]:
         """Inputs and targets of every pair of operands, for at most 8 bits, in 8 parts or fewer.
@@ -240,7 +245,22 @@ class Sums(Task, frozen=True, kw_only=True):
     def long_pairs(self, bits: int, count: int, seed: int) -> tuple[Bits, Bits]:
         """Inputs and targets of `count` random pairs of any number of bits, to test beyond the
         trained length; of the task's own number, operands are from `low` up to `high`."""
+        seed = whole("seed", seed, 0)
         return self.sequences(self.draw_pairs(np.random.default_rng(seed), count, bits), bits)
+
+
+def _pairs_of(pairs: Any) -> list[tuple[Any, Any]]:
+    """Pairs as a list, once they are pairs."""
+    try:
+        found = [tuple(pair) for pair in pairs]
+    except TypeError:
+        raise BpttTypeError(f"pairs {shown(pairs)} must be pairs of whole numbers") from None
+    for pair in found:
+        if len(pair) != 2:
+            raise BpttError(f"{shown(pair)} is no pair: give two whole numbers for each sum")
+    if not found:
+        raise BpttError("there are no pairs: give at least one, as [(3, 6)]")
+    return found
 
 
 def exact(predicted: Bits, y: Bits) -> float:
@@ -259,10 +279,9 @@ class AdditionStream:
 
     def __init__(self, task: Sums, seed: int, batch: int, dtype: str) -> None:
         """As `Task.stream`."""
-        if batch < 1:
-            raise BpttError(f"batch {batch} must be at least 1")
-        self.task, self.batch, self.dtype = task, batch, dtype
-        self.seed, self.iteration = seed, 0
+        self.task, self.dtype = task, one_of("dtype", dtype, DTYPES)
+        self.batch, self.seed = whole("batch", batch, 1), whole("seed", seed, 0)
+        self.iteration = 0
         self.rng = np.random.default_rng(seed)
         self.fixed: Words | None = None
         if task.pairs is not None:
@@ -280,7 +299,7 @@ class AdditionStream:
 
     def draw(self, iterations: int) -> Batches:
         """See `Stream.draw`."""
-        batch = self.draw_many([self], iterations)
+        batch = self.draw_many([self], whole("iterations", iterations, 0))
         return Batches(batch.x[0], batch.y[0])
 
     @staticmethod

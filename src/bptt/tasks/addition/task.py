@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from bptt.arguments import flag, items, whole
 from bptt.network.network import Network
 from bptt.proofs.automaton import Automaton, adder
 from bptt.tasks.addition.adding import add_integers
@@ -56,7 +57,7 @@ class Addition(Sums, frozen=True, kw_only=True):
 
     def test(self, network: Network, give_up: bool = False) -> Verdict:
         """See `Task.test`: every pair of operands up to 8 bits, else 1,000 random sums."""
-        return judge_sums(network, self, give_up)
+        return judge_sums(network, self, flag("give_up", give_up))
 
     @property
     def test_steps(self) -> int:
@@ -65,6 +66,7 @@ class Addition(Sums, frozen=True, kw_only=True):
 
     def longer(self, network: Network, multiples: Sequence[int]) -> list[float]:
         """See `Task.longer`: of 100 random sums of each length."""
+        multiples = [whole("each of multiples", each, 1) for each in items("multiples", multiples)]
         found = length_generalisation(network, self, [self.bits * each for each in multiples])
         return [each.right / each.total for each in found]
 
@@ -82,8 +84,10 @@ class Addition(Sums, frozen=True, kw_only=True):
 
     def show(self, network: Network, seed: int = 0) -> Shown:
         """See `Task.show`: a few fresh sums."""
-        return show_sums(network, self, seed)
+        self.check_network(network)
+        return show_sums(network, self, whole("seed", seed, 0))
 
     def report(self, network: Network, loss_per_step: float | None, seed: int = 0) -> Report:
         """See `Task.report`: a few fresh sums."""
-        return report_sums(network, self, seed)
+        self.check_network(network)
+        return report_sums(network, self, whole("seed", seed, 0))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import instance, items, whole
 from bptt.errors import BpttError
 from bptt.floats import usual
 from bptt.network.batch import Batch
@@ -24,6 +25,7 @@ BLOCK = 16_384
 
 def judge_sums(network: Network, task: Sums, give_up: bool = False) -> Verdict:
     """Every pair of operands up to 8 bits, else 1,000 random sums, the same at every call."""
+    task.check_network(network)
     if task.bits <= 8:
         flags = exact_pairs(network, task, give_up)
         return Verdict(int(flags.sum()), flags.size, "pairs")
@@ -166,9 +168,13 @@ class LengthResult:
 def length_generalisation(
     network: Network, task: Sums, lengths: Sequence[int], count: int = 100, seed: int = 1
 ) -> list[LengthResult]:
-    """How an adder does on sums longer than it was trained on."""
+    """How an adder does on sums longer than it was trained on: on `count` of each of these numbers
+    of bits. Raises BpttError for a network that is no adder's."""
+    instance("task", task, Sums, "a task of sums")
+    instance("network", network, Network, "a bptt.Network")
+    count, seed = whole("count", count, 1), whole("seed", seed, 0)
     results = []
-    for bits in lengths:
+    for bits in [whole("each of lengths", each, 1) for each in items("lengths", lengths)]:
         x, y = _sums(task, bits, count, seed)
         predicted = predicted_bits(network, x)
         right = round(exact(predicted, y) * count)

@@ -25,6 +25,9 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bptt.arguments import check_types, flag, integers, whole
+from bptt.arguments import path as path_of
+from bptt.arguments import text as text_of
 from bptt.errors import BpttError, quoted_list
 from bptt.options import NOT_AN_OPTION, Option
 from bptt.tasks.batches import Batches, stacked
@@ -45,6 +48,7 @@ def read_text(path: str | Path) -> str:
 
     Raises BpttError for a file that is not there, cannot be read, or is not UTF-8.
     """
+    path = path_of("path", path)
     try:
         octets = _standard_input() if str(path) == "-" else Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
@@ -88,18 +92,14 @@ class Characters(Task, frozen=True, kw_only=True):
     length: Annotated[int, NOT_AN_OPTION] = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name, allowed in (("newlines", NEWLINES), ("rest", RESTS)):
             if getattr(self, name) not in allowed:
                 raise BpttError(
                     f"{name} '{getattr(self, name)}' is not known: "
                     f"choose one of {quoted_list(allowed)}"
                 )
-        try:
-            self._set("window", index(self.window))
-        except TypeError:
-            raise BpttError(f"window {self.window!r} must be a whole number") from None
-        if self.window < 1:
-            raise BpttError(f"window {self.window} must be at least 1")
+        whole("window", self.window, 1)
         if self.text:
             self._take_text()
         elif not self.vocabulary:
@@ -166,11 +166,11 @@ class Characters(Task, frozen=True, kw_only=True):
         With the whole text, so that a run can go on where the file is gone. Without it, the
         vocabulary and the text's sha256 and length are left: enough to encode and decode.
         """
-        return super().config() | ({} if data else {"text": ""})
+        return super().config() | ({} if flag("data", data) else {"text": ""})
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """The numbers of characters. Raises BpttError for one that is not in the vocabulary."""
-        known, wanted = code_points(self.vocabulary), code_points(text)
+        known, wanted = code_points(self.vocabulary), code_points(text_of("text", text))
         numbers = np.minimum(np.searchsorted(known, wanted), known.size - 1)
         strangers = np.flatnonzero(known[numbers] != wanted)
         if strangers.size:
@@ -183,7 +183,7 @@ class Characters(Task, frozen=True, kw_only=True):
 
     def decode(self, ids: ArrayLike) -> str:
         """The characters of numbers. Raises BpttError for a number that is not a character's."""
-        numbers = np.asarray(ids).ravel()
+        numbers = integers("ids", ids).ravel()
         wrong = numbers[(numbers < 0) | (numbers >= len(self.vocabulary))]
         if wrong.size:
             raise BpttError(
@@ -197,7 +197,7 @@ class Characters(Task, frozen=True, kw_only=True):
 
         `written` is what the network writes after the text's first character.
         """
-        rest = self.text[1:]
+        rest, written = self.text[1:], text_of("written", written)
         pairs = zip(rest, written, strict=False)
         return next(
             (i for i, (right, said) in enumerate(pairs) if right != said),
@@ -216,13 +216,12 @@ class TextStream:
         """As `Task.stream`."""
         if not task.text:
             raise BpttError("this task has a vocabulary but no text to learn from: give the text")
-        if batch < 1:
-            raise BpttError(f"batch {batch} must be at least 1")
+        batch = whole("batch", batch, 1)
         piece = len(task.text) // batch
         # Characters to be said by each stream: the last stream's last one needs a successor.
         span = min(piece, len(task.text) - 1 - (batch - 1) * piece)
-        whole, rest = divmod(span, task.window)
-        self.windows = whole + (rest > 0 and task.rest == "keep")
+        full, rest = divmod(span, task.window)
+        self.windows = full + (rest > 0 and task.rest == "keep")
         if self.windows < 1 or span < 1:
             raise BpttError(
                 f"batch {batch} of windows of {task.window} is more than the text's "
@@ -238,6 +237,7 @@ class TextStream:
 
     def draw(self, iterations: int) -> Batches:
         """See `Stream.draw`."""
+        whole("iterations", iterations, 0)
         numbers = (self.position + np.arange(iterations)) % self.windows
         self.position = int((self.position + iterations) % self.windows)
         places = numbers[:, None] * self.window + np.arange(self.window)  # (N, T)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from bptt.arguments import flag, instance, real
 from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.network.structure import Structure
@@ -65,7 +66,7 @@ class Text(Characters, frozen=True, kw_only=True):
 
     def fit(self, structure: Structure) -> None:
         """See `Task.fit`."""
-        if not structure.tied:
+        if not instance("structure", structure, Structure, "a bptt.Structure").tied:
             raise BpttError(
                 "untied weights cannot write a text longer than a window: use tied ones"
             )
@@ -73,6 +74,8 @@ class Text(Characters, frozen=True, kw_only=True):
 
     def test(self, network: Network, give_up: bool = False) -> Verdict:
         """See `Task.test`: how much the network writes back, started from the first character."""
+        self.check_network(network)
+        flag("give_up", give_up)
         return recall(network, self)
 
     @property
@@ -95,6 +98,7 @@ class Text(Characters, frozen=True, kw_only=True):
         values: dict[str, Any] = {"sample": write(network, self, self.text[0], SAMPLE, 1.0, 0)}
         lines = []
         if loss_per_step is not None:
+            loss_per_step = real("loss_per_step", loss_per_step)
             values["bits_per_character"] = bits(loss_per_step)
             lines.append(
                 f"loss {loss_per_step:.4f} nats ({bits(loss_per_step):.4f} bits) a character"

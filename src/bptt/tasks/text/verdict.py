@@ -1,5 +1,6 @@
 """The test of a network that has learnt a text: how much of it is written back."""
 
+from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.tasks.task import Verdict
 from bptt.tasks.text.data import Characters
@@ -14,6 +15,8 @@ def recall(network: Network, task: Characters) -> Verdict:
     As long as every character written is right, writing freely (always the most likely character)
     is the same as being shown the text, so a walk over the text, up to there, tells.
     """
+    if not task.text:
+        raise BpttError("this task has a vocabulary but no text to compare with: give the text")
     ids = task.encode(task.text)
     until, state = 0, None
     while until < len(ids) - 1:

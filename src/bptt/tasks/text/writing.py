@@ -4,12 +4,17 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from bptt.arguments import instance, real, whole
+from bptt.arguments import text as text_of
 from bptt.errors import BpttError
 from bptt.floats import usual
 from bptt.network.network import Network
 from bptt.options import Option
 from bptt.tasks.text.data import Characters
+
+LONGEST = 10**9
 
 
 class Writing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,15 +51,14 @@ def write(
 
     Each is drawn from softmax(o / temperature); temperature 0 takes the most likely one. The same
     seed writes the same text. Raises BpttError for a start that is empty or has a character
-    outside the vocabulary, or a negative temperature.
+    outside the vocabulary, a negative temperature, or a network whose outputs are not finite.
     """
-    if not start:
+    instance("task", task, Characters, "a bptt.Text").check_network(network)
+    if not text_of("start", start):
         raise BpttError("the start text is empty: give at least one character")
-    if not 0 <= temperature < float("inf"):
+    if real("temperature", temperature) < 0:
         raise BpttError(f"temperature {temperature} must be 0 or more")
-    for name, value in (("length", length), ("seed", seed)):
-        if value < 0:
-            raise BpttError(f"{name} {value} must not be negative")
+    length, seed = whole("length", length, 0, LONGEST), whole("seed", seed, 0)
     if not np.isfinite(network.theta).all():
         raise BpttError("the network has weights that are no finite numbers: train it again")
     rng = np.random.default_rng(seed)
@@ -62,14 +66,21 @@ def write(
     o, state = found.o[0, -1].astype(np.float64), found.state
     written: list[int] = []
     for _ in range(length):
-        if temperature == 0:
-            choice = int(o.argmax())
-        else:
-            with np.errstate(over="ignore"):  # of a temperature near 0: only the likeliest is left
-                p = np.exp((o - o.max()) / temperature)
-            choice = int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right"))
-            choice = min(choice, o.size - 1)
-        written.append(choice)
-        found = network.forward(np.array([[choice]]), state=state)
+        written.append(_choice(o, temperature, rng))
+        found = network.forward(np.array([[written[-1]]]), state=state)
         o, state = found.o[0, -1].astype(np.float64), found.state
     return task.decode(written)
+
+
+def _choice(o: NDArray[np.float64], temperature: float, rng: np.random.Generator) -> int:
+    """A character, drawn from softmax(o / temperature)."""
+    if not np.isfinite(o).all():
+        raise BpttError(
+            f"the network's outputs became {o[~np.isfinite(o)][0]}: its weights are damaged, or it "
+            "diverged; train again"
+        )
+    if temperature == 0:
+        return int(o.argmax())
+    with np.errstate(over="ignore"):  # at a very low temperature: then p is 0
+        p = np.exp((o - o.max()) / temperature)
+    return min(int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right")), o.size - 1)
