@@ -4,7 +4,6 @@ The arithmetic is done by an engine's stepper, on buffers that stay where they a
 costs a call, not the building of arrays.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +22,9 @@ class Stepper(Protocol):
 
     x: NDArray[Any]
     y: Array
-    step: Callable[[], Any]
+
+    def step(self) -> Any:
+        """One step of the stream."""
 
     def read(self) -> Array:
         """The states (layers, S, B, H), a copy."""
