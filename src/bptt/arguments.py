@@ -56,6 +56,8 @@ def reals(name: str, value: ArrayLike, dtype: str) -> NDArray[Any]:
 def integers(name: str, value: ArrayLike) -> NDArray[Any]:
     """An array of whole numbers. Raises BpttError for any other."""
     array = numbers(name, value)
+    if not array.size and isinstance(value, list):  # an empty list has no type of its own
+        return array.astype(np.int64)
     if array.dtype.kind not in "ui":
         raise BpttTypeError(f"{name} has type {array.dtype}: whole numbers are needed")
     return array
