@@ -38,6 +38,7 @@ EVERYWHERE: dict[str, Sequence[Any]] = {
     "layers": (1, 2, 3),
     "initial_state": ("zeros", "trainable"),
     "lengths": (True, False),
+    "weights": (True, False),
     "D": (1, 2, 7),
     "O": (1, 2, 5, 17),
     "T": (1, 2, 7, 9),
@@ -58,6 +59,7 @@ COMPILED = (ELMAN, LSTM, GRU)
 PLAIN = {
     "output": ("softmax", "cross_entropy"), "reduction": "mean", "readout": "steps", "bias": True,
     "one_hot": False, "tied": True, "layers": 1, "initial_state": "trainable", "lengths": True,
+    "weights": False,
     "D": 2, "H": 5, "O": 3, "T": 2, "kind": "momentum", "schedule": EVERYWHERE["schedule"][0],
     "clips": {},
 }  # fmt: skip
@@ -105,17 +107,21 @@ class Case:
     lengths: NDArray[Any]
     reset: NDArray[Any]
     state: NDArray[Any] | None
+    weights: NDArray[Any] | None
 
     @property
     def batch(self) -> Batch:
         """The first batch."""
-        return Batch(self.structure, self.x[0], self.y[0], self.lengths[0], self.state)
+        weights = None if self.weights is None else self.weights[0]
+        return Batch(
+            self.structure, self.x[0], self.y[0], self.lengths[0], self.state, weights=weights
+        )
 
     @property
     def data(self) -> Batch:
         """All iterations' batches."""
         s, x, y = self.structure, self.x, self.y
-        return Batch(s, x, y, self.lengths, reset=self.reset, axes=1)
+        return Batch(s, x, y, self.lengths, reset=self.reset, axes=1, weights=self.weights)
 
 
 def inputs_of(structure: Structure, shape: tuple[int, ...], one_hot: bool, rng: Any) -> Any:
@@ -139,6 +145,15 @@ def lengths_of(shape: tuple[int, ...], T: int, rng: Any) -> NDArray[Any]:
     lengths.flat[-1] = T
     lengths.flat[0] = 0
     return lengths
+
+
+def weights_of(structure: Structure, shape: tuple[int, ...], rng: Any) -> NDArray[Any]:
+    """Weights of (N, B, T), without T for readout 'last', a third of them 0: in some iterations
+    all, but not in the first."""
+    rows = shape if structure.readout == "steps" else shape[:-1]
+    weights = rng.uniform(0.1, 2, rows) * (rng.random(rows) > 1 / 3)
+    weights[0].flat[-1] = 0.5
+    return np.asarray(weights)
 
 
 def case_of(key: tuple[str, str], row: Options, seed: int, dtype: str = "float64") -> Case:
@@ -167,6 +182,7 @@ def case_of(key: tuple[str, str], row: Options, seed: int, dtype: str = "float64
     return Case(
         structure, optimizer, theta.astype(dtype), x, targets_of(structure, (count, B, T), rng),
         lengths, np.arange(count) % 3 == 1, state.astype(dtype) if row["carried"] else None,
+        weights_of(structure, (count, B, T), rng) if row["weights"] else None,
     )  # fmt: skip
 
 
@@ -229,7 +245,9 @@ def data_of(models: Sequence[Case]) -> Batch:
         np.stack([getattr(case, name) for case in models])
         for name in ("x", "y", "lengths", "reset")
     )
-    return Batch(models[0].structure, x, y, lengths, reset=reset, axes=2)
+    weights = [case.weights for case in models if case.weights is not None]
+    stacked = np.stack(weights) if weights else None
+    return Batch(models[0].structure, x, y, lengths, reset=reset, axes=2, weights=stacked)
 
 
 def joined(chunks: list[Chunk]) -> Chunk:

@@ -109,7 +109,7 @@ def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(program, "PACKED", 1)
     engine, split = CompiledEngine(), 0
     for case in cases(key, SAMPLES, 4, 16):
-        shape = Shape(case.structure, SAMPLES, case.x.shape[1], 1, case.x.ndim == 3, 1)
+        shape = Shape(case.structure, SAMPLES, case.x.shape[1], 1, case.x.ndim == 3)
         split += len(runner.shards(shape, VECTOR)) > 1
         assert_same_pass(REFERENCE, engine, case)
         assert_same_training(train(REFERENCE, case), train(engine, case), **CLOSE_IN_TRAINING)
@@ -133,7 +133,7 @@ def test_sizes_that_are_split_and_packed_by_themselves(
 ) -> None:
     """In so many shards."""
     case = case_of(key, PLAIN | sizes, 1)
-    shape = Shape(case.structure, SAMPLES, sizes["B"], sizes["T"], False, sizes["B"])
+    shape = Shape(case.structure, SAMPLES, sizes["B"], sizes["T"], False)
     assert workspace.regime_for(case.structure, sizes["B"]) == SAMPLES
     assert len(runner.shards(shape, VECTOR)) == count
     assert_same_pass(REFERENCE, CompiledEngine(), case)
@@ -169,7 +169,7 @@ def test_steps_that_are_apart(
         row = row | {"kind": "momentum"} | ({"D": VECTOR} if number % 2 else {})
         case = case_of(key, PLAIN | row, number)
         B, T = case.x.shape[1:3]
-        shape = Shape(case.structure, regime, B, T, case.x.ndim == 3, B)
+        shape = Shape(case.structure, regime, B, T, case.x.ndim == 3)
         v = workspace.workspaces(shape, [(0, B)])[0].values
         assert v["state_t"] > v["S"] * v["plane"]
         assert_same_pass(REFERENCE, engine, case)
@@ -198,7 +198,7 @@ def test_what_a_long_walk_keeps(key: tuple[str, str], kept: int, batch: int) -> 
     structure = Structure(inputs=2, outputs=1, hidden=64, cell=key[0])
     sizes = []
     for T in (1024, 4096):
-        shape = Shape(structure, workspace.regime_for(structure, batch), batch, T, False, batch)
+        shape = Shape(structure, workspace.regime_for(structure, batch), batch, T, False)
         (space,) = workspace.workspaces(shape, [(0, batch)])
         sizes.append(space.m.size)
     assert sizes[1] - sizes[0] < 1.3 * (4096 - 1024) * batch * kept * 64
@@ -214,7 +214,7 @@ def test_large_parameters_are_in_no_other_place(key: tuple[str, str], regime: st
     values = 32 * 512 * 16  # of at most 16 numbers a unit and sample
     for ranges in [[(0, 1)]] if regime == UNITS else [[(0, 32)], [(0, 16), (16, 32)]]:
         batch = ranges[-1][1]
-        shape = Shape(structure, regime, batch, 1, False, batch, optimizer="adam")
+        shape = Shape(structure, regime, batch, 1, False, optimizer="adam")
         assert shape.borrows
         spaces = workspace.workspaces(shape, ranges)
         assert all(space.m is spaces[0].m for space in spaces)

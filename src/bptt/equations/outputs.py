@@ -177,15 +177,29 @@ def output_of(function: str, loss: str) -> Output:
     return OUTPUTS[function, loss]
 
 
-def row_weight(reduction: str, samples: int, rows: int) -> float:
-    """What one counted step's loss weighs in the loss of a batch.
+def loss_scale(
+    reduction: str, weights: NDArray[np.floating], cases: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """The factor s of a batch's loss L = s sum over b, t of w_bt loss_bt (35).
 
-    'sum': 1, summed over steps and samples; 'sequence': 1 / samples, summed over steps and
-    averaged over samples; 'mean': 1 / rows, averaged over all counted steps of all samples. The
-    losses of a step's O outputs are always summed.
+    weights (..., B): for each sample the sum over its counted steps of the weights w_bt; cases
+    (..., B): how many steps those are, n_b. Without weights every w_bt is 1.
+
+    'sum': s = 1, summed over steps and samples. 'sequence': summed over steps and averaged over
+    samples, 1 / s = sum over b of (sum over t of w_bt) / n_b; without weights that is the number
+    of samples with a counted step. 'mean': averaged over all counted steps of all samples,
+    1 / s = sum over b, t of w_bt. Where nothing counts, s = 0. The losses of a step's O outputs are
+    always summed.
+
+    So a sample of weight 2 counts as one that is there twice, and weights that are all multiplied
+    by the same number leave a mean as it is.
     """
     if reduction not in REDUCTIONS:
         raise BpttError(
             f"reduction '{reduction}' is not known: choose one of {quoted_list(REDUCTIONS)}"
         )
-    return {"sum": 1.0, "sequence": 1.0 / samples, "mean": 1.0 / max(rows, 1)}[reduction]
+    if reduction == "sum":
+        return np.ones(weights.shape[:-1])
+    parts = weights / np.maximum(cases, 1) if reduction == "sequence" else weights
+    whole = parts.sum(axis=-1, dtype=np.float64)
+    return np.where(whole > 0, 1 / np.where(whole > 0, whole, 1), 0.0)

@@ -76,7 +76,7 @@ class CompiledEngine:
         """The shape of a pass, or of the iterations of one model."""
         structure, (B, T) = batch.structure, batch.x.shape[batch.axes : batch.axes + 2]
         regime = regime_for(structure, B, wanted.get("gradient", True))
-        return Shape(structure, regime, B, T, batch.one_hot, B, **wanted)
+        return Shape(structure, regime, B, T, batch.one_hot, **wanted)
 
     def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
         """See `bptt.network.engines.Engine.forward`."""
@@ -216,7 +216,7 @@ class CompiledEngine:
         """As many models as a vector has lanes, or fewer, with their optimizers' numbers
         (`_Numbers.of`); the kernel's results (lanes, N, RESULTS)."""
         M, N, _, T = batch.x.shape[:4]
-        shape = Shape(batch.structure, MODELS, M, T, batch.one_hot, 1, optimizer=optimizer.kind)
+        shape = Shape(batch.structure, MODELS, M, T, batch.one_hot, optimizer=optimizer.kind)
         runner = self._take(shape)
         runner.write_learners(learners)
         data = Data(batch).flat()

@@ -30,7 +30,7 @@ class CompiledStepper:
 
     def __init__(self, structure: Structure, theta: Array, batch: int, one_hot: bool) -> None:
         regime = regime_for(structure, batch, False)
-        shape = Shape(structure, regime, batch, 1, one_hot, batch, gradient=False)
+        shape = Shape(structure, regime, batch, 1, one_hot, gradient=False)
         self._runner = runner = Runner(shape)
         self._theta = theta.copy()  # some layouts read it where it is
         runner.write("theta", self._theta)
@@ -57,7 +57,8 @@ class CompiledStepper:
         words = runner.kernel.words(
             *runner.kinds, codes, plan, FORWARD, *arrays, NO_OPTIMIZER.rule.code,
             *NO_OPTIMIZER.clips, self._k.reshape(-1), 1, data.x, data.ids, data.y, False,
-            data.classes, data.lengths, data.full, 0, 1, data.reset, True, self._results,
+            data.classes, data.lengths, data.full, data.weights, False, data.scale, 1, data.reset,
+            True, self._results,
         )  # fmt: skip
         kinds = list(ARGUMENTS.values())
         return stored_call(runner.kernel.place, kinds, words, self._blocks())

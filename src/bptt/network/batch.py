@@ -27,7 +27,8 @@ class Batch:
 
     Of one pass (axes 0): x (B, T, D) values, or (B, T) numbers of one-hot inputs; y (B, T, O)
     values, or (B, T) classes, without T for readout 'last', None where nothing is judged;
-    lengths (B,), by default T each; state (layers, S, B, H) that the batch starts from, by default
+    lengths (B,), by default T each; weights (B, T), what each step counts in the loss, without T
+    for readout 'last', by default 1; state (layers, S, B, H) that the batch starts from, by default
     the network's own.
     Of training (axes 1): all with a first axis of N iterations; no state; reset (N,), True where
     the state carried from the iteration before is set back, by default everywhere. Of M models
@@ -41,6 +42,7 @@ class Batch:
     x: Anything
     y: Anything | None
     lengths: NDArray[np.int64]
+    weights: Array | None
     state: Array | None
     reset: NDArray[np.bool_]
     axes: int
@@ -54,6 +56,7 @@ class Batch:
         state: ArrayLike | None = None,
         reset: ArrayLike | None = None,
         axes: int = 0,
+        weights: ArrayLike | None = None,
     ) -> None:
         instance("structure", structure, Structure, "a bptt.Structure")
         axes = whole("axes", axes, 0, 2)
@@ -74,6 +77,9 @@ class Batch:
             ),
             y=None if y is None else _targets(structure, y, (*lead, steps), ended),
             lengths=counts,
+            weights=None
+            if weights is None
+            else _weights(structure, weights, (*lead, steps), ended),
             state=None if state is None else _state(structure, state, lead),
             reset=np.ones(lead[:-1], np.bool_) if reset is None else _reset(reset, lead[:-1]),
         )
@@ -91,8 +97,8 @@ class Batch:
         return part
 
     def _map(self, place: Any) -> dict[str, Any]:
-        y = None if self.y is None else self.y[place]
-        return {"x": self.x[place], "y": y, "lengths": self.lengths[place]}
+        y, weights = (None if each is None else each[place] for each in (self.y, self.weights))
+        return {"x": self.x[place], "y": y, "lengths": self.lengths[place], "weights": weights}
 
     def __len__(self) -> int:
         """B, N or M: the length of the first axis."""
@@ -112,7 +118,9 @@ class Batch:
     def window(self, first: int, end: int, state: Array | None) -> "Batch":
         """Steps first..end of a pass without targets, started from that state."""
         lengths = np.clip(self.lengths - first, 0, end - first)
-        return self._with(x=self.x[:, first:end], y=None, lengths=lengths, state=state)
+        return self._with(
+            x=self.x[:, first:end], y=None, weights=None, lengths=lengths, state=state
+        )
 
     def starting_from(self, state: Array | None) -> "Batch":
         """The same pass from another state (layers, S, B, H)."""
@@ -203,6 +211,30 @@ def _targets(
     if classes:
         return _without_padding("y has class", integers("y", found), ended, True, structure.outputs)
     return reals("y", found, structure.dtype)
+
+
+def _weights(
+    structure: Structure,
+    weights: ArrayLike | None,
+    rows: tuple[int, ...],
+    ended: NDArray[np.bool_] | None,
+) -> Array | None:
+    """Weights of all steps, 0 past the ends of the sequences."""
+    if weights is None:
+        return None
+    if structure.readout == "last":
+        rows, ended = rows[:-1], None
+    found = reals("weights", weights, structure.dtype)
+    if found.shape != rows:
+        raise BpttError(f"weights has shape {found.shape}: {rows} is needed, one a target")
+    if not found.any():
+        raise BpttError("all weights are 0: nothing would count")
+    # A copy: what has been looked at stays as it is.
+    found = found.copy() if ended is None else np.where(ended, found.dtype.type(0), found)
+    strange = ~(np.isfinite(found) & (found >= 0))
+    if strange.any():
+        raise BpttError(f"weight {found[strange][0]} is not allowed: finite numbers from 0 are")
+    return found
 
 
 def _state(structure: Structure, state: ArrayLike, lead: tuple[int, ...]) -> Array:

@@ -150,9 +150,13 @@ class Network:
         y: ArrayLike,
         lengths: ArrayLike | None = None,
         state: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> float:
-        """The loss of a batch, in nats or squared units, in the structure's reduction."""
-        return self._engine.loss(self.theta, self._batch(x, y, lengths, state))
+        """The loss of a batch, in nats or squared units, in the structure's reduction.
+
+        weights: what each step of each sample counts, see `gradient`.
+        """
+        return self._engine.loss(self.theta, self._batch(x, y, lengths, state, weights))
 
     def gradient(
         self,
@@ -161,15 +165,20 @@ class Network:
         lengths: ArrayLike | None = None,
         state: ArrayLike | None = None,
         inputs: bool = False,
+        weights: ArrayLike | None = None,
     ) -> Gradients:
         """Loss and gradients by backpropagation through time.
 
         y: (B, T, O) values, (B, T) class numbers for softmax; with readout 'last' without the T.
         A state handed in stands in for a trainable h0, whose gradient is then 0.
         inputs: the derivative by x is wanted too, which takes memory of the size of x and time.
+        weights: (B, T), or (B,) with readout 'last': what each step counts in the loss, from 0 (not
+        at all: masks, missing targets), see `bptt.equations.outputs.loss_scale`; by default 1.
+        Targets that do not count may be anything that is allowed as a target.
         """
         inputs = flag("inputs", inputs)
-        found = self._engine.gradient(self.theta, self._batch(x, y, lengths, state), inputs)
+        batch = self._batch(x, y, lengths, state, weights)
+        found = self._engine.gradient(self.theta, batch, inputs)
         views = self.structure.layout().views(found.flat)
         return Gradients(found.loss, views, found.x, found.state, found.flat, found.final_state)
 
@@ -179,8 +188,9 @@ class Network:
         y: ArrayLike | None,
         lengths: ArrayLike | None,
         state: ArrayLike | None,
+        weights: ArrayLike | None = None,
     ) -> Batch:
-        return Batch(self.structure, x, y, lengths, state)
+        return Batch(self.structure, x, y, lengths, state, weights=weights)
 
 
 def engine_of(name: str | Engine) -> Engine:

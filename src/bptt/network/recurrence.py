@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.equations.cells import Cell
-from bptt.equations.outputs import row_weight, softmax_cross_entropy
+from bptt.equations.outputs import loss_scale, softmax_cross_entropy
 from bptt.network.structure import Structure
 
 Array = NDArray[np.floating]
@@ -142,11 +142,16 @@ class Judged:
     exact: int  # samples without a wrong output
 
 
-def judge(structure: Structure, trace: Trace, y: NDArray[Any]) -> Judged:
-    """Loss, its derivative and the number of wrong outputs; y (T, B, O), classes (T, B)."""
+def judge(
+    structure: Structure, trace: Trace, y: NDArray[Any], weights: Array | None = None
+) -> Judged:
+    """Loss, its derivative and the number of wrong outputs; y (T, B, O), classes (T, B); weights
+    (T, B), what each step of each sample counts in the loss (35), by default 1."""
     head, o = structure.head, trace.o
     counted = trace.alive if structure.readout == "steps" else np.ones(o.shape[:2], np.bool_)
-    weight = row_weight(structure.reduction, o.shape[1], int(counted.sum()))
+    w = counted.astype(np.float64) if weights is None else np.where(counted, weights, 0.0)
+    w = w * loss_scale(structure.reduction, w.sum(axis=0), counted.sum(axis=0))  # (T, B)
+    counted = w > 0
     if head.classes:
         p, losses, do = softmax_cross_entropy(o, y.astype(np.intp))
         wrong = (o.argmax(axis=-1) != y) & counted  # (T, B)
@@ -156,12 +161,11 @@ def judge(structure: Structure, trace: Trace, y: NDArray[Any]) -> Judged:
         wrong = ((o > head.threshold) != (y > 0.5)) & counted[..., None]
         wrong = wrong.sum(axis=-1)
     # Where, not a product: a step that does not count may hold NaN.
-    losses = np.where(counted, losses, 0)
-    loss = float(losses.sum(dtype=np.float64)) * weight
-    do = np.where(counted[..., None], do, 0) * o.dtype.type(weight)
+    losses = np.where(counted, losses, 0) * w
+    do = np.where(counted[..., None], do, 0) * w[..., None].astype(o.dtype)
     return Judged(
-        loss,
-        losses * o.dtype.type(weight),
+        float(losses.sum(dtype=np.float64)),
+        losses.astype(o.dtype),
         p,
         do,
         int(wrong.sum()),

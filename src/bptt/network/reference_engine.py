@@ -37,10 +37,15 @@ class ReferenceEngine:
         )
         return trace, np.array([layer.states[-1] for layer in trace.layers])
 
-    def _judge(self, structure: Structure, trace: Trace, y: Anything | None) -> Judged:
-        assert y is not None  # `check_pass` has seen it
-        last = structure.readout == "last"
-        return judge(structure, trace, y[None] if last else np.swapaxes(y, 0, 1))
+    def _judge(self, batch: Batch, trace: Trace) -> Judged:
+        assert batch.y is not None  # `check_pass` has seen it
+        last = batch.structure.readout == "last"
+
+        def time_first(values: Anything) -> Anything:
+            return values[None] if last else np.swapaxes(values, 0, 1)
+
+        weights = None if batch.weights is None else time_first(batch.weights)
+        return judge(batch.structure, trace, time_first(batch.y), weights)
 
     @_quiet
     def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
@@ -61,7 +66,7 @@ class ReferenceEngine:
         """See `Engine.loss`."""
         check_pass(theta, batch, judged=True)
         trace, _ = self._forward(theta, batch)
-        return self._judge(batch.structure, trace, batch.y).loss
+        return self._judge(batch, trace).loss
 
     @_quiet
     def gradient(self, theta: Array, batch: Batch, inputs: bool = False) -> Gradient:
@@ -69,7 +74,7 @@ class ReferenceEngine:
         check_pass(theta, batch, judged=True)
         structure = batch.structure
         trace, final = self._forward(theta, batch)
-        judged = self._judge(structure, trace, batch.y)
+        judged = self._judge(batch, trace)
         flat, dx, ds = self._backward(structure, theta, trace, judged.do, batch.state is None)
         dx = np.swapaxes(dx, 0, 1) if inputs and dx is not None else None
         return Gradient(judged.loss, flat, dx, ds, final)
@@ -105,7 +110,7 @@ class ReferenceEngine:
             state = learner.state if carried and not batch.reset[n] else None
             one = batch[n].starting_from(state)
             trace, final = self._forward(learner.theta, one)
-            judged = self._judge(structure, trace, one.y)
+            judged = self._judge(one, trace)
             g, _, _ = self._backward(structure, learner.theta, trace, judged.do, state is None)
             chunk.loss[n], chunk.wrong[n] = judged.loss, judged.wrong
             chunk.exact[n], chunk.norm[n] = judged.exact, clip(g, *optimizer.clips)

@@ -28,7 +28,7 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cell, output: names, or a `bptt.Cell` and a `bptt.Output` of your own, which has its loss.
     activation: of the Elman cell ('tanh', 'sigmoid', 'relu').
     output, loss: see `bptt.equations.outputs.OUTPUTS`; reduction: see
-    `bptt.equations.outputs.row_weight`.
+    `bptt.equations.outputs.loss_scale`.
     readout: 'steps' (an output at every step) or 'last' (one, from each sample's final state).
     bias: with b and c, or without. tied: the same weights at every step, or, if not, a set of
     weights U, W, b, V, c for each of `steps` steps. initial_state: 'zeros', or 'trainable'.

@@ -101,7 +101,7 @@ def linked(module: Any, name: str) -> int:
 class Function:
     """A compiled function that is ready to run. arguments: their kinds by name: "type" (nothing at
     run time), "int64", "float64", "boolean", and with a star where the first element of an array
-    is, of "int64", a "record", or a "number", which is of the float type `dtype`."""
+    is, of "int64", "float64", a "record", or a "number", which is of the float type `dtype`."""
 
     _SCALARS: tuple[tuple[str, Any], ...] = (
         ("int64", ctypes.c_int64),
@@ -115,7 +115,10 @@ class Function:
         # Numba's functions have two places for results first and give a status.
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
         self._function, self.place = prototype(place), place
-        dtypes = {"int64*": np.dtype(np.int64), "number*": np.dtype(dtype), "record*": None}
+        dtypes = {
+            "int64*": np.dtype(np.int64), "float64*": np.dtype(np.float64),
+            "number*": np.dtype(dtype), "record*": None,
+        }  # fmt: skip
         self._convert = {
             name: partial(_first, dtype=dtypes[kind]) if kind in dtypes else _itself
             for name, kind in arguments.items()

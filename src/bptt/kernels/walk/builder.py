@@ -46,7 +46,8 @@ def _types(key: Key) -> dict[str, Any]:
     number = types.CPointer(getattr(types, key.dtype))
     kinds = {
         "number*": number, "int64*": types.CPointer(types.int64), "int64": types.int64,
-        "float64": types.float64, "boolean": types.boolean,
+        "float64*": types.CPointer(types.float64), "float64": types.float64,
+        "boolean": types.boolean,
     }  # fmt: skip
     own = {
         "kind": typeof(Kind(key.regime, (key.cell, key.activation))),
@@ -60,6 +61,7 @@ def _kernel(key: Key) -> list[Piece]:
     """The kernel, and the routines that it calls, the update excepted."""
     given, i, yes = _types(key), types.int64, types.boolean
     regime, plan, number, whole = (given[each] for each in ("regime", "plan", "k", "codes"))
+    scale = given["scale"]
     judged = typeof(Kind(key.regime, None, key.own_output))
     train_name, assess_name, begin_name, *_ = key.names()
     return [
@@ -70,8 +72,8 @@ def _kernel(key: Key) -> list[Piece]:
         ),
         Piece(
             begin_name, FUNCTIONS[BEGIN],
-            (regime, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, i, i,
-             i),
+            (regime, plan, i, i, number, whole, number, i, number, number, yes, yes, whole, number,
+             yes, scale, i, i),
         ),
     ]  # fmt: skip
 

@@ -40,26 +40,20 @@ output_of = by_kind(_output)
 
 
 @part
-def weigh_cases(plan, m, lengths, counted, sample, apart):
-    """The weight of each case in the loss (0 for those that do not count), and the lengths.
-
-    counted: over how many cases a mean is taken; 0: over this batch's own.
-    """
+def weigh_cases(plan, m, lengths, weights, weighted, scale, n, sample, apart):
+    """What each case counts in the loss of iteration n (0 for those that do not), equation (35),
+    and the lengths."""
     lanes_of = 1 if plan.length_b == 0 else width(m)
     for b in range(plan.B):
         for lane in range(lanes_of):
             put(m, plan.lengths + b * lanes_of + lane, get(lengths, sample + b * apart))
-    for b in range(plan.B if counted == 0 else 0):
-        counted += 1 if plan.last else get(lengths, sample + b * apart)
     for b in range(plan.B):
         length = get(lengths, sample + b * apart)
-        weight = 1.0
-        if plan.reduction == 1 and plan.lane == 0:
-            weight = 1.0 / plan.whole
-        elif plan.reduction == 2:
-            own = 1 if plan.last else length
-            weight = 1.0 / max(own if plan.lane else counted, 1)
+        factor = get(scale, n + b * apart if plan.lane else n)
         for t in range(plan.R):
+            weight = factor
+            if weighted:
+                weight *= get(weights, (sample + b * apart) * plan.R + t)
             counts = plan.last or t < length
             place = plan.case_weights + b * plan.case_b + t * plan.case_t
             put(m, place, weight if counts else 0.0)

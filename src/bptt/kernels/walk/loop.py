@@ -262,16 +262,17 @@ def copy_weights(plan, m, copies):
 
 @part
 def begin(
-    kind, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, counted, sample, apart
-):
+    kind, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, weights, weighted, scale,
+    sample, apart,
+):  # fmt: skip
     """Before the walk: look ahead, copies of the weights, the data, the weights of the cases."""
     if work & PREPARE:
         prepare(kind, plan, rule, m, k, n)
         copy_weights(plan, m, copies)
     if work & FORWARD:
         transfer(kind, plan, m, x, y, given, sample, apart)
-        if (work & JUDGE and n == 0) or not full:
-            weigh_cases(plan, m, lengths, counted, sample, apart)
+        if (work & JUDGE and (n == 0 or weighted)) or not full:
+            weigh_cases(plan, m, lengths, weights, weighted, scale, n, sample, apart)
 
 
 @part
@@ -306,7 +307,8 @@ def call_routine(address: int, which: int, arguments: tuple[Any, ...]) -> None:
 
 def train(
     kind, regime, codes, plan, work, m, program, bases, copies, rule, clip_value, clip_norm, k,
-    count, x, ids, y, given, classes, lengths, full, counted, apart, reset, carry, results,
+    count, x, ids, y, given, classes, lengths, full, weights, weighted, scale, apart, reset, carry,
+    results,
 ):  # fmt: skip
     """`count` iterations; see `bptt.kernels.walk.signature`."""
     layers, before = plan.layers, denormals_to_zero()
@@ -314,8 +316,8 @@ def train(
         sample = n if plan.lane else n * plan.B
         call_routine(
             get(codes, BEGIN), BEGIN,
-            (regime, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, counted,
-             sample, apart),
+            (regime, plan, rule, work, m, copies, k, n, x, y, given, full, lengths, weights,
+             weighted, scale, sample, apart),
         )  # fmt: skip
         own_state = not carry or get(reset, n) != 0
         if work & FORWARD:

@@ -8,8 +8,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bptt.equations.optimizers import Optimizer, rule_of
+from bptt.equations.outputs import loss_scale
 from bptt.equations.own import Equations
 from bptt.kernels.machine.library import COMPILER_OFF, Function, Maker, load
 from bptt.kernels.machine.processor import lanes
@@ -323,7 +325,7 @@ class Runner:
 
     def call(
         self, index: int, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer,
-        k: Array, apart: int = 1, counted: int = 0,
+        k: Array, apart: int = 1,
     ) -> Array:  # fmt: skip
         """Call the kernel for n iterations of the workspace of that number; gives results
         (n, RESULTS), of models (lanes, n, RESULTS)."""
@@ -333,7 +335,8 @@ class Runner:
         self.kernel(
             *self.kinds, codes, plan, work, *arrays, optimizer.rule.code, *optimizer.clips,
             k.reshape(-1), data.reset.size, data.x, data.ids, data.y, data.y.size > 0,
-            data.classes, data.lengths, data.full, counted, apart, data.reset, carry,
+            data.classes, data.lengths, data.full, data.weights, data.weights.size > 0, data.scale,
+            apart, data.reset, carry,
             results.reshape(-1),
         )  # fmt: skip
         return results
@@ -354,15 +357,13 @@ class Runner:
         self, work: int, data: "Data", n: int, carry: bool, optimizer: Optimizer, k: Array
     ) -> Anything:
         """One iteration, shard by shard; gradients and losses are added up in their order."""
-        structure = self.shape.structure
-        rows = data.lengths[n].sum() if structure.readout == "steps" else self.shape.B
         nothing = data.part(n, 0, 0)
         self.call(0, PREPARE, nothing, 1, False, optimizer, k)
 
         def pass_of_all(passes: int) -> list[Array]:
             def one(index: int) -> Array:
                 part = data.part(n, *self.ranges[index])
-                return self.call(index, passes, part, 1, carry, optimizer, k, counted=int(rows))
+                return self.call(index, passes, part, 1, carry, optimizer, k)
 
             return each(one, list(range(len(self.workspaces))))
 
@@ -372,7 +373,7 @@ class Runner:
         found, *_ = [pass_of_all(work & way) for way in ways if work & way]
         results: Array = np.sum([row[0].astype(np.float64) for row in found], axis=0)
         if work & BACKWARD:
-            size = structure.layout().size
+            size = self.shape.structure.layout().size
             g = self._flat("g")[:size]
             for space in self.workspaces[1:]:
                 at = space.values["g"]
@@ -385,7 +386,8 @@ class Runner:
 
 class Data:
     """A batch's arrays as kernels want them: x or ids (N, B, T, ...), y or classes (N, B, R, ...),
-    lengths (N, B), reset (N,), where one pass has N 1, and of M models N and B stand for M and N.
+    lengths (N, B), weights (N, B, R), empty where every case counts 1, scale and reset (N,), where
+    one pass has N 1, and of M models N and B stand for M and N.
     """
 
     def __init__(self, batch: Batch, judged: bool = True) -> None:
@@ -403,23 +405,37 @@ class Data:
         self.ids = x if batch.one_hot else none
         self.y = nothing if classes or y is None else y
         self.classes = y if classes and y is not None else none
+        weights = batch.weights if judged else None
+        self.weights = nothing if weights is None else lead(weights)
+        self.scale = scale_of(batch) if judged else np.ones(1)
         self.full = bool((self.lengths == x.shape[2]).all())
         if batch.axes == 0:
             self.reset = np.array([batch.state is None], np.int64)
         else:
             self.reset = batch.reset.astype(np.int64)
 
-    def _of(self, index: Any, reset: Anything) -> "Data":
+    def _of(self, index: Any, reset: Anything, scale: Anything) -> "Data":
         part = object.__new__(Data)
-        for name in ("x", "ids", "y", "classes", "lengths"):
+        for name in ("x", "ids", "y", "classes", "lengths", "weights"):
             setattr(part, name, getattr(self, name)[index].reshape(-1))
-        part.full, part.reset = self.full, reset
+        part.full, part.reset, part.scale = self.full, reset, scale.reshape(-1)
         return part
 
     def flat(self) -> "Data":
         """The same in flat arrays."""
-        return self._of(slice(None), self.reset)
+        return self._of(slice(None), self.reset, self.scale)
 
     def part(self, n: int, start: int, end: int) -> "Data":
         """Samples start..end of iteration n, in flat arrays."""
-        return self._of((n, slice(start, end)), self.reset[n : n + 1])
+        one = slice(n, n + 1)
+        return self._of((n, slice(start, end)), self.reset[one], self.scale[one])
+
+
+def scale_of(batch: Batch) -> NDArray[np.float64]:
+    """`bptt.equations.outputs.loss_scale` of a batch: (1,), (N,) or (M, N) by its axes."""
+    last = batch.structure.readout == "last"
+    cases: Anything = np.ones_like(batch.lengths) if last else batch.lengths
+    counted: Anything = cases
+    if batch.weights is not None:
+        counted = batch.weights if last else batch.weights.sum(axis=-1, dtype=np.float64)
+    return np.atleast_1d(loss_scale(batch.structure.reduction, counted, cases))

@@ -9,12 +9,16 @@ A call works through N iterations of one regime, cell and float type. It takes:
     m, program, bases, copies        see `workspace.Workspace`
     rule, clip_value, clip_norm, k   the optimizer and its numbers for each iteration
     count          N
-    x, ids, y, classes, lengths      data: values or whole numbers (N, B, T, ...), lengths (N, B);
+    x, ids, y, classes, lengths, weights
+                   data: values or whole numbers (N, B, T, ...), lengths (N, B), what each case
+                   counts (N, B, T);
                    of models (M, N, ...): `apart` is how many samples further the next lane's
                    data lie (1, or N of models, whose results lie so too)
     given          whether y is there
     full           every sequence has all T steps
-    counted        how many cases count in the whole batch that this one is a shard of; 0: no shard
+    weighted       whether weights are there; if not, every case of a sequence counts 1
+    scale          (N,): what the sum of the losses is multiplied by, `outputs.loss_scale` of the
+                   whole batch; of models (M, N)
     reset, carry   an iteration starts from the state that the one before ended in, except where
                    `reset` (N,) sets it back
     results        (N, RESULTS): loss, wrong, exact, norm of each; of models (lanes, N, RESULTS)
@@ -61,7 +65,9 @@ ARGUMENTS = {
     "classes": "int64*",
     "lengths": "int64*",
     "full": "boolean",
-    "counted": "int64",
+    "weights": "number*",
+    "weighted": "boolean",
+    "scale": "float64*",
     "apart": "int64",
     "reset": "int64*",
     "carry": "boolean",

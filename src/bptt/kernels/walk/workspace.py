@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.equations.optimizers import rule_of
-from bptt.equations.outputs import REDUCTIONS
 from bptt.kernels.machine.library import COMPILER_OFF
 from bptt.kernels.machine.processor import lanes
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS, Values
@@ -82,16 +81,15 @@ def goes_side_by_side(structure: Structure, batch: int) -> bool:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a workspace is made for: T steps, B samples (of `whole` in the batch) or models; which
-    derivatives are wanted (by the weights, by x, by the initial state); the optimizer's rule, as
-    `Optimizer.kind`, if there is one."""
+    """What a workspace is made for: T steps, B samples or models; which derivatives are wanted (by
+    the weights, by x, by the initial state); the optimizer's rule, as `Optimizer.kind`, if there is
+    one."""
 
     structure: Structure
     regime: str
     B: int
     T: int
     one_hot: bool
-    whole: int
     gradient: bool = True
     dx: bool = False
     to_start: bool = False
@@ -199,10 +197,10 @@ class Workspace:
         units = shape.regime == UNITS
         R = T if structure.readout == "steps" else 1
         v.update(
-            B=B, whole=shape.whole, T=T, D=structure.inputs, H=H, O=structure.outputs,
+            B=B, T=T, D=structure.inputs, H=H, O=structure.outputs,
             G=cell.gates, K=K, S=S, R=R, layers=structure.layers, one_hot=shape.one_hot,
             output=head.code,
-            reduction=REDUCTIONS.index(structure.reduction), threshold=head.threshold,
+            threshold=head.threshold,
             last=structure.readout == "last",
             want_dx=shape.dx, to_start=shape.to_start,
         )  # fmt: skip
@@ -393,7 +391,7 @@ class Workspace:
 def plan_of_nothing(regime: str, dtype: str) -> Any:
     """A plan, for its type, which is that of all plans."""
     structure = Structure(inputs=1, outputs=1, hidden=1, dtype=dtype)
-    return Workspace(Shape(structure, regime, 1, 1, False, 1)).plan
+    return Workspace(Shape(structure, regime, 1, 1, False)).plan
 
 
 def workspaces(shape: Shape, ranges: Sequence[tuple[int, int]]) -> list[Workspace]:
