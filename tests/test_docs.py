@@ -236,7 +236,8 @@ def test_other_numbers_of_the_worked_example() -> None:
         assert set(printed) <= numbers, set(printed) - numbers
 
 
-@pytest.mark.parametrize(("document", "count"), [(DERIVATION, 3), (SEQUENCES, 6), (TRACES, 2)])
+@pytest.mark.usefixtures("reference_only")
+@pytest.mark.parametrize(("document", "count"), [(DERIVATION, 3), (SEQUENCES, 7), (TRACES, 2)])
 def test_python_blocks_print_what_they_say(
     document: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

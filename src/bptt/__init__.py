@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bptt.errors import BpttError
     from bptt.exchange.doors import export, from_torch, read, read_model, to_torch
     from bptt.experiments import experiment
+    from bptt.fitting import Model, fit, load_model
     from bptt.network.equation_checks import check_cell, check_output
     from bptt.network.gradient_check import check_gradients, check_network
     from bptt.network.network import Network
@@ -37,6 +38,7 @@ _HOMES = {
     "Addition": "tasks",
     "BpttError": "errors",
     "Cell": "equations.cells",
+    "Model": "fitting",
     "Network": "network.network",
     "Optimizer": "equations.optimizers",
     "Output": "equations.outputs",
@@ -61,12 +63,14 @@ _HOMES = {
     "experiment": "experiments",
     "export": "exchange.doors",
     "from_torch": "exchange.doors",
+    "fit": "fitting",
     "length_generalisation": "tasks",
     "Automaton": "proofs.automaton",
     "Proof": "proofs.prove",
     "prove": "proofs.prove",
     "scout": "proofs.prove",
     "load": "api",
+    "load_model": "fitting",
     "load_run": "api",
     "read": "exchange.doors",
     "read_model": "exchange.doors",
@@ -82,6 +86,7 @@ __all__ = [
     "Automaton",
     "BpttError",
     "Cell",
+    "Model",
     "Network",
     "Optimizer",
     "Output",
@@ -107,9 +112,11 @@ __all__ = [
     "evaluate",
     "experiment",
     "export",
+    "fit",
     "from_torch",
     "length_generalisation",
     "load",
+    "load_model",
     "load_run",
     "prove",
     "read",

@@ -361,6 +361,19 @@ class Sequences:
             )
         )
 
+    def recoded(self, classes: tuple[Class, ...]) -> "Sequences":
+        """The same with the classes numbered as in `classes`. Raises BpttError for one that is not
+        among them."""
+        target = self.parts.target
+        if target is None or target.kind != "classes" or target.classes == classes:
+            return self
+        strange = [each for each in target.classes if each not in classes]
+        if strange:
+            raise not_there("class", strange[0], classes, f"the training of '{target.names[0]}'")
+        numbers = np.array([*map(classes.index, target.classes), -1])  # the last: missing
+        target = replace(target, values=numbers[target.values], classes=classes)
+        return Sequences.of(replace(self.parts, target=target))
+
     def scaling(self) -> Scaling:
         """Means and standard deviations of the channels and of numbers to be learned, over these
         sequences' steps: take those trained on alone."""

@@ -12,7 +12,7 @@ run.lock                  an empty file, locked as long as a process trains the 
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -37,30 +37,26 @@ WEIGHTS, CHECKPOINT, FIGURE = "weights.safetensors", "checkpoint.safetensors", "
 LOCK = "run.lock"
 
 
-def save_network(path: Path, network: Network, task: Task | None) -> None:
+def save_network(
+    path: Path, network: Network, task: Task | None, data: Mapping[str, Any] | None = None
+) -> None:
     """Write a network as a safetensors file, with its task where it has one; what the task learns
-    from is left out."""
+    from is left out. data: of one trained on a data set, how that is read, as plain values (see
+    `bptt.fitting.model.Model`)."""
     from bptt.version import __version__
 
-    metadata = {
+    metadata: dict[str, Any] = {
         "version": __version__,
         "structure": network.structure.plain(),
         "task": None if task is None else task.config(data=False),
     }
+    if data is not None:
+        metadata["data"] = data
     write_tensors(path, network.parameters, metadata)
 
 
-def load_network(
-    path: str | Path, engine: str = "compiled", own: Task | type[Task] | None = None
-) -> tuple[Network, Task | None]:
-    """The network in a weights file or a run's folder, and its task: of a weights file without what
-    the task learns from. own: a task of one's own, or its class, for a file that names it.
-
-    Raises BpttError, one line, for a file that is missing, truncated, foreign or does not fit.
-    """
-    path, folder = Path(path), None
-    if path.is_dir():
-        path, folder = path / WEIGHTS, path
+def _network_of(path: Path, engine: str) -> tuple[Network, dict[str, Any]]:
+    """The network in a weights file, and the file's metadata."""
     tensors, metadata = read_tensors(path)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("structure"), dict):
         raise BpttError(f"'{path}' holds no network: give a weights file or a run's folder")
@@ -74,14 +70,36 @@ def load_network(
                 f"{structure.dtype} {shape}; the file is damaged"
             )
     theta = np.concatenate([tensors[name].ravel() for name in shapes])
-    network = Network(structure, theta=theta, engine=engine)
+    return Network(structure, theta=theta, engine=engine), metadata
+
+
+def load_described(path: Path, engine: str = "compiled") -> tuple[Network, dict[str, Any]]:
+    """The network in a weights file, and how the data are read that it was trained on: empty where
+    it was not trained on a data set. Raises BpttError as `load_network`."""
+    network, metadata = _network_of(path, engine)
+    described = metadata.get("data")
+    return network, described if isinstance(described, dict) else {}
+
+
+def load_network(
+    path: str | Path, engine: str = "compiled", own: Task | type[Task] | None = None
+) -> tuple[Network, Task | None]:
+    """The network in a weights file or a run's folder, and its task: of a weights file without what
+    the task learns from. own: a task of one's own, or its class, for a file that names it.
+
+    Raises BpttError, one line, for a file that is missing, truncated, foreign or does not fit.
+    """
+    path, folder = Path(path), None
+    if path.is_dir():
+        path, folder = path / WEIGHTS, path
+    network, metadata = _network_of(path, engine)
     described = metadata.get("task")
     if not isinstance(described, dict):
         return network, None
     whole = described if folder is None else _whole(described, folder / CONFIG)
     task = task_from_config(whole, own)
     try:
-        task.fit(structure)
+        task.fit(network.structure)
     except BpttError as error:
         raise BpttError(
             f"'{path}' does not fit its own description: {error}; the file is damaged"

@@ -1,0 +1,134 @@
+"""A model: a network, and what it takes to use it on new data of the user's own kind."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.errors import BpttError
+from bptt.fitting.judging import Score, judged, outputs
+from bptt.network.network import Network
+from bptt.sequences import Scaling, Schema, Sequences
+from bptt.sequences.epochs import Epochs
+from bptt.training import runs
+
+if TYPE_CHECKING:
+    import pandas
+
+# What a weights file of a model has besides a network's.
+FIELDS = ("schema", "scaling", "baseline")
+
+
+@dataclass
+class Model:
+    """What `bptt.fit` gives, or `bptt.load_model`.
+
+    network; schema and scaling: how data become its inputs, and its outputs answers. records: one
+    an epoch; reason: why training ended; best_epoch: whose weights these are (0: none had ended);
+    score: on what was held out, or None.
+    """
+
+    network: Network
+    schema: Schema
+    scaling: Scaling
+    baseline: Any
+    records: list[Any]
+    reason: str = ""
+    best_epoch: int = 0
+    score: Score | None = None
+
+    @property
+    def history(self) -> "pandas.DataFrame":
+        """The records as a table."""
+        import pandas
+
+        return pandas.DataFrame([msgspec.structs.asdict(record) for record in self.records])
+
+    def __str__(self) -> str:
+        what = "no validation" if self.score is None else f"validation: {self.score}"
+        return f"{self.network!r}, epoch {self.best_epoch} of {len(self.records)}; {what}"
+
+    def _read(self, data: Any) -> Sequences:
+        """Data as those trained on. Raises BpttError for others."""
+        if not isinstance(data, Sequences):
+            return Sequences(data, like=self.schema)
+        if data.channels != self.schema.channels:
+            own, wanted = data.channels, self.schema.channels
+            raise BpttError(
+                f"the data have {len(own)} channels, {', '.join(own[:8])}, those trained on "
+                f"{len(wanted)}, {', '.join(wanted[:8])}: read them with like=model.schema"
+            )
+        return data
+
+    def predict_proba(self, data: Any) -> Any:
+        """The probability of each class: (n, K), or for each sequence (T_i, K). Raises BpttError
+        where numbers were learned."""
+        if self.schema.kind != "classes":
+            raise BpttError("numbers were learned, which have no probabilities: use predict")
+
+        def softmax(o: NDArray[Any]) -> NDArray[Any]:
+            e = np.exp(o - o.max(axis=-1, keepdims=True))
+            p: NDArray[Any] = e / e.sum(axis=-1, keepdims=True)
+            return p
+
+        return self._each(data, softmax)
+
+    def predict(self, data: Any) -> Any:
+        """The answers: classes by their names, or numbers in the units of the data; (n,) or (n, O),
+        or for each sequence (T_i,) or (T_i, O).
+
+        data: Sequences, or what `bptt.Sequences` takes as x.
+        """
+        if self.schema.kind == "classes":
+            names = np.array(self.schema.classes)
+            return self._each(data, lambda o: names[o.argmax(axis=-1)])
+
+        def numbers(o: NDArray[Any]) -> NDArray[Any]:
+            values = self.scaling.undone(o)
+            return values[..., 0] if values.shape[-1] == 1 else values
+
+        return self._each(data, numbers)
+
+    def _each(self, data: Any, of: Any) -> Any:
+        """A function of the outputs of each sequence, in the order of the data."""
+        sequences = self._read(data)
+        found: list[Any] = [None] * len(sequences)
+        for places, o in outputs(self.network, sequences, self.scaling):
+            for place, values in zip(places, of(o), strict=True):
+                steps = int(sequences.lengths[place])
+                found[place] = values[:steps] if self.schema.per == "step" else values
+        return found if self.schema.per == "step" else np.array(found)
+
+    def test(self, data: Sequences) -> Score:
+        """How good the model is on sequences with answers. Raises BpttError without answers, or
+        for a class that it has not learned."""
+        sequences = self._read(data)
+        if sequences.target is None:
+            raise BpttError("the data have no target: a test needs answers")
+        sequences = sequences.recoded(self.schema.classes)
+        every = Epochs(sequences, 256, 0, self.scaling, self.network.structure.dtype, shuffle=False)
+        return judged(self.network, every, self.scaling, self.baseline)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as a safetensors file. Raises BpttError if that cannot be."""
+        described = {
+            "schema": self.schema.to_json(),
+            "scaling": msgspec.to_builtins(self.scaling),
+            "baseline": self.baseline,
+        }
+        runs.save_network(Path(path), self.network, None, described)
+
+
+def load_model(path: str | Path, engine: str = "compiled") -> Model:
+    """The model of a file that `Model.save` wrote. Raises BpttError for any other file."""
+    network, described = runs.load_described(Path(path), engine)
+    if not all(name in described for name in FIELDS):
+        raise BpttError(f"'{path}' holds a network without the data it was made for: use bptt.load")
+    try:
+        scaling = msgspec.convert(described["scaling"], Scaling)
+    except msgspec.ValidationError:
+        raise BpttError(f"'{path}' is damaged: train again") from None
+    return Model(network, Schema.from_json(described["schema"]), scaling, described["baseline"], [])
