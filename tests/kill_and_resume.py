@@ -54,11 +54,12 @@ def start_training(task: str, folder: Path, text: Path) -> subprocess.Popen[str]
 
 def left_behind(folder: Path) -> dict[str, object]:
     """What must not depend on a kill: weights, optimizer state, history but for the seconds."""
-    found: dict[str, object] = {
-        f"{name} {tensor}": array.tobytes()
-        for name in ("weights", "checkpoint")
-        for tensor, array in load_file(folder / f"{name}.safetensors").items()
-    }
+    found: dict[str, object] = {}
+    for name in ("weights", "checkpoint"):
+        for tensor, array in load_file(folder / f"{name}.safetensors").items():
+            if tensor in ("history", "sums"):  # seconds stand last
+                array = array[..., :-1]
+            found[f"{name} {tensor}"] = array.tobytes()
     rows = (folder / "history.csv").read_text().splitlines()
     found["history"] = [row.rpartition(",")[0] for row in rows]  # seconds stand last
     return found

@@ -79,8 +79,8 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
     return number
 
 
-def real(name: str, value: Any) -> float:
-    """A finite number. Raises BpttError for any other value."""
+def real(name: str, value: Any, allowed: str = "finite") -> float:
+    """A finite number. Raises BpttError for any other value; allowed: which numbers are."""
     if isinstance(value, bool | np.bool_) or not isinstance(
         value, int | float | np.integer | np.floating
     ):
@@ -90,7 +90,7 @@ def real(name: str, value: Any) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise BpttError(f"{name} {shown(value)} must be a finite number")
+        raise BpttError(f"{name} {shown(value)} must be a number, {allowed}")
     return number
 
 

@@ -3,7 +3,8 @@
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,28 @@ def train_and_report(
 ) -> int:
     """Train from nothing in a new folder; returns the exit code. drawer: who draws the figure."""
     training = Training(settings_for(task, options))
-    folder = out or new_folder(Path("runs"), name)
+    with _advising_out():
+        folder = out or new_folder(Path("runs"), name)
+        return _train_in(folder, training, checkpoint_seconds, as_json, drawer)
+
+
+@contextmanager
+def _advising_out() -> Iterator[None]:
+    """Who is told to choose another folder is told how."""
+    try:
+        yield
+    except BpttError as error:
+        advice = "choose another folder"
+        raise BpttError(f"{error}".replace(advice, f"{advice} with --out", 1)) from None
+
+
+def _train_in(
+    folder: Path,
+    training: Training,
+    checkpoint_seconds: float,
+    as_json: bool,
+    drawer: Drawer | None,
+) -> int:
     with runs.held(folder):
         if runs.is_run(folder):
             raise BpttError(

@@ -187,8 +187,13 @@ def _save_weights(folder: Path, training: Training) -> None:
     except BpttError as error:
         try:
             elsewhere = Path(tempfile.mkdtemp(prefix="bptt-")) / WEIGHTS
+        except OSError:
+            raise error from None
+        try:
             save_network(elsewhere, training.network, training.task)
-        except (OSError, BpttError):
+        except BpttError:
+            with suppress(OSError):
+                elsewhere.parent.rmdir()
             raise error from None
         raise BpttError(f"{error}; the network has been kept in '{elsewhere}'") from None
 

@@ -56,7 +56,7 @@ def write(
     instance("task", task, Characters, "a bptt.Text").check_network(network)
     if not text_of("start", start):
         raise BpttError("the start text is empty: give at least one character")
-    if real("temperature", temperature) < 0:
+    if real("temperature", temperature, "0 or more") < 0:
         raise BpttError(f"temperature {temperature} must be 0 or more")
     length, seed = whole("length", length, 0, LONGEST), whole("seed", seed, 0)
     if not np.isfinite(network.theta).all():
