@@ -60,7 +60,8 @@ USUAL: dict[str, Callable[[], Any]] = {
     "lengths": lambda: None, "rng": lambda: np.random.default_rng(0), "a": lambda: 3,
     "b": lambda: 4,
     "operands": lambda: np.zeros((2, 2, 1), np.uint32), "multiples": lambda: [2],
-    "loss_per_step": lambda: 0.5, "path": lambda: "none", "folder": lambda: "none",
+    "loss_per_step": lambda: 0.5, "word": lambda: [0, 3], "path": lambda: "none",
+    "folder": lambda: "none",
     "run": lambda: "none", "written": lambda: "o be", "fields": lambda: {"bits": 3},
     "outputs": lambda: 1, "cell": lambda: CELLS["lstm", "tanh"],
     "output": lambda: OUTPUTS["sigmoid", "squared"], "letter": lambda: "U", "layer": lambda: 0,
@@ -75,6 +76,11 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {
     "Text.decode": {}, "Addition.decode": {"bits": lambda: [[1, 0, 1]]},
     "length_generalisation": {"lengths": lambda: [4]},
     "write": {"network": text_network, "task": text},
+    "Text.told": {"network": text_network}, "fit": {"data": lambda: None},
+    "Automaton": {
+        "claim": lambda: "copies", "symbols": lambda: ["0", "1"], "inputs": lambda: [[0], [1]],
+        "after": lambda: [[0, 0]], "answers": lambda: [[[0], [1]]],
+    },
 }  # fmt: skip
 
 
@@ -98,7 +104,7 @@ def found() -> Iterator[tuple[str, Callable[[], Any]]]:
 # own arguments are tested where they are.
 NOT_CALLED = (
     "BpttError", "Run", "Verdict", "Task", "Addition.samples", "Text.samples", "Text.longer",
-    "Cell", "Output", "Rule", "Parameter", "Sequences", "export", "from_torch",
+    "Cell", "Output", "Rule", "Parameter", "Sequences", "export", "from_torch", "Model", "Proof",
 )  # fmt: skip
 CALLABLES = {name: made for name, made in found() if name not in NOT_CALLED}
 

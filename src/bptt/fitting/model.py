@@ -8,8 +8,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import one_of
+from bptt.arguments import path as path_of
 from bptt.errors import BpttError
 from bptt.fitting.judging import Score, judged, outputs
+from bptt.network.engines import ENGINES
 from bptt.network.network import Network
 from bptt.sequences import Scaling, Schema, Sequences
 from bptt.sequences.epochs import Epochs
@@ -124,7 +127,8 @@ class Model:
 
 def load_model(path: str | Path, engine: str = "compiled") -> Model:
     """The model of a file that `Model.save` wrote. Raises BpttError for any other file."""
-    network, described = runs.load_described(Path(path), engine)
+    path = path_of("path", path)
+    network, described = runs.load_described(path, one_of("engine", engine, ENGINES))
     if not all(name in described for name in FIELDS):
         raise BpttError(f"'{path}' holds a network without the data it was made for: use bptt.load")
     try:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from bptt.arguments import instance
 from bptt.errors import BpttError
 from bptt.fitting.judging import Score, baseline_of, judged
 from bptt.fitting.model import Model
@@ -270,6 +271,8 @@ def fit(data: Sequences, validation_data: Sequences | None = None, **options: An
         raise BpttError(
             f"a {type(data).__name__} cannot be learned from: make bptt.Sequences of it"
         )
+    if validation_data is not None:
+        instance("validation_data", validation_data, Sequences, "bptt.Sequences")
     work = Fit(plan_of(options), data, validation_data)
     with interrupts() as received:
         for _ in work.records(lambda: bool(received)):

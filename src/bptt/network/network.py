@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bptt.arguments import flag, instance, reals, shown
+from bptt.arguments import flag, instance, reals, shown, whole
 from bptt.errors import BpttError, one_line
 from bptt.network.batch import Batch, check_theta
 from bptt.network.engines import Engine, Forward
@@ -20,6 +20,9 @@ from bptt.network.parameters import Array
 from bptt.network.reference_engine import ReferenceEngine
 from bptt.network.streaming import Stream
 from bptt.network.structure import Structure
+
+# Samples that one stream takes a step: its buffers are made at once.
+MOST_SIDE_BY_SIDE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ class Network:
 
         batch: how many samples go side by side. one_hot: inputs are given as their numbers.
         """
-        return Stream(self._engine, self.structure, self.theta, batch, one_hot)
+        count, numbers = whole("batch", batch, 1, MOST_SIDE_BY_SIDE), flag("one_hot", one_hot)
+        return Stream(self._engine, self.structure, self.theta, count, numbers)
 
     def predict(
         self, x: ArrayLike, lengths: ArrayLike | None = None, state: ArrayLike | None = None

@@ -80,10 +80,8 @@ class Stream:
     ) -> None:
         if not structure.tied:
             raise BpttError("a stream has no end, untied weights are for so many steps: use tied")
-        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-            raise BpttError(f"batch {batch!r} must be a whole number of at least 1")
         self._engine, self._structure, self._theta = engine, structure, theta.copy()
-        self._batch = int(batch)
+        self._batch = batch
         make = getattr(engine, "stepper", None)
         self._stepper: Stepper = (
             make(structure, self._theta, self._batch, one_hot)

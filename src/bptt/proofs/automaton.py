@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bptt.arguments import integers, items, numbers, text
 from bptt.errors import BpttError
 
 
@@ -36,10 +37,14 @@ class Automaton:
     names: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        for name, kind in (("inputs", None), ("after", np.int64), ("answers", np.int64)):
-            object.__setattr__(self, name, np.array(getattr(self, name), kind))
+        text("claim", self.claim)
+        for name, numbers_of in (("inputs", numbers), ("after", integers), ("answers", integers)):
+            array = numbers_of(name, getattr(self, name)).copy()
+            object.__setattr__(self, name, array if name == "inputs" else array.astype(np.int64))
+        for name in ("symbols", "names"):
+            object.__setattr__(self, name, tuple(items(name, getattr(self, name))))
         S, K = self.after.shape if self.after.ndim == 2 else (0, 0)
-        if not (S and K and self.answers.shape[:2] == (S, K) and len(self.inputs) == K):
+        if not (S and K and self.answers.shape[:2] == (S, K) and self.inputs.shape[:1] == (K,)):
             raise BpttError(
                 f"automaton: after {self.after.shape}, answers {self.answers.shape} and inputs "
                 f"{self.inputs.shape} do not fit: (states, symbols), (states, symbols, ...) and "

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bptt.errors import BpttError
+from bptt.arguments import instance, positive, shown
+from bptt.errors import BpttError, BpttTypeError
 from bptt.network.network import Network
 from bptt.proofs import checker, native
 from bptt.proofs.automaton import Automaton
@@ -76,11 +77,12 @@ def stated(task: Any) -> Automaton:
     """The automaton that a task states. Raises BpttError if it states none."""
     if isinstance(task, Automaton):
         return task
-    automaton = task.automaton() if hasattr(task, "automaton") else None
+    states = getattr(task, "automaton", None)
+    automaton = None if isinstance(task, type) or not callable(states) else states()
     if not isinstance(automaton, Automaton):
         raise BpttError(
-            f"task '{getattr(task, 'name', task)}' states no automaton, so there is nothing to "
-            "prove: give a task with a finite memory, as addition, or a bptt.Automaton"
+            f"task {shown(getattr(task, 'name', task))} states no automaton, so there is nothing "
+            "to prove: give a task with a finite memory, as addition, or a bptt.Automaton"
         )
     return automaton
 
@@ -94,6 +96,8 @@ def scout(network: Network, task: Any, seconds: float = 0.5) -> Proof:
     question makes no sense for.
     """
     automaton = stated(task)
+    instance("network", network, Network, "a bptt.Network")
+    positive("seconds", seconds)
     word = wrong_word(network, automaton, seconds)
     answer = None if word is None else _wrong(network, task, automaton, word, seconds)
     why = "no wrong answer was found where runs, periods and the states reached were searched"
@@ -132,6 +136,11 @@ def prove(
     time, about. Raises BpttError for a network or task that the question makes no sense for.
     """
     automaton = stated(task)
+    instance("network", network, Network, "a bptt.Network")
+    positive("seconds", seconds)
+    for name, function in (("report", report), ("stop", stop)):
+        if function is not None and not callable(function):
+            raise BpttTypeError(f"{name} {shown(function)} must be a function")
     config = None if isinstance(task, Automaton) else task.config()
     machine = Machine(network, automaton)
 

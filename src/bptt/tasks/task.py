@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.arguments import flag, instance, table, whole
+from bptt.arguments import flag, instance, integers, table, whole
 from bptt.equations.outputs import OUTPUTS
 from bptt.errors import BpttError, one_line, quoted_list
 from bptt.floats import usual
@@ -275,6 +275,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def told(self, network: Network, word: list[int]) -> str:
         """A word of the automaton's symbols on which the network is wrong, in the task's terms; ''
         to have it told symbol by symbol."""
+        self.check_network(network)
+        integers("word", word)
         return ""
 
     def describe(self) -> str:

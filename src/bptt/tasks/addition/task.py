@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from bptt.arguments import flag, items, whole
+from bptt.arguments import flag, integers, items, shown, whole
+from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.proofs.automaton import Automaton, adder
 from bptt.tasks.addition.adding import add_integers
@@ -76,6 +77,10 @@ class Addition(Sums, frozen=True, kw_only=True):
 
     def told(self, network: Network, word: list[int]) -> str:
         """See `Task.told`: as a sum."""
+        self.check_network(network)
+        symbols = integers("word", word)
+        if symbols.ndim != 1 or not symbols.size or symbols.min() < 0 or symbols.max() > 3:
+            raise BpttError(f"word {shown(word)} must be numbers of symbols, from 0 to 3")
         return wrong_sum(network, self, word)
 
     def describe(self) -> str:
