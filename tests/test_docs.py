@@ -32,7 +32,6 @@ SOURCE = TOP / "src" / "bptt"
 DERIVATION = (TOP / "docs" / "derivation.md").read_text()
 SEQUENCES = (TOP / "docs" / "sequences.md").read_text()
 FILES = (TOP / "docs" / "files.md").read_text()
-OWN_EQUATIONS = (TOP / "docs" / "equations.md").read_text()
 TRACES = (TOP / "docs" / "traces.md").read_text()
 OWN_CELLS = ("leaky_network", "minimal_gated_unit", "peephole_lstm")
 EXAMPLES = ("adder", "check_your_own_gradient", "trace", *OWN_CELLS)
@@ -262,17 +261,6 @@ def test_readme_example_prints_its_comments(
     printed = capsys.readouterr().out.splitlines()
     assert printed == re.findall(r"^print\(.*\) +# (.*)$", code, re.MULTILINE)
     assert len(printed) > 2
-
-
-@pytest.mark.usefixtures("reference_only")
-def test_equations_of_your_own_print_their_comments(capsys: pytest.CaptureFixture[str]) -> None:
-    found = re.findall(r"```python\n(.*?)```", OWN_EQUATIONS, re.DOTALL)
-    names: dict[str, Any] = {}
-    for code in found:
-        exec(code, names)
-    said = re.findall(r"^print\(.*\) +# (.*)$", "\n".join(found), re.MULTILINE)
-    assert capsys.readouterr().out.splitlines() == said
-    assert len(said) == 2
 
 
 # Examples and the run's folder

@@ -121,7 +121,7 @@ def test_compiled_once_by_other_processes_and_then_without_numba(tmp_path):
     [
         pytest.param('runner.BUILDER = "raise SystemExit(1)"', id="builders that end"),
         pytest.param(
-            "import pathlib; file = pathlib.Path(__file__) / 'no folder'; "
+            "import pathlib; file = pathlib.Path(sys.executable) / 'no folder'; "
             "store.folders = lambda: (file,)",
             id="nowhere to write",
         ),

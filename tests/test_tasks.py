@@ -341,7 +341,7 @@ def test_a_task_of_ones_own_in_a_study_on_two_workers(brackets):
         bptt.studies.load("study")
 
 
-def test_a_task_that_only_the_script_has_is_refused_by_workers(tmp_path):
+def test_a_task_that_only_the_script_has_is_trained_in_its_own_process(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import bptt\n"
@@ -352,11 +352,10 @@ def test_a_task_that_only_the_script_has_is_refused_by_workers(tmp_path):
         "        return x, x\n"
         "study = bptt.Study(task=Own, base={'iterations': 5, 'engine': 'reference'}, seeds=4)\n"
         "assert len(study.run(workers=1).frame) == 4\n"
-        "study.run(workers=2)\n"
+        "assert len(study.run(workers=2).frame) == 4\n"
     )
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert "must stand in a file that is imported, not in the script" in ended.stderr
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_the_gradient_on_a_task_of_ones_own():

@@ -1,9 +1,7 @@
 """What users call: networks out, networks in, and the check of both.
 
->>> import bptt
->>> print(bptt.export(network, "net.c", math="fast"))
-verified: 6,000 steps, worst difference 2.1e-07 (limit 1e-05), state carried, restart equal; ...
->>> network = bptt.read("model.safetensors")
+print(bptt.export(network, "net.c", math="fast"))  # what was verified, and how closely
+network = bptt.read("model.safetensors")
 """
 
 from collections.abc import Callable, Mapping

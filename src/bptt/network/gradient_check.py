@@ -198,7 +198,11 @@ def _checked(
     """Copies of the parameters and the gradients, once everything fits."""
     if not table("parameters", parameters):
         raise BpttError("there are no parameters to check: give at least one")
-    for name in table("gradients", gradients):
+    table("gradients", gradients)
+    for name in parameters:
+        if name not in gradients:
+            raise BpttError(f"there is no gradient of parameter '{name}': give one of its shape")
+    for name in gradients:
         if name not in parameters:
             raise BpttError(f"there is no parameter '{name}', of which a gradient is given")
     arrays, claims = {}, {}
