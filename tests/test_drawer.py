@@ -12,7 +12,7 @@ from processes import start, wait_until
 
 import bptt
 from bptt.api import Run
-from bptt.commands import train as command_train
+from bptt.commands import training_run as command_train
 from bptt.commands.cli import run
 from bptt.commands.drawer import SIGNATURE, Drawer, drawer_for
 from bptt.processes import helper
