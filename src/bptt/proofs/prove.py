@@ -2,21 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bptt.arguments import instance, positive, shown
 from bptt.errors import BpttError, BpttTypeError
 from bptt.network.network import Network
-from bptt.proofs import checker, native
+from bptt.proofs import native
 from bptt.proofs.automaton import Automaton
-from bptt.proofs.certificate import certificate
 from bptt.proofs.exploring import wrong_word
 from bptt.proofs.machine import Machine
 from bptt.proofs.metric import rate
-from bptt.proofs.scout import Counterexample, counterexample, first_wrong, patterns
-from bptt.proofs.search import OUT_OF_TIME, Balls, Report, Search
+from bptt.proofs.scout import OUT_OF_TIME, Counterexample, counterexample, first_wrong, patterns
+
+if TYPE_CHECKING:
+    from bptt.proofs.search import Balls, Report
 
 SLOW = 0.9  # a network whose deviations shrink by less than that a step forgets slowly
 
@@ -34,7 +35,7 @@ class Proof:
     verdict: str
     claim: str
     automaton: Automaton
-    balls: Balls | None = None
+    balls: "Balls | None" = None
     certificate: bytes | None = None
     counterexample: Counterexample | None = None
     why: str = ""
@@ -127,7 +128,7 @@ def prove(
     network: Network,
     task: Any,
     seconds: float = 60.0,
-    report: Report | None = None,
+    report: "Report | None" = None,
     stop: Callable[[], bool] | None = None,
 ) -> Proof:
     """Prove that a network is right at every length, or find a word on which it is wrong.
@@ -142,8 +143,12 @@ def prove(
         if function is not None and not callable(function):
             raise BpttTypeError(f"{name} {shown(function)} must be a function")
     config = None if isinstance(task, Automaton) else task.config()
-    machine = Machine(network, automaton)
+    # Here, because the search imports the compiler, which takes a third of a second.
+    from bptt.proofs import checker
+    from bptt.proofs.certificate import certificate
+    from bptt.proofs.search import Search
 
+    machine = Machine(network, automaton)
     words = patterns(machine.symbols)
     ends = first_wrong(network, automaton, words)
     if ends.min() < words.shape[1]:

@@ -19,6 +19,9 @@ BLOCK = 65_536
 REPEATED = 24
 MOST_PATTERNS = 8000
 
+# Why a search ends that could have gone on.
+OUT_OF_TIME = "time is up"
+
 
 @dataclass(frozen=True)
 class Counterexample:

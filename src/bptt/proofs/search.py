@@ -26,12 +26,12 @@ from bptt.proofs import native
 from bptt.proofs import workspace as w
 from bptt.proofs.machine import Array, Machine
 from bptt.proofs.metric import metric
+from bptt.proofs.scout import OUT_OF_TIME
 
 LARGEST, SMALLEST, SMALLER = 0.6, 0.003, 0.65  # radii: the first, the last, from one to the next
 SHRUNK, GROW = 0.35, 8.0  # see `bptt.proofs.follow`
 MOST_BALLS, MOST_STEPS, TRIED_STEPS, DEEPEST = 40_000, 20_000, 3_000, 40
 EXPLORED = 15_000  # most balls of an exploration
-OUT_OF_TIME = "time is up"
 WHY = {
     f.OUTPUT: "an output comes too near to its threshold",
     f.GROWTH: "sets of states grow",
