@@ -96,7 +96,7 @@ def kind_of(name: Any, own: "type[Task] | None" = None) -> "type[Task]":
     if own is not None:
         raise BpttError(f"the task is '{name}', not '{own.name}': hand in that one")
     raise BpttError(
-        f"task '{name}' is not known: choose one of {quoted_list(BUILT_IN)}; "
+        f"task {shown(name)} is not known: choose one of {quoted_list(BUILT_IN)}; "
         "one of your own has to be handed in, as task=..."
     )
 
