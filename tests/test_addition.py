@@ -313,7 +313,7 @@ def test_what_a_task_cannot_do_is_said(call, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "task 'None' is not known: choose one of 'addition', 'text'"),
+        ({}, "task None is not known: choose one of 'addition', 'text'"),
         ({"task": "parity"}, "task 'parity' is not known"),
         ({"task": ["addition"]}, "is not known"),
         ([1], "described by a mapping"),

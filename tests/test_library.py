@@ -32,10 +32,12 @@ print(json.dumps([sorted({{"numba", "scipy", "pandas"}} & set(sys.modules)), tol
 
 
 def train(cache, before=""):
-    """What `TRAIN` says, in a fresh process with its kernels in the folder `cache`."""
+    """What `TRAIN` says, in a fresh process with its kernels in the folder `cache` alone: the
+    user's own, which may have them already, is another empty one."""
+    own = {"XDG_CACHE_HOME": str(cache / "user"), "HOME": str(cache / "user")}
     done = subprocess.run(
         [sys.executable, "-c", TRAIN.format(before=textwrap.dedent(before))],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True,
+        env=os.environ | own | {"NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True,
         timeout=200,
     )  # fmt: skip
     assert done.stderr == ""
