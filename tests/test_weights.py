@@ -3,6 +3,8 @@
 Kernels against the reference with weights: tests/test_regimes.py, tests/test_side_by_side.py.
 """
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -162,3 +164,45 @@ def test_weights_that_are_refused():
     ):
         with pytest.raises(BpttError, match=message):
             network.loss(x, y, weights=value)
+
+
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+def test_pinball_loss_by_hand_and_the_quantiles_it_learns(engine):
+    """The mean over targets is smallest where shares 0.1, 0.5 and 0.9 of them lie below."""
+    levels, rng = (0.1, 0.5, 0.9), np.random.default_rng(3)
+    network = Network(
+        inputs=1, outputs=3, hidden=1, output="linear", loss="pinball", quantiles=levels,
+        reduction="mean", dtype="float64", engine=engine, seed=2,
+    )  # fmt: skip
+    x, drawn = rng.normal(size=(2, 6, 1)), rng.exponential(size=(2, 6, 1))
+    y = np.repeat(drawn, 3, axis=2)
+    e = y - network.forward(x).o
+    by_hand = np.where(e > 0, np.multiply(levels, e), (np.array(levels) - 1) * e)
+    np.testing.assert_allclose(network.loss(x, y), by_hand.sum() / 12, rtol=1e-12)
+    # The same constant for all: the states are zero, only c is looked at.
+    network.theta[:] = 0
+    many = rng.exponential(size=(1, 1001, 1))
+    network["c"][:] = np.quantile(many, levels)
+    found = network.gradient(np.zeros_like(many), np.repeat(many, 3, axis=2))
+    # One target of 1,001 lies on the quantile itself, where the slope jumps by 1.
+    np.testing.assert_allclose(found.parameters["c"], 0, atol=1.01 / 1001)
+    network["c"][:] = 0
+    found = network.gradient(np.zeros_like(many), np.repeat(many, 3, axis=2))
+    np.testing.assert_allclose(found.parameters["c"], [-0.1, -0.5, -0.9], rtol=1e-9)
+
+
+def test_levels_of_quantiles():
+    def network(outputs, **options):
+        return Network(inputs=1, outputs=outputs, output="linear", engine="reference", **options)
+
+    spread = network(3, loss="pinball").structure
+    assert spread.head.levels == (0.25, 0.5, 0.75)
+    assert pickle.loads(pickle.dumps(spread.head)).levels == (0.25, 0.5, 0.75)
+    for message, options in (
+        ("2 quantiles for 1 outputs", {"loss": "pinball", "quantiles": (0.1, 0.9)}),
+        ("quantile 1.0 is not allowed", {"loss": "pinball", "quantiles": (1.0,)}),
+        ("quantiles go with loss 'pinball', not with 'huber'",
+         {"loss": "huber", "quantiles": (0.5,)}),
+    ):  # fmt: skip
+        with pytest.raises(BpttError, match=message):
+            network(1, **options)

@@ -10,7 +10,7 @@ import msgspec
 from bptt.arguments import path as path_of
 from bptt.equations.cells import Cell
 from bptt.equations.optimizers import Rule
-from bptt.equations.outputs import Output
+from bptt.equations.outputs import UNITS, Output
 from bptt.equations.own import handed_in
 from bptt.errors import BpttError
 from bptt.files import write_file
@@ -56,11 +56,10 @@ class Run:
     def curve(self) -> dict[str, Any]:
         """What the figure shows: the arguments of
         `bptt.training.figures.learning_curve`."""
-        squared = self.settings.structure.loss == "squared"
         return {
             "history": self.records,
             "title": f"{self.network!r}\n{self}",
-            "unit": "squared error / 2" if squared else "nats",
+            "unit": UNITS.get(self.settings.structure.loss, "nats"),
             "outputs": self.task.output_name,
         }
 

@@ -149,8 +149,9 @@ def _missing(results: "Results") -> str:
 def _unit(results: "Results") -> str:
     """The unit of the loss, where all settings have one."""
     losses = {each.settings.structure.loss for each in results.store.settings}
-    units = {"squared": "squared error / 2", "cross_entropy": "nats"}
-    return units.get(losses.pop(), "") if len(losses) == 1 else ""
+    from bptt.equations.outputs import UNITS
+
+    return UNITS.get(losses.pop(), "") if len(losses) == 1 else ""
 
 
 def _details(results: "Results", frame: Any) -> "list[Section]":

@@ -2,21 +2,33 @@
 
     o_t = h_t V + c                          V (H, O), c (O)                               (22)
 
-The three elementwise outputs are pointwise equations `(o, y) -> p, loss, do`, with p the output,
-y the target and do the derivative of the loss by o. Softmax couples the O outputs of a row and
-has two forms of its own: rows of an array here, lanes in `bptt.kernels`.
+The elementwise outputs are pointwise equations `(o, y) -> p, loss, do`, with p the output, y the
+target and do the derivative of the loss by o; that of the quantiles also takes the level q of each
+output. Softmax couples the O outputs of a row and has two forms of its own: rows of an array here,
+lanes in `bptt.kernels`.
 
 Losses are computed from o, before the nonlinearity, so that they cannot become log(0).
 Losses are in nats; squared errors are halved.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.equations.functions import Value, sigmoid, sigmoid_backward, softplus
+from bptt.equations.functions import (
+    Value,
+    absolute,
+    maximum,
+    minimum,
+    sigmoid,
+    sigmoid_backward,
+    softplus,
+    where,
+    zeros_like,
+)
 from bptt.equations.own import Equations, check_values, function_of, own_of, refuse_name
 from bptt.equations.tracing import trace
 from bptt.errors import BpttError, quoted_list
@@ -47,6 +59,45 @@ def sigmoid_squared(o: Value, y: Value) -> tuple[Value, Value, Value]:
     p = sigmoid(o)
     error = p - y
     return p, 0.5 * error * error, sigmoid_backward(p, error)
+
+
+def linear_absolute(o: Value, y: Value) -> tuple[Value, Value, Value]:
+    """p = o,  loss = |p - y|,  do = sign(p - y)  (36), 0 where p = y: the median is learned."""
+    error = o - y
+    nothing = zeros_like(error)
+    one = nothing + 1.0
+    return (
+        o,
+        absolute(error),
+        where(error > nothing, one, where(error < nothing, nothing - one, nothing)),
+    )
+
+
+def linear_huber(o: Value, y: Value) -> tuple[Value, Value, Value]:
+    """p = o,  do = p - y, but at least -1 and at most 1,  loss = do (p - y - do / 2)  (37).
+
+    The squared error up to 1, beyond it the absolute one less 1/2, whose slope goes on (Huber 1964,
+    Annals of Mathematical Statistics 35:73, section 4, with k = 1): outliers pull no harder.
+    Numbers to be learned are to have a standard deviation of about 1.
+    """
+    error = o - y
+    one = zeros_like(error) + 1.0
+    slope = minimum(maximum(error, zeros_like(error) - one), one)
+    return o, slope * (error - 0.5 * slope), slope
+
+
+def linear_pinball(o: Value, y: Value, q: Value) -> tuple[Value, Value, Value]:
+    """The quantile of level q: with e = y - p,
+
+    p = o,  loss = max(q e, (q - 1) e),  do = -q where e > 0, 1 - q where e < 0, else 0  (38)
+
+    (Koenker and Bassett 1978, Econometrica 46:33, section 3.)
+    """
+    e = y - o
+    nothing = zeros_like(e)
+    below, above = nothing - q, nothing + 1.0 - q
+    slope = where(e > nothing, below, where(e < nothing, above, nothing))
+    return o, maximum(q * e, (q - 1.0) * e), slope
 
 
 def softmax_cross_entropy(
@@ -93,6 +144,8 @@ class Output(Equations):
     threshold: float
     loss: str
     code: int
+    # Of the quantiles that the outputs are, one each; empty of all others.
+    levels: tuple[float, ...]
 
     def __new__(
         cls, name: str, equation: Equation, threshold: float = 0.5,
@@ -110,7 +163,7 @@ class Output(Equations):
             equation = function_of(traced)
         output = super().__new__(cls, name, described)
         output.equation, output.threshold, output.code = equation, float(threshold), code
-        output.loss, output._described = loss or name, described
+        output.loss, output._described, output.levels = loss or name, described, ()
         if code == OWN:
             _check_values(output)
         return output
@@ -119,6 +172,8 @@ class Output(Equations):
 
     def found_again(self) -> tuple[Any, ...]:
         """See `Equations.found_again`."""
+        if self.levels:
+            return quantile_output, (self.levels,)
         return output_of, (self.name, self.loss)
 
     def plain(self) -> dict[str, Any]:
@@ -145,7 +200,7 @@ def _check_values(output: Output) -> None:
     check_values(f"output '{output.name}'", values, "o and y")
 
 
-SOFTMAX = 3
+SOFTMAX, PINBALL = 3, 6
 OUTPUTS: dict[tuple[str, str], Output] = {
     (output.name, output.loss): output
     for output in (
@@ -153,10 +208,18 @@ OUTPUTS: dict[tuple[str, str], Output] = {
         Output("sigmoid", sigmoid_cross_entropy, 0.0, loss="cross_entropy", code=1),
         Output("sigmoid", sigmoid_squared, 0.0, loss="squared", code=2),
         Output("softmax", softmax_cross_entropy, 0.0, loss="cross_entropy", code=SOFTMAX),
+        Output("linear", linear_absolute, 0.5, loss="absolute", code=4),
+        Output("linear", linear_huber, 0.5, loss="huber", code=5),
+        Output("linear", linear_pinball, 0.5, loss="pinball", code=PINBALL),
     )
 }
 
 REDUCTIONS = ("sum", "sequence", "mean")
+# What losses are counted in.
+UNITS = {
+    "squared": "squared error / 2", "cross_entropy": "nats", "absolute": "absolute error",
+    "huber": "Huber's loss", "pinball": "pinball loss",
+}  # fmt: skip
 
 
 def output_of(function: str, loss: str) -> Output:
@@ -175,6 +238,34 @@ def output_of(function: str, loss: str) -> Output:
             f"choose one of {quoted_list(losses)}"
         )
     return OUTPUTS[function, loss]
+
+
+@lru_cache(maxsize=256)
+def quantile_output(levels: tuple[float, ...]) -> Output:
+    """The output whose numbers are the quantiles of these levels, (O,)."""
+    q = np.array(levels)
+
+    def equation(o: Value, y: Value) -> tuple[Value, Value, Value]:
+        return linear_pinball(o, y, q.astype(o.dtype))
+
+    output = Output("linear", equation, 0.5, loss="pinball", code=PINBALL)
+    output.levels = levels
+    return output
+
+
+def levels_of(quantiles: tuple[float, ...], outputs: int) -> tuple[float, ...]:
+    """The level of each output: those given, or else spread evenly, 0.5 of one output, 1/4, 2/4 and
+    3/4 of three. Raises BpttError for others than one an output, each between 0 and 1."""
+    if not quantiles:
+        return tuple((k + 1) / (outputs + 1) for k in range(outputs))
+    if len(quantiles) != outputs:
+        raise BpttError(
+            f"{len(quantiles)} quantiles for {outputs} outputs: one an output is needed"
+        )
+    for level in quantiles:
+        if not 0 < level < 1:
+            raise BpttError(f"quantile {level} is not allowed: numbers between 0 and 1 are")
+    return quantiles
 
 
 def loss_scale(

@@ -7,7 +7,14 @@ import msgspec
 
 from bptt.arguments import check_types, text, whole
 from bptt.equations.cells import Cell, cell_of
-from bptt.equations.outputs import REDUCTIONS, Output, output_of
+from bptt.equations.outputs import (
+    PINBALL,
+    REDUCTIONS,
+    Output,
+    levels_of,
+    output_of,
+    quantile_output,
+)
 from bptt.equations.own import as_field, as_text
 from bptt.errors import BpttError, quoted_list
 from bptt.network.parameters import Layout
@@ -28,7 +35,7 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cell, output: names, or a `bptt.Cell` and a `bptt.Output` of your own, which has its loss.
     activation: of the Elman cell ('tanh', 'sigmoid', 'relu').
     output, loss: see `bptt.equations.outputs.OUTPUTS`; reduction: see
-    `bptt.equations.outputs.loss_scale`.
+    `bptt.equations.outputs.loss_scale`. quantiles: see `bptt.equations.outputs.levels_of`.
     readout: 'steps' (an output at every step) or 'last' (one, from each sample's final state).
     bias: with b and c, or without. tied: the same weights at every step, or, if not, a set of
     weights U, W, b, V, c for each of `steps` steps. initial_state: 'zeros', or 'trainable'.
@@ -42,7 +49,13 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cell: Annotated[str, Option("elman, lstm or gru.")] = "elman"
     activation: Annotated[str, Option("Of the Elman cell: tanh, sigmoid or relu.")] = "tanh"
     output: Annotated[str, Option("sigmoid, linear or, for classes, softmax.")] = "sigmoid"
-    loss: Annotated[str, Option("cross_entropy or squared; linear: squared.")] = "cross_entropy"
+    loss: Annotated[
+        str,
+        Option("cross_entropy or squared; linear: squared, absolute, huber or pinball."),
+    ] = "cross_entropy"
+    quantiles: Annotated[
+        tuple[float, ...], Option("Levels of the quantiles, one an output: with loss pinball.")
+    ] = ()
     reduction: Annotated[
         str, Option("Losses: sum, mean per sequence (sequence) or mean of all (mean).")
     ] = "sum"
@@ -64,6 +77,10 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         output = output_of(self.output, self.loss)
         msgspec.structs.force_setattr(self, "cell", as_field(cell))
         msgspec.structs.force_setattr(self, "output", as_field(output))
+        if output.code == PINBALL:
+            levels_of(self.quantiles, self.outputs)
+        elif self.quantiles:
+            raise BpttError(f"quantiles go with loss 'pinball', not with '{output.loss}'")
         if not output.built_in:
             msgspec.structs.force_setattr(self, "loss", output.loss)
         for name, allowed in (
@@ -94,7 +111,10 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def head(self) -> Output:
         """The output function and loss."""
-        return output_of(self.output, self.loss)
+        output = output_of(self.output, self.loss)
+        if output.code == PINBALL:
+            return quantile_output(levels_of(self.quantiles, self.outputs))
+        return output
 
     def layer_inputs(self, layer: int) -> int:
         """How many inputs a layer has: D for the first, H for the others."""

@@ -7,6 +7,7 @@ loss), the last record's smoothed loss, and the seconds in training. Metadata: t
 the data of the task, which stand in config.json; the iteration; where the stream of data stands.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 
 from bptt.errors import BpttError
+from bptt.files import json_text
 from bptt.tasks.task import Task
 from bptt.training.records import Pending, Record, Totals
 from bptt.training.settings import Settings, settings_from_dict
@@ -162,6 +164,6 @@ def _difference(then: Mapping[str, Any], now: Mapping[str, Any], where: str = ""
             found = _difference(value, now[name], f"{where}{name}.")
             if found:
                 return found
-        elif value not in ("", now.get(name)):
+        elif value not in ("", json.loads(json_text(now.get(name)))):  # JSON has no tuples
             return f"{where}{name} was {value!r:.60} and is {now.get(name)!r:.60}"
     return ""

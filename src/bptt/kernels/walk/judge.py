@@ -9,7 +9,14 @@ written out here, equation (26).
 from typing import Any
 
 from bptt.equations.functions import exp, log
-from bptt.equations.outputs import linear_squared, sigmoid_cross_entropy, sigmoid_squared
+from bptt.equations.outputs import (
+    linear_absolute,
+    linear_huber,
+    linear_pinball,
+    linear_squared,
+    sigmoid_cross_entropy,
+    sigmoid_squared,
+)
 from bptt.kernels.machine import elementary  # noqa: F401  registers the compiled functions
 from bptt.kernels.machine.compiler import part
 from bptt.kernels.machine.simd import constant, get, load, put, select, store, width, zero
@@ -18,24 +25,32 @@ from bptt.kernels.walk.regimes import Kind, by_kind, put_result, total
 
 _linear, _sigmoid = part(linear_squared), part(sigmoid_cross_entropy)
 _sigmoid_squared = part(sigmoid_squared)
+_absolute, _huber, _pinball = part(linear_absolute), part(linear_huber), part(linear_pinball)
 
 
-def _built_in_output(kind, plan, value, target):
+def _built_in_output(kind, plan, value, target, level):
     if plan.output == 0:
         return _linear(value, target)
     if plan.output == 1:
         return _sigmoid(value, target)
-    return _sigmoid_squared(value, target)
+    if plan.output == 2:
+        return _sigmoid_squared(value, target)
+    if plan.output == 4:
+        return _absolute(value, target)
+    if plan.output == 5:
+        return _huber(value, target)
+    return _pinball(value, target, level)
 
 
 def _output(kind: Kind) -> Any:
     if kind.output is None:
         return _built_in_output
     equation = part(kind.output.equation)
-    return lambda kind, plan, value, target: equation(value, target)
+    return lambda kind, plan, value, target, level: equation(value, target)
 
 
-# An elementwise output of a value, its loss, and the derivative of that by the value.
+# An elementwise output of a value, its loss, and the derivative of that by the value; level: of the
+# quantile that the output is, where it is one.
 output_of = by_kind(_output)
 
 
@@ -69,7 +84,8 @@ def _elementwise(kind, plan, m, at, y, weight, alive):
     for k in range(plan.O):
         i = k * plan.Cp
         value, target = load(m, at + i), load(m, y + i)
-        _, each, d = output_of(kind, plan, value, target)
+        level = constant(nothing, get(m, plan.levels + k))
+        _, each, d = output_of(kind, plan, value, target, level)
         store(m, at + i, select(alive, d * weight, nothing))
         said = select(value > threshold, one, nothing)
         wanted = select(target > 0.5, one, nothing)
@@ -144,7 +160,7 @@ def predict(kind, plan, m):
             else:
                 for i in range(row, row + plan.O * plan.Cp, plan.Cp):
                     value = load(m, plan.oc + i)
-                    out, _, _ = output_of(kind, plan, value, value)
+                    out, _, _ = output_of(kind, plan, value, value, value)
                     store(m, plan.p + i, out)
 
 

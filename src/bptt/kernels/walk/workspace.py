@@ -187,6 +187,8 @@ class Workspace:
         ):
             place = self.values[name]
             self.m[place : place + count] = 1
+        levels = self.shape.structure.head.levels
+        self.m[self.values["levels"] : self.values["levels"] + len(levels)] = levels
 
     def _sizes(self) -> None:
         """Sizes and the strides of rows of values."""
@@ -385,6 +387,7 @@ class Workspace:
         v["y"] = take(0 if shape.structure.head.classes else size)
         v["case_weights"] = take(blocks * Cp)
         v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)
+        v["levels"] = take(O)  # of quantiles
         v["lengths"] = take(B * self.L if units else Bp)  # in vectors; exact up to 2^24 steps
 
 
