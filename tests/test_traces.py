@@ -1,5 +1,6 @@
 """Traces: every derivative against central differences, and against each other."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from own_equations import LEAKY, LEAKY_SHARED, MIXED
 
-from bptt import BpttError, Network
+from bptt import BpttError, Network, load_trace
 from bptt.equations.cells import Cell
 from bptt.traces import derived
 from bptt.traces.figures import all_figures
 from bptt.traces.trace import VARIABLES, Trace, trace
+from bptt.training.tensors import write_tensors
 
 CASES = [
     ("elman", "tanh", "sigmoid", "cross_entropy"),
@@ -157,6 +159,58 @@ def test_losses_taken_apart_add_up(
         assert errors[-1] < 1e-12
     for name, values in total.items():
         assert np.allclose(values, found.gradients[name], atol=1e-14)
+
+
+def test_the_gradient_cut_off_after_all_steps_is_the_whole_one() -> None:
+    network, x, y, _ = made(*CASES[2], layers=2)
+    found = trace(network, x[:1], y[:1])
+    parts, errors = derived.apart(found), derived.apart(found).truncated()
+    names = [name for name in found.gradients if name.partition(".")[0] in "UWb"]
+    for name in names:
+        assert np.allclose(parts.gradient(6)[name], found.gradients[name], atol=1e-14)
+    for window in (1, 3):
+        cut = parts.gradient(window)
+        off = np.concatenate([(cut[name] - found.gradients[name]).ravel() for name in names])
+        size = np.linalg.norm(np.concatenate([found.gradients[name].ravel() for name in names]))
+        assert np.linalg.norm(off) / size == pytest.approx(errors[window - 1], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("readout", "one_hot"), [("steps", False), ("last", True)])
+def test_a_trace_is_read_back_as_it_was_written(
+    case: tuple[str, str, str, str], readout: str, one_hot: bool, tmp_path: Path
+) -> None:
+    network, x, y, lengths = made(*case, readout=readout, one_hot=one_hot, layers=2)
+    found = trace(network, x, y, lengths)
+    found.save(tmp_path / "trace")
+    read = load_trace(tmp_path / "trace")
+    assert (read.structure, read.loss, repr(read)) == (found.structure, found.loss, repr(found))
+    for part in ("arrays", "weights", "gradients"):
+        theirs, mine = getattr(read, part), getattr(found, part)
+        assert theirs.keys() == mine.keys()
+        for name, array in mine.items():
+            assert theirs[name].dtype == array.dtype
+            assert np.array_equal(theirs[name], array)
+    assert np.array_equal(derived.jacobians(read), derived.jacobians(found))
+
+
+def test_no_other_file_is_read_as_a_trace(tmp_path: Path) -> None:
+    network, x, y, lengths = made(*CASES[0])
+    found = trace(network, x, y, lengths)
+    found.save(tmp_path / "good")
+    (tmp_path / "torn").write_bytes((tmp_path / "good").read_bytes()[:-3])
+    arrays = {name: array for name, array in found.arrays.items() if name != "da"}
+    Trace(found.structure, found.weights, found.gradients, 0.0, arrays).save(tmp_path / "lacks")
+    arrays = {**found.arrays, "da": found["da"][..., 1:]}
+    Trace(found.structure, found.weights, found.gradients, 0.0, arrays).save(tmp_path / "short")
+    write_tensors(tmp_path / "other", {"U": x}, {"structure": found.structure.plain()})
+    for name, words in (
+        ("none", "cannot be read"), ("torn", "damaged"), ("lacks", "damaged"),
+        ("short", "damaged"), ("other", "holds no trace"),
+    ):  # fmt: skip
+        with pytest.raises(BpttError, match=words) as told:
+            load_trace(tmp_path / name)
+        assert "\n" not in str(told.value)
 
 
 def test_a_loss_reaches_no_later_state() -> None:

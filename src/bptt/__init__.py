@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bptt.sequences import Sequences
     from bptt.studies import Panel, Study
     from bptt.tasks import Addition, Task, Text, Verdict, evaluate, length_generalisation, write
-    from bptt.traces.trace import trace
+    from bptt.traces.trace import load_trace, trace
     from bptt.training.settings import Settings, Stop
 
 _HOMES = {
@@ -72,6 +72,7 @@ _HOMES = {
     "load": "api",
     "load_model": "fitting",
     "load_run": "api",
+    "load_trace": "traces.trace",
     "read": "exchange.doors",
     "read_model": "exchange.doors",
     "resume": "api",
@@ -118,6 +119,7 @@ __all__ = [
     "load",
     "load_model",
     "load_run",
+    "load_trace",
     "prove",
     "read",
     "read_model",

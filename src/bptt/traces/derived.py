@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import whole
 from bptt.errors import BpttError
 from bptt.network.parameters import Array
 from bptt.network.recurrence import Flow, LayerTrace, backward
@@ -71,6 +72,13 @@ class Apart:
                     np.add.at(found[name], places, values)
         return found
 
+    def gradient(self, window: int) -> dict[str, Array]:
+        """The sample's gradient of U, W and b cut off after `window` steps: of what reaches back
+        fewer than that many from each answer, as truncated BPTT has it."""
+        lags = self.by_lag()
+        reach = lags[: whole("window", window, 1)]
+        return {name: sum((lag[name] for lag in reach[1:]), reach[0][name]) for name in reach[0]}
+
     def truncated(self) -> Array:
         """The error of the gradient cut off after K steps, for K = 1 ... T.
 
@@ -78,11 +86,11 @@ class Apart:
         than K steps from each answer (K = 1: each answer's own step), as truncated BPTT does.
         """
         lags = [np.concatenate([each.ravel() for each in lag.values()]) for lag in self.by_lag()]
-        whole = np.sum(lags, axis=0)
-        size = np.linalg.norm(whole)
+        all_of_it = np.sum(lags, axis=0)
+        size = np.linalg.norm(all_of_it)
         if size == 0:
             raise BpttError("the gradient is 0: there is nothing to truncate")
-        missing = whole - np.cumsum(lags, axis=0)
+        missing = all_of_it - np.cumsum(lags, axis=0)
         errors: Array = np.linalg.norm(missing, axis=1) / size
         return errors
 
@@ -237,11 +245,11 @@ def shares(trace: Trace, name: str, sample: int = 0) -> Array:
     places, layer = np.arange(length), names[name]
     da = trace["da"][layer, :, sample, :length]
     each = contributions(trace, layer, sample, places, da)[name].reshape(length, -1)
-    whole = each.sum(axis=0)
-    size = float(whole @ whole)
+    together = each.sum(axis=0)
+    size = float(together @ together)
     if size == 0:
         raise BpttError(f"the gradient of '{name}' is 0: there is nothing to share")
-    share: Array = each @ whole / size
+    share: Array = each @ together / size
     return share
 
 

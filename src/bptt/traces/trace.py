@@ -12,6 +12,7 @@ In arrays both count from 0: step index t leads from time index t to time index 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,10 +20,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bptt.arguments import instance
+from bptt.arguments import path as path_of
+from bptt.equations.cells import Cell
+from bptt.equations.outputs import Output
+from bptt.equations.own import handed_in
 from bptt.errors import BpttError, quoted_list
 from bptt.network.batch import Batch
 from bptt.network.engines import initial_states
-from bptt.network.network import Network
+from bptt.network.network import Network, structure_of
 from bptt.network.parameters import Array
 from bptt.network.recurrence import (
     Flow,
@@ -35,6 +40,7 @@ from bptt.network.recurrence import (
 )
 from bptt.network.recurrence import Trace as Walk
 from bptt.network.structure import Structure
+from bptt.training.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     import xarray
@@ -71,6 +77,10 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
     "da": (("layer", "preactivation", "sample", "step", "unit"), "dL/da"),
     "dx": (("sample", "step", "input"), "dL/dx; not there for one-hot inputs"),
 }
+
+
+# What of a trace is arrays by name.
+PARTS = ("arrays", "weights", "gradients")
 
 
 @dataclass(frozen=True)
@@ -144,10 +154,22 @@ class Trace:
             f"trace of {self.samples} samples of up to {self.steps} steps: loss {self.loss:.6g}",
             *(
                 f"  {name:8} {', '.join(self.dims(name)):42} {VARIABLES[name][1]}"
-                for name in self.arrays
+                for name in VARIABLES
+                if name in self.arrays
             ),
         ]
         return "\n".join(lines)
+
+    def save(self, path: "str | PathLike[str]") -> None:
+        """Write it as a safetensors file, which `load_trace` reads back, number by number.
+
+        Raises BpttError if the file cannot be written.
+        """
+        tensors = {
+            f"{part}/{name}": array for part in PARTS for name, array in getattr(self, part).items()
+        }
+        described = {"structure": self.structure.plain(), "loss": self.loss}
+        write_tensors(path_of("path", path), tensors, {"trace": described})
 
     def to_xarray(self) -> "xarray.Dataset":
         """The same as a Dataset of xarray, which must be installed (the extra `xarray`)."""
@@ -162,6 +184,50 @@ class Trace:
         for name in variables:
             dataset[name].attrs["description"] = VARIABLES[name][1]
         return dataset
+
+
+def load_trace(
+    path: "str | PathLike[str]", *, cell: Cell | None = None, output: Output | None = None
+) -> Trace:
+    """A trace that `Trace.save` has written. cell, output: of one's own, as of `bptt.load`.
+
+    Raises BpttError, one line, for any other file.
+    """
+    tensors, metadata = read_tensors(file := path_of("path", path))
+    described = metadata.get("trace") if isinstance(metadata, dict) else None
+    if not isinstance(described, dict) or not isinstance(described.get("structure"), dict):
+        raise BpttError(f"'{file}' holds no trace: give a file that Trace.save wrote")
+    with handed_in(cell, output):
+        structure = structure_of(described["structure"])
+    parts: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in PARTS}
+    for name in sorted(tensors):
+        part, _, rest = name.partition("/")
+        parts.get(part, {})[rest] = tensors[name]
+    shapes, loss = structure.layout().shapes, described.get("loss")
+    found = Trace(
+        structure, parts["weights"], parts["gradients"],
+        loss if isinstance(loss, float) else np.nan, parts["arrays"],
+    )  # fmt: skip
+    fits = all(
+        {name: array.shape for name, array in parts[part].items()} == shapes
+        for part in ("weights", "gradients")
+    )
+    if not fits or set(VARIABLES) - set(found.arrays) - {"dx"} or not _labelled(found):
+        raise BpttError(f"'{file}' does not fit its own description: the file is damaged")
+    return found
+
+
+def _labelled(found: Trace) -> bool:
+    """Whether every array has as many numbers along each axis as its axis has names."""
+    known = set(found.arrays) <= set(VARIABLES)
+    if not known or found["exists"].ndim != 2 or found["gates"].ndim != 5:
+        return False
+    sizes = {name: len(values) for name, values in found.coords.items()}
+    return all(
+        array.ndim == len(found.dims(name))
+        and array.shape == tuple(sizes[dim] for dim in found.dims(name))
+        for name, array in found.arrays.items()
+    )
 
 
 def trace(
