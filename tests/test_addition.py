@@ -313,8 +313,8 @@ def test_what_a_task_cannot_do_is_said(call, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "task None is not known: choose one of 'addition', 'text'"),
-        ({"task": "parity"}, "task 'parity' is not known"),
+        ({}, "task None is not known: choose one of 'addition', 'text', 'parity'"),
+        ({"task": "sorting"}, "task 'sorting' is not known"),
         ({"task": ["addition"]}, "is not known"),
         ([1], "described by a mapping"),
         ({"task": "addition", "bits": "8"}, "task 'addition': Expected `int`"),

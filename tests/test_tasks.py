@@ -29,7 +29,7 @@ from bptt.training.options import OPTIONS, own_options
 from bptt.training.settings import settings_from_dict
 
 
-class Parity(bptt.Task):
+class Oddness(bptt.Task):
     """At every step, whether the ones so far are odd in number."""
 
     steps: int = 6
@@ -62,7 +62,7 @@ class Most(bptt.Task):
         return x, counts.argmax(axis=1), lengths
 
 
-OWN = {"parity": (Parity, {"steps": 4}), "most": (Most, {"symbols": 2, "steps": 4})}
+OWN = {"oddness": (Oddness, {"steps": 4}), "most": (Most, {"symbols": 2, "steps": 4})}
 
 
 def made(name):
@@ -156,11 +156,11 @@ def test_a_run_of_ones_own_task_goes_on_to_the_same_weights(tmp_path):
 
 
 def test_settings_hold_the_task_itself():
-    task = made("parity")
+    task = made("oddness")
     settings = bptt.Settings(task=task, structure=bptt.Structure(inputs=1, outputs=1))
     assert settings.task is task
-    assert settings.as_dict()["task"] == {"task": "parity", "steps": 4}
-    assert settings_from_dict(settings.as_dict(), Parity) == settings
+    assert settings.as_dict()["task"] == {"task": "oddness", "steps": 4}
+    assert settings_from_dict(settings.as_dict(), Oddness) == settings
 
 
 class Unfinished(bptt.Task):
@@ -188,7 +188,7 @@ class addition(bptt.Task):  # noqa: N801
     [
         (lambda: bptt.train(Unfinished()), "the task 'unfinished' has no 'outputs'"),
         (lambda: bptt.train(addition()), "the name 'addition' is a built-in task's"),
-        (lambda: bptt.train(Parity), "is a class: make a task of it"),
+        (lambda: bptt.train(Oddness), "is a class: make a task of it"),
         (lambda: bptt.train("addition"), "task 'addition' is no bptt.Task"),
         (
             lambda: bptt.train(Crooked(x=[[1, 0]], y=[[[1]] * 3]), batch=1),
@@ -199,18 +199,18 @@ class addition(bptt.Task):  # noqa: N801
             "x has one-hot input 4: numbers from 0 to 0 are allowed",
         ),
         (
-            lambda: bptt.train(Parity(), output="softmax"),
-            "output 'softmax' does not suit the task 'parity'.*'linear', 'sigmoid'",
+            lambda: bptt.train(Oddness(), output="softmax"),
+            "output 'softmax' does not suit the task 'oddness'.*'linear', 'sigmoid'",
         ),
         (
             lambda: bptt.train(Most(), output="sigmoid"),
             "output 'sigmoid' does not suit the task 'most'.*'softmax'",
         ),
         (
-            lambda: bptt.Settings(task=Parity(), structure=bptt.Structure(inputs=2, outputs=1)),
-            "inputs 2 does not fit the task 'parity': 1 is needed",
+            lambda: bptt.Settings(task=Oddness(), structure=bptt.Structure(inputs=2, outputs=1)),
+            "inputs 2 does not fit the task 'oddness': 1 is needed",
         ),
-        (lambda: bptt.train(Parity(), hiden=3), "option 'hiden' is not known: did you mean 'hidd"),
+        (lambda: bptt.train(Oddness(), hiden=3), "option 'hiden' is not known: did you mean 'hidd"),
     ],
 )
 def test_a_task_that_cannot_be_is_refused_in_one_line(make, message):

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     from bptt.proofs.prove import Proof, prove, scout
     from bptt.sequences import Sequences
     from bptt.studies import Panel, Study
-    from bptt.tasks import Addition, Task, Text, Verdict, evaluate, length_generalisation, write
+    from bptt.tasks import (
+        Addition,
+        Modulo,
+        Parity,
+        Task,
+        Text,
+        Tomita,
+        Verdict,
+        evaluate,
+        length_generalisation,
+        write,
+    )
     from bptt.traces.trace import load_trace, trace
     from bptt.training.settings import Settings, Stop
 
@@ -39,11 +50,13 @@ _HOMES = {
     "BpttError": "errors",
     "Cell": "equations.cells",
     "Model": "fitting",
+    "Modulo": "tasks",
     "Network": "network.network",
     "Optimizer": "equations.optimizers",
     "Output": "equations.outputs",
     "Panel": "studies",
     "Parameter": "equations.cells",
+    "Parity": "tasks",
     "Rule": "equations.optimizers",
     "Run": "api",
     "Schedule": "equations.optimizers",
@@ -54,6 +67,7 @@ _HOMES = {
     "Study": "studies",
     "Task": "tasks",
     "Text": "tasks",
+    "Tomita": "tasks",
     "Verdict": "tasks",
     "check_cell": "network.equation_checks",
     "check_gradients": "network.gradient_check",
@@ -88,11 +102,13 @@ __all__ = [
     "BpttError",
     "Cell",
     "Model",
+    "Modulo",
     "Network",
     "Optimizer",
     "Output",
     "Panel",
     "Parameter",
+    "Parity",
     "Proof",
     "Rule",
     "Run",
@@ -104,6 +120,7 @@ __all__ = [
     "Study",
     "Task",
     "Text",
+    "Tomita",
     "Verdict",
     "__version__",
     "check_cell",

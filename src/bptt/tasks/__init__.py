@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from bptt.tasks.addition.task import Addition
     from bptt.tasks.addition.verdict import length_generalisation
     from bptt.tasks.batches import Batches, Samples, Stream
+    from bptt.tasks.modulo.task import Modulo
+    from bptt.tasks.parity.task import Parity
     from bptt.tasks.task import Task, Verdict, evaluate
     from bptt.tasks.text.task import Text
     from bptt.tasks.text.writing import write
+    from bptt.tasks.tomita.task import Tomita
 
 
 class BuiltIn(NamedTuple):
@@ -41,6 +44,15 @@ BUILT_IN = {
         "text.task", "Text", "text", "Train a network to write a text, character by character.",
         {"write": "Write text with a trained network."},
     ),
+    "parity": BuiltIn(
+        "parity.task", "Parity", "parity", "Train a network to say whether ones are odd in number.",
+    ),
+    "modulo": BuiltIn(
+        "modulo.task", "Modulo", "modulo", "Train a network to count ones modulo k.",
+    ),
+    "tomita": BuiltIn(
+        "tomita.task", "Tomita", "tomita", "Train a network on one of Tomita's regular languages.",
+    ),
 }  # fmt: skip
 # The task of a study that names none.
 DEFAULT = "addition"
@@ -63,10 +75,13 @@ __all__ = [
     "Addition",
     "Batches",
     "BuiltIn",
+    "Modulo",
+    "Parity",
     "Samples",
     "Stream",
     "Task",
     "Text",
+    "Tomita",
     "Verdict",
     "evaluate",
     "kind_of",

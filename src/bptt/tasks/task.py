@@ -101,13 +101,13 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Make one's own as a subclass, whose fields are the task's options:
 
-        class Parity(bptt.Task):
+        class Copy(bptt.Task):
             steps: int = 8
             inputs = outputs = 1
 
             def samples(self, rng, count):
                 x = rng.integers(0, 2, (count, self.steps, 1))
-                return x, x.cumsum(axis=1) % 2
+                return x, x
 
     It must have inputs, outputs, steps (as fields, as attributes of the class, or as properties)
     and `samples`, or else `stream`. All other attributes and methods have defaults, and may be put

@@ -1,0 +1,5 @@
+"""Whether the ones in a word are odd in number."""
+
+from bptt.tasks.parity.task import Parity
+
+__all__ = ["Parity"]
