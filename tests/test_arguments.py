@@ -77,6 +77,7 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {
     "length_generalisation": {"lengths": lambda: [4]},
     "write": {"network": text_network, "task": text},
     "Text.told": {"network": text_network}, "fit": {"data": lambda: None},
+    "train": {"iterations": lambda: 2, "engine": lambda: "reference"},
     "Automaton": {
         "claim": lambda: "copies", "symbols": lambda: ["0", "1"], "inputs": lambda: [[0], [1]],
         "after": lambda: [[0, 0]], "answers": lambda: [[[0], [1]]],
@@ -117,7 +118,8 @@ def answer(name: str, replaced: dict[str, Any]) -> BaseException | None:
     arguments = {
         parameter.name: own[parameter.name]()
         for parameter in signature.parameters.values()
-        if parameter.name in own and parameter.default is parameter.empty
+        if parameter.name in own
+        and (parameter.default is parameter.empty or parameter.name in OWN.get(name, {}))
     }
     try:
         with np.errstate(all="ignore"):
@@ -182,7 +184,34 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: bptt.check_gradients(lambda p: 0.0, {"w": np.ones(2)}, {"w": np.ones(2), "v": 1}),
         "no parameter 'v'",
     ),
+    "signed as a text": (lambda: addition(signed="no"), "signed 'no' must be True or False"),
+    "three numbers of a sum": (lambda: addition().encode([(1, 2, 3)]), "(1, 2, 3) is no pair"),
+    "four numbers of a sum": (lambda: addition().encode([(1, 2, 3, 4)]), "(1, 2, 3, 4) is no pair"),
+    "a pair that is no list": (lambda: addition().encode((3, 6)), "pairs (3, 6) must be"),
+    "probabilities for bits": (lambda: addition().decode([[0.4, 0.96]]), "0.4 is no bit"),
+    "a bit of -1": (lambda: addition().decode([[1, -1]]), "-1 is no bit"),
+    "a bit of 300": (lambda: addition().decode([[1, 300]]), "300 is no bit"),
+    "a bit that is nan": (lambda: addition().decode([[1, math.nan]]), "nan is no bit"),
+    "a text of bytes": (lambda: bptt.Text(text=b"to be", window=2), "text "),
+    "an id of 1.7": (lambda: text().decode([1.7]), "float64"),
+    "temperature as a text": (lambda: written(temperature="1"), "temperature '1'"),
+    "a length of 2.5": (lambda: written(length=2.5), "length 2.5"),
+    "a task's name": (lambda: bptt.train("addition"), "'addition'"),
+    "a task's class": (lambda: bptt.train(bptt.Addition), "Addition"),
+    "no task": (lambda: bptt.train(None), "None"),
+    "no file": (lambda: bptt.load(None), "None"),
+    "a name with NUL": (lambda: run().save("a\0b"), "'a\\x00b'"),
+    "softmax and the last step in addition": (
+        lambda: bptt.evaluate(
+            network(outputs=3, output="softmax", readout="last"), addition(bits=2)
+        ),
+        "outputs 3 does not fit the task",
+    ),
 }  # fmt: skip
+
+
+def written(**options: Any) -> Any:
+    return bptt.write(text_network(), text(), "t", **{"length": 2, **options})
 
 
 def check(**options: Any) -> Any:

@@ -50,7 +50,8 @@ def reals(name: str, value: ArrayLike, dtype: str) -> NDArray[Any]:
     if array.dtype != dtype:
         with np.errstate(all="ignore"):
             array = array.astype(dtype)
-    return np.require(array, dtype, "A")
+    # A type equal to dtype is of the machine's byte order.
+    return array if array.flags.aligned else array.copy()
 
 
 def integers(name: str, value: ArrayLike) -> NDArray[Any]:

@@ -225,6 +225,8 @@ UNITS = {
 def output_of(function: str, loss: str) -> Output:
     """The output of that function and loss (of a user's own, whatever the loss is called). Raises
     BpttError for one that is not there."""
+    if type(function) is str and (function, loss) in OUTPUTS:  # asked for several times a batch
+        return OUTPUTS[function, loss]
     own: Output | None = own_of(Output, function)
     if own is not None:
         return own
@@ -232,12 +234,9 @@ def output_of(function: str, loss: str) -> Output:
     if function not in functions:
         raise BpttError(f"output '{function}' is not known: choose one of {quoted_list(functions)}")
     losses = [name for each, name in OUTPUTS if each == function]
-    if loss not in losses:
-        raise BpttError(
-            f"loss '{loss}' does not go with output '{function}': "
-            f"choose one of {quoted_list(losses)}"
-        )
-    return OUTPUTS[function, loss]
+    raise BpttError(
+        f"loss '{loss}' does not go with output '{function}': choose one of {quoted_list(losses)}"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -293,4 +292,4 @@ def loss_scale(
         return np.ones(weights.shape[:-1])
     parts = weights / np.maximum(cases, 1) if reduction == "sequence" else weights
     whole = parts.sum(axis=-1, dtype=np.float64)
-    return np.where(whole > 0, 1 / np.where(whole > 0, whole, 1), 0.0)
+    return np.divide(1, whole, out=np.zeros_like(whole), where=whole > 0)
