@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import bptt
 from bptt import BpttError, Sequences, fit, load_model
 from bptt.equations.outputs import softmax_cross_entropy
-from bptt.fitting import Fit, Plan
+from bptt.fitting import Fit
 from bptt.fitting.judging import judged
+from bptt.fitting.plan import plan_of
 from bptt.sequences.epochs import Epochs
 
 SMALL = {"hidden": 4, "cell": "elman", "engine": "reference", "batch": 8, "epochs": 6}
@@ -33,7 +34,7 @@ def sums(count=40, seed=1):
 
 
 def work(data=None, held=None, **options):
-    return Fit(Plan(**{**SMALL, **options}), signs() if data is None else data, held)
+    return Fit(plan_of({**SMALL, **options}), signs() if data is None else data, held)
 
 
 def test_classes_are_learned_and_come_back_by_their_names():
@@ -106,7 +107,7 @@ def test_the_best_weights_are_put_back_however_it_ends():
     job = work(learning_rate=0.3, epochs=50)
     for record in job.records():
         if record.epoch == 5:
-            job.plan = Plan(**SMALL | {"seconds": 1e-9})
+            job.plan = plan_of(SMALL | {"seconds": 1e-9})
     assert job.reason == "time"
     check(job)
     unfinished = work(seconds=1e-9, epochs=3)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bptt.files import json_text, new_folder, write_file
 from bptt.tasks.task import Task
 from bptt.training import runs
 from bptt.training.interrupts import interrupts
+from bptt.training.keeper import Keeper
 from bptt.training.options import settings_for
 from bptt.training.progress import Progress
 from bptt.training.training import Training
@@ -100,29 +102,6 @@ def _save(run: Run, folder: Path, drawer: Drawer | None) -> tuple[dict[str, Any]
         write_file(folder / runs.FIGURE, drawer.png() or run._repr_png_())
 
 
-class _Keeper:
-    """Writes a checkpoint every so many seconds, and gives a tenth of the time to it at most. One
-    that cannot be written ends no training: the disc may have room again before the end."""
-
-    def __init__(self, folder: Path, training: Training, seconds: float) -> None:
-        self._folder, self._training, self._seconds = folder, training, seconds
-        self._at, self._told = time.monotonic() + seconds, False
-
-    def keep(self, progress: Progress) -> None:
-        """Write one if it is time."""
-        started = time.monotonic()
-        if started < self._at:
-            return
-        try:
-            runs.save_checkpoint(self._folder, self._training)
-        except BpttError as error:
-            if not self._told:
-                progress.say(f"bptt: {error}; training goes on without a checkpoint")
-            self._told = True
-        ended = time.monotonic()
-        self._at = ended + max(self._seconds, 10 * (ended - started) if self._seconds else 0)
-
-
 def _train(
     training: Training,
     folder: Path,
@@ -130,11 +109,15 @@ def _train(
     as_json: bool,
     drawer: Drawer | None,
 ) -> int:
-    began, keeper = None, _Keeper(folder, training, checkpoint_seconds)
-    with interrupts() as received, Progress(training) as progress:
+    began, settings = None, training.settings
+    bar = Progress(settings.iterations, training.learner.iteration, settings.engine)
+    with interrupts() as received, bar as progress:
+        save = partial(runs.save_checkpoint, folder, training)
+        keeper = Keeper(save, checkpoint_seconds, progress.say)
         for record in training.records(lambda: bool(received)):
-            progress.show(record)
-            keeper.keep(progress)
+            words = f"loss {record.loss_per_step:.4f}  wrong {100 * record.wrong:5.2f} %"
+            progress.show(record.iteration, words)
+            keeper.keep()
             began = began or time.monotonic()  # kernels are compiled before the first record
             if drawer and time.monotonic() - began >= PATIENCE_SECONDS:
                 drawer.close()

@@ -86,7 +86,7 @@ def linear_huber(o: Value, y: Value) -> tuple[Value, Value, Value]:
     return o, slope * (error - 0.5 * slope), slope
 
 
-def linear_pinball(o: Value, y: Value, q: Value) -> tuple[Value, Value, Value]:
+def linear_pinball(o: Value, y: Value, q: Value = 0.5) -> tuple[Value, Value, Value]:
     """The quantile of level q: with e = y - p,
 
     p = o,  loss = max(q e, (q - 1) e),  do = -q where e > 0, 1 - q where e < 0, else 0  (38)

@@ -1,5 +1,6 @@
 """A model: a network, and what it takes to use it on new data of the user's own kind."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,28 +9,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.arguments import one_of
-from bptt.arguments import path as path_of
+from bptt.equations.outputs import UNITS
 from bptt.errors import BpttError
-from bptt.fitting.judging import Score, judged, outputs
-from bptt.network.engines import ENGINES
+from bptt.fitting.judging import WORDS, Score, for_judging, judged, outputs, score_of
 from bptt.network.network import Network
 from bptt.sequences import Scaling, Schema, Sequences
-from bptt.sequences.epochs import Epochs
 from bptt.training import runs
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 
 # What a weights file of a model has besides a network's.
-FIELDS = ("schema", "scaling", "baseline")
+FIELDS = ("schema", "scaling", "baseline", "levels", "warm_up")
 
 
 @dataclass
 class Model:
     """What `bptt.fit` gives, or `bptt.load_model`.
 
-    network; schema and scaling: how data become its inputs, and its outputs answers. records: one
+    network; schema and scaling: how data become its inputs, and its outputs answers. levels: of the
+    quantiles that were learned (one for none); warm_up: how many first steps of a sequence are not
+    judged. records: one
     an epoch; reason: why training ended; best_epoch: whose weights these are (0: none had ended);
     score: on what was held out, or None.
     """
@@ -38,6 +39,8 @@ class Model:
     schema: Schema
     scaling: Scaling
     baseline: Any
+    levels: tuple[float, ...]
+    warm_up: int
     records: list[Any]
     reason: str = ""
     best_epoch: int = 0
@@ -51,8 +54,31 @@ class Model:
         return pandas.DataFrame([msgspec.structs.asdict(record) for record in self.records])
 
     def __str__(self) -> str:
+        return f"{self.network!r}, {self._outcome()}"
+
+    def _outcome(self) -> str:
         what = "no validation" if self.score is None else f"validation: {self.score}"
-        return f"{self.network!r}, epoch {self.best_epoch} of {len(self.records)}; {what}"
+        return f"epoch {self.best_epoch} of {len(self.records)}; {what}"
+
+    def curve(self) -> dict[str, Any]:
+        """What its figure shows: the arguments of `bptt.training.figures.epochs_curve`."""
+        head = self.network.structure.head
+        return {
+            "history": self.records, "title": f"{self.network!r}\n{self._outcome()}",
+            "unit": UNITS.get(head.loss, "nats"), "score": WORDS[score_of(head)][0],
+            "best": self.best_epoch if self.score else 0,
+        }  # fmt: skip
+
+    def figure(self) -> "Figure":
+        """Losses of training and validation, and the score, against the epoch."""
+        from bptt.training.figures import epochs_curve
+
+        return epochs_curve(**self.curve())
+
+    def _repr_png_(self) -> bytes:
+        from bptt.training.figures import png
+
+        return png(self.figure())
 
     def _read(self, data: Any) -> Sequences:
         """Data as those trained on. Raises BpttError for others."""
@@ -81,7 +107,7 @@ class Model:
 
     def predict(self, data: Any) -> Any:
         """The answers: classes by their names, or numbers in the units of the data; (n,) or (n, O),
-        or for each sequence (T_i,) or (T_i, O).
+        or for each sequence (T_i,) or (T_i, O). Of quantiles with a last axis more, one a level.
 
         data: Sequences, or what `bptt.Sequences` takes as x.
         """
@@ -90,6 +116,11 @@ class Model:
             return self._each(data, lambda o: names[o.argmax(axis=-1)])
 
         def numbers(o: NDArray[Any]) -> NDArray[Any]:
+            levels = len(self.levels)
+            if levels > 1:
+                o = np.swapaxes(o.reshape(*o.shape[:-1], -1, levels), -1, -2)
+                values = np.swapaxes(self.scaling.undone(o), -1, -2)
+                return values[..., 0, :] if values.shape[-2] == 1 else values
             values = self.scaling.undone(o)
             return values[..., 0] if values.shape[-1] == 1 else values
 
@@ -112,8 +143,8 @@ class Model:
         if sequences.target is None:
             raise BpttError("the data have no target: a test needs answers")
         sequences = sequences.recoded(self.schema.classes)
-        every = Epochs(sequences, 256, 0, self.scaling, self.network.structure.dtype, shuffle=False)
-        return judged(self.network, every, self.scaling, self.baseline)
+        every = for_judging(sequences, self.scaling, self.network.structure.dtype, self.warm_up)
+        return judged(self.network, every, self.scaling, self.baseline, len(self.levels))
 
     def save(self, path: str | Path) -> None:
         """Write it as a safetensors file. Raises BpttError if that cannot be."""
@@ -121,18 +152,19 @@ class Model:
             "schema": self.schema.to_json(),
             "scaling": msgspec.to_builtins(self.scaling),
             "baseline": self.baseline,
+            "levels": self.levels,
+            "warm_up": self.warm_up,
         }
         runs.save_network(Path(path), self.network, None, described)
 
 
-def load_model(path: str | Path, engine: str = "compiled") -> Model:
-    """The model of a file that `Model.save` wrote. Raises BpttError for any other file."""
-    path = path_of("path", path)
-    network, described = runs.load_described(path, one_of("engine", engine, ENGINES))
-    if not all(name in described for name in FIELDS):
-        raise BpttError(f"'{path}' holds a network without the data it was made for: use bptt.load")
+def model_of(network: Network, described: Mapping[str, Any], path: Path) -> Model:
+    """A model from what its file says of the data. Raises BpttError if that is damaged."""
     try:
         scaling = msgspec.convert(described["scaling"], Scaling)
+        levels = msgspec.convert(described["levels"], tuple[float, ...])
+        warm_up = msgspec.convert(described["warm_up"], int)
     except msgspec.ValidationError:
         raise BpttError(f"'{path}' is damaged: train again") from None
-    return Model(network, Schema.from_json(described["schema"]), scaling, described["baseline"], [])
+    schema = Schema.from_json(described["schema"])
+    return Model(network, schema, scaling, described["baseline"], levels, warm_up, [])

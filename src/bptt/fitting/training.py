@@ -3,32 +3,34 @@
 An epoch trains on every sequence once, in minibatches of sequences of like length, and ends with
 the validation loss. The weights with the smallest one are the result, however training ends. Where
 nothing is held out they are the last.
+
+Long sequences are walked in windows (`Plan.window`): truncated backpropagation through time, the
+state carried from window to window and set back where a new sequence begins. A window in which
+nothing counts, as while the state warms up, is walked forward alone.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from bptt.arguments import instance
 from bptt.errors import BpttError
-from bptt.fitting.judging import Score, baseline_of, judged
+from bptt.fitting.judging import Score, balanced, baseline_of, for_judging, judged, wanted
 from bptt.fitting.model import Model
-from bptt.fitting.plan import Plan, plan_of
+from bptt.fitting.plan import Plan
 from bptt.network.batch import Batch
-from bptt.network.engines import Learner
+from bptt.network.engines import Learner, initial_states
 from bptt.network.network import Network
 from bptt.sequences import Sequences
-from bptt.sequences.epochs import Epochs
-from bptt.sequences.splits import split
-from bptt.training.interrupts import interrupts
+from bptt.sequences.epochs import Epochs, Minibatches
+from bptt.sequences.splits import places, split
+from bptt.training.training import Pace
 
 # A call of the engine gets at most so many numbers of data.
 CALL_NUMBERS = 500_000
-# Sequences of a batch of the validation.
-VALIDATION_BATCH = 256
 
 
 class EpochRecord(msgspec.Struct, frozen=True):
@@ -57,9 +59,10 @@ class Progress(msgspec.Struct):
     epoch: int = 0
     iteration: int = 0
     best_epoch: int = 0
-    best_loss: float = float("inf")
+    best_loss: float | None = None
     waited: int = 0  # epochs since the rate was changed or a best one came
     seconds: float = 0.0
+    since: float = 0.0  # seconds that the time limit does not count
     loss: float = 0.0  # of the epoch so far, times the weight
     weight: float = 0.0
     place: dict[str, int] = {}  # in the epochs
@@ -89,22 +92,40 @@ class Fit:
             held = _alike(held, data)
         self.plan, self.train, self.held = plan, data, held
         self.scaling = data.scaling()
-        structure = plan.structure(data.schema)
+        structure = plan.network(data.schema)
         self.network = Network(
             structure, seed=np.random.default_rng([plan.seed, 0]), engine=plan.engine
         )
         theta = self.network.theta.copy()
         self.learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), None)
         self.best = theta.copy()
-        order = int(np.random.default_rng([plan.seed, 1]).integers(1 << 62))
-        self.epochs = Epochs(data, plan.batch, order, self.scaling, structure.dtype)
-        self._validation = None if held is None else Epochs(
-            held, VALIDATION_BATCH, 0, self.scaling, structure.dtype, shuffle=False
+        self.epochs = self._epochs()
+        self._validation = None if held is None else for_judging(
+            held, self.scaling, structure.dtype, plan.warm_up
         )  # fmt: skip
-        self.progress = Progress(plan.learning_rate)
-        self.baseline = baseline_of(data)
+        self.progress = Progress(plan.optimizer.learning_rate)
+        self.baseline = baseline_of(data, self.scaling, plan)
         self.reason = ""
         self.score: Score | None = None
+        self._pace = Pace(CALL_NUMBERS)
+
+    def _epochs(self) -> Epochs:
+        """The minibatches to train on."""
+        plan, data = self.plan, self.train
+        if plan.window:
+            data = places(data, plan.batch, plan.warm_up, plan.window)
+        if plan.warm_up and data.schema.per == "step" and data.lengths.max() <= plan.warm_up:
+            raise BpttError(
+                f"warm_up {plan.warm_up}: no sequence is longer, up to {data.lengths.max()} steps: "
+                "nothing would count"
+            )
+        if plan.class_weight:
+            data = balanced(data)
+        order = int(np.random.default_rng([plan.seed, 1]).integers(1 << 62))
+        return Epochs(
+            data, plan.batch, order, self.scaling, self.network.structure.dtype,
+            window=plan.window, warm_up=plan.warm_up,
+        )  # fmt: skip
 
     def records(self, interrupted: Callable[[], bool] = lambda: False) -> Iterator[EpochRecord]:
         """Train, giving a record an epoch. `interrupted` is asked after every call of the engine;
@@ -131,8 +152,14 @@ class Fit:
             self.reason = reason
             self._put_back()
 
+    def grant_time(self) -> None:
+        """A training that goes on after it had used up its seconds has as many again."""
+        if self._out_of_time():
+            self.progress.since = self.progress.seconds
+
     def _out_of_time(self) -> bool:
-        return self.plan.seconds is not None and self.progress.seconds >= self.plan.seconds
+        limit, now = self.plan.seconds, self.progress
+        return limit is not None and now.seconds - now.since >= limit
 
     def _why_stop(self) -> str:
         now = self.progress
@@ -149,33 +176,62 @@ class Fit:
 
     def _call_engine(self) -> None:
         """The next minibatches, as many as one call takes."""
-        now, structure = self.progress, self.network.structure
-        steps = int(self.train.lengths.max())
-        most = max(1, CALL_NUMBERS // (self.plan.batch * steps * (structure.inputs + 1)))
-        some = self.epochs.draw(most)
+        plan, structure = self.plan, self.network.structure
+        steps = plan.window or int(self.train.lengths.max())
+        numbers = plan.batch * steps * (structure.inputs + 1)
+        some = self.epochs.draw(self._pace.count(self.epochs.batches, numbers))
         # Batches in which no target counts teach nothing, not even that time goes by.
-        axes = tuple(range(1, some.weights.ndim))
-        weight = some.weights.sum(axis=axes, dtype=np.float64)
+        weight = some.weights.sum(axis=tuple(range(1, some.weights.ndim)), dtype=np.float64)
         counted = weight > 0
-        if not counted.any():
-            return
         started = time.perf_counter()
+        if plan.window:
+            edges = [0, *(np.flatnonzero(counted[1:] != counted[:-1]) + 1), len(counted)]
+            for first, end in pairwise(edges):
+                part = slice(first, end)
+                if counted[first]:
+                    self._learn(some, part, weight[part])
+                else:
+                    self._warm_up(some, range(first, end))
+        elif counted.any():
+            self._learn(some, counted, weight[counted])
+        elapsed = time.perf_counter() - started
+        self._pace.learn(elapsed, len(some))
+        self.progress.seconds += elapsed
+
+    def _warm_up(self, some: Minibatches, windows: range) -> None:
+        """Walk windows in which nothing counts, for the state alone."""
+        engine, structure, learner = self.network.engine, self.network.structure, self.learner
+        for n in windows:
+            state = None if some.reset[n] else learner.state
+            batch = Batch(structure, some.x[n], lengths=some.lengths[n], state=state)
+            learner.state = np.ascontiguousarray(engine.forward(learner.theta, batch).state)
+
+    def _learn(self, some: Minibatches, which: Any, weight: Any) -> None:
+        """Train on some of the minibatches, whose weights come to `weight`."""
+        now, plan, structure = self.progress, self.plan, self.network.structure
+        if now.diverged:
+            return
+        x, y, reset = some.x[which], some.y[which], some.reset[which]
+        if plan.window and (self.learner.state is None or reset[0]):
+            start = initial_states(structure, self.learner.theta, None, x.shape[1])
+            self.learner.state = start
         batch = Batch(
-            structure, some.x[counted], some.y[counted], some.lengths[counted], axes=1,
-            weights=some.weights[counted],
+            structure, x, wanted(y, structure.head, len(plan.levels)), some.lengths[which], axes=1,
+            reset=reset if plan.window else None, weights=some.weights[which],
         )  # fmt: skip
-        optimizer = self.plan.rate_of(now.learning_rate)
+        optimizer = plan.rate_of(now.learning_rate, plan.decay_over * self.epochs.batches)
         before = self.learner.theta.copy()
         chunk = self.network.engine.train(optimizer, self.learner, batch)
         loss = np.asarray(chunk.loss, np.float64)
-        now.seconds += time.perf_counter() - started
         if not (np.isfinite(loss).all() and np.isfinite(self.learner.theta).all()):
             self.learner.theta[:] = before
             now.diverged = True
             return
         now.iteration = self.learner.iteration
-        now.loss += float((loss * weight[counted]).sum())
-        now.weight += float(weight.sum())
+        # One after another, so that the sum does not depend on how the work was cut.
+        for each, counts in zip(loss.tolist(), weight.tolist(), strict=True):
+            now.loss += each * counts
+            now.weight += counts
 
     def _record(self) -> EpochRecord:
         """The end of an epoch: validation, the best weights, the rate."""
@@ -184,10 +240,10 @@ class Fit:
         score = None
         if self._validation is not None:
             score = self._judge(self.learner.theta)
-        better = score is None or score.loss < now.best_loss
+        better = score is None or now.best_loss is None or score.loss < now.best_loss
         if better:
             now.best_epoch, now.waited = now.epoch, 0
-            now.best_loss = score.loss if score else float("inf")
+            now.best_loss = score.loss if score else None
             self.best[:] = self.learner.theta
         else:
             now.waited += 1
@@ -205,7 +261,9 @@ class Fit:
     def _judge(self, theta: Any) -> Score:
         assert self._validation is not None
         self.network.theta[:] = theta
-        return judged(self.network, self._validation, self.scaling, self.baseline)
+        return judged(
+            self.network, self._validation, self.scaling, self.baseline, len(self.plan.levels)
+        )
 
     def _put_back(self) -> None:
         """The best weights into the network; those there are, if no epoch has ended yet."""
@@ -216,29 +274,42 @@ class Fit:
 
     def state(self) -> dict[str, Any]:
         """Where training stands, from which `restore` goes on to the same bits: plain values and
-        arrays, which can be pickled."""
+        arrays."""
         self.progress.place = self.epochs.state()
-        arrays = {"theta": self.learner.theta, "s0": self.learner.s0, "s1": self.learner.s1}
+        learner = self.learner
+        arrays = {"theta": learner.theta, "s0": learner.s0, "s1": learner.s1, "best": self.best}
+        if learner.state is not None:
+            arrays["state"] = learner.state
         return {
             "progress": msgspec.to_builtins(self.progress),
-            "best": self.best.copy(),
             **{name: values.copy() for name, values in arrays.items()},
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go to where `state` was taken, in a training of the same plan and data."""
-        self.progress = msgspec.convert(state["progress"], Progress)
-        self.epochs.restore(self.progress.place)
-        self.learner.iteration = self.progress.iteration
-        self.best[:] = state["best"]
-        for name in ("theta", "s0", "s1"):
-            getattr(self.learner, name)[:] = state[name]
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go to where `state` was taken, in a training of the same plan and data. Raises BpttError
+        for what is no state of one."""
+        arrays = {"theta": self.learner.theta, "s0": self.learner.s0, "s1": self.learner.s1,
+                  "best": self.best}  # fmt: skip
+        try:
+            progress = msgspec.convert(state["progress"], Progress)
+            for name, values in arrays.items():
+                if state[name].shape != values.shape or state[name].dtype != values.dtype:
+                    raise BpttError(f"{name} is of another network")
+                values[:] = state[name]
+        except (msgspec.ValidationError, KeyError, AttributeError) as error:
+            raise BpttError(f"this is no state of a training: {error}") from None
+        self.epochs.restore(progress.place)
+        self.progress = progress
+        self.learner.iteration = progress.iteration
+        carried = state.get("state")
+        self.learner.state = None if carried is None else carried.copy()
 
     def model(self) -> Model:
         """What has been learned."""
         return Model(
-            self.network, self.train.schema, self.scaling, self.baseline,
-            list(self.progress.history), self.reason, self.progress.best_epoch, self.score,
+            self.network, self.train.schema, self.scaling, self.baseline, self.plan.levels,
+            self.plan.warm_up, list(self.progress.history), self.reason, self.progress.best_epoch,
+            self.score,
         )  # fmt: skip
 
 
@@ -256,25 +327,3 @@ def _alike(held: Sequences, data: Sequences) -> Sequences:
             "the validation data have another target than those trained on: read them with like="
         )
     return held.recoded(wanted.classes)
-
-
-def fit(data: Sequences, validation_data: Sequences | None = None, **options: Any) -> Model:
-    """Train a network on sequences and give the model.
-
-    options: those of `bptt.fitting.plan.Plan`: cell, hidden, layers, learning_rate, batch, epochs,
-    validation, patience, plateau, seconds, seed and others. Ctrl-C ends training; the model then
-    has the best weights so far.
-
-    Raises BpttError for an option that is not known, and for data that cannot be learned from.
-    """
-    if not isinstance(data, Sequences):
-        raise BpttError(
-            f"a {type(data).__name__} cannot be learned from: make bptt.Sequences of it"
-        )
-    if validation_data is not None:
-        instance("validation_data", validation_data, Sequences, "bptt.Sequences")
-    work = Fit(plan_of(options), data, validation_data)
-    with interrupts() as received:
-        for _ in work.records(lambda: bool(received)):
-            pass
-    return work.model()

@@ -4,6 +4,10 @@ In each epoch every sequence is in one batch. The order is drawn anew: sequences
 of a pool of some batches sorted by length, cut into batches, and the batches shuffled. So little of
 a batch is padding, and what stands together changes from epoch to epoch. An epoch's order depends
 on the seed and its number alone: a place in it is two integers.
+
+Long sequences are walked in windows: truncated backpropagation through time. Then a batch is given
+several times, the next `window` steps of all its sequences each time, and the state is to be
+carried from one to the next; `reset` says where a new batch begins.
 """
 
 from dataclasses import dataclass
@@ -13,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError
-from bptt.sequences.padding import flat
+from bptt.sequences.padding import flat, padded
 from bptt.sequences.parts import Anything
 from bptt.sequences.scaling import Scaling
 from bptt.sequences.store import Sequences
@@ -28,12 +32,14 @@ SHAPES = 4
 @dataclass(frozen=True)
 class Minibatches:
     """N minibatches of one shape: x (N, B, T, D), y class numbers (N, B) or (N, B, T), or numbers
-    with a last axis O, lengths (N, B), weights (N, B) or (N, B, T)."""
+    with a last axis O, lengths (N, B), weights (N, B) or (N, B, T). reset (N,): where the state is
+    set back, because the minibatch does not go on with the sequences of the one before."""
 
     x: Anything
     y: Anything
     lengths: NDArray[np.intp]
     weights: NDArray[Any]
+    reset: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.x)
@@ -44,9 +50,11 @@ class Epochs:
 
     sequences: with a target. batch: B; the last batch of an epoch may have fewer. scaling: of
     inputs and targets. shuffle: where False, batches are the sequences in turn (for validation).
+    window: of how many steps windows are (0: sequences are given whole). warm_up: so many first
+    steps of each sequence do not count.
 
     Attributes: epoch, from 0; done, how many of its batches have been given; batches, how many an
-    epoch has.
+    epoch has, each window counted.
     """
 
     def __init__(
@@ -57,6 +65,8 @@ class Epochs:
         scaling: Scaling | None = None,
         dtype: str = "float32",
         shuffle: bool = True,
+        window: int = 0,
+        warm_up: int = 0,
     ) -> None:
         if sequences.target is None:
             raise BpttError("the sequences have no target: nothing can be learned of them")
@@ -64,10 +74,29 @@ class Epochs:
             raise BpttError(f"batch {batch} must be at least 1")
         self.sequences, self.batch, self.seed, self.shuffle = sequences, batch, seed, shuffle
         self._scaling, self._dtype = scaling, dtype
-        self.batches = -(-len(sequences) // batch)
+        self.window, self.warm_up = window, warm_up
         self.epoch, self.done = 0, 0
         self._order: tuple[int, list[Any]] = (-1, [])
         self._rows = None if sequences.mapped else _Rows(sequences, scaling, dtype)
+
+    @property
+    def batches(self) -> int:
+        """How many batches the epoch has, each window counted."""
+        if not self.window:
+            return -(-len(self.sequences) // self.batch)
+        return len(self._windows(self.epoch))
+
+    def _windows(self, epoch: int) -> list[tuple[NDArray[np.intp], int]]:
+        """The batches of an epoch, and at which step of its sequences each begins."""
+        order = self.order(epoch)
+        if not self.window:
+            return [(places, 0) for places in order]
+        longest = (int(self.sequences.lengths[places].max()) for places in order)
+        return [
+            (places, first)
+            for places, steps in zip(order, longest, strict=True)
+            for first in range(0, steps, self.window)
+        ]
 
     def order(self, epoch: int) -> list[NDArray[np.intp]]:
         """The sequences of each batch of an epoch."""
@@ -95,6 +124,8 @@ class Epochs:
 
     def steps_of(self, places: NDArray[np.intp]) -> int:
         """To how many steps T a batch of these sequences is padded."""
+        if self.window:
+            return self.window
         lengths = self.sequences.lengths
         longest, own = int(lengths.max()), int(lengths[places].max())
         quarters = -(-own * SHAPES // longest)  # rounded up
@@ -102,23 +133,41 @@ class Epochs:
 
     def draw(self, most: int) -> Minibatches:
         """The next batches, at most so many, of one epoch and one shape: perhaps fewer."""
-        order = self.order(self.epoch)
-        taken = order[self.done : self.done + most]
-        shapes = [(len(places), self.steps_of(places)) for places in taken]
+        windows = self._windows(self.epoch)
+        taken = windows[self.done : self.done + most]
+        shapes = [(len(places), self.steps_of(places)) for places, _ in taken]
         alike = next((n for n, shape in enumerate(shapes) if shape != shapes[0]), len(shapes))
-        found = self._gather(np.stack(taken[:alike]), shapes[0][1])
+        places = np.stack([places for places, _ in taken[:alike]])
+        first = np.array([first for _, first in taken[:alike]])
+        found = self._gather(places, first, shapes[0][1])
         self.done += alike
-        if self.done == len(order):
+        if self.done == len(windows):
             self.epoch, self.done = self.epoch + 1, 0
         return found
 
-    def _gather(self, places: NDArray[np.intp], steps: int) -> Minibatches:
+    def _gather(self, places: NDArray[np.intp], first: NDArray[np.intp], steps: int) -> Minibatches:
+        """Batches of the sequences `places` (N, B), padded to `steps`, from their steps `first`
+        (N,) on."""
         if self._rows is not None:
-            return self._rows.gather(places, steps)
-        padded = self.sequences.padded(places.ravel(), self._scaling, self._dtype)
-        assert padded.y is not None
-        assert padded.weights is not None
-        more = steps - padded.x.shape[1]
+            found = self._rows.gather(places, first, steps)
+        else:
+            found = self._gather_mapped(places, first, steps)
+        if self.warm_up and found.weights.ndim == 3:
+            cold = first[:, None] + np.arange(steps) < self.warm_up  # (N, T)
+            found.weights[np.broadcast_to(cold[:, None], found.weights.shape)] = 0
+        return found
+
+    def _gather_mapped(
+        self, places: NDArray[np.intp], first: NDArray[np.intp], steps: int
+    ) -> Minibatches:
+        each = np.repeat(first, places.shape[1])
+        window = steps if self.window else None
+        found = padded(
+            self.sequences.parts, places.ravel(), self._scaling, self._dtype, each, window
+        )
+        assert found.y is not None
+        assert found.weights is not None
+        more = steps - found.x.shape[1]
 
         def shaped(values: Anything, by_step: bool) -> Anything:
             if by_step:
@@ -126,12 +175,13 @@ class Epochs:
                 values = np.pad(values, width)
             return values.reshape(*places.shape, *values.shape[1:])
 
-        by_step = padded.weights.ndim == 2
+        by_step = found.weights.ndim == 2
         return Minibatches(
-            shaped(padded.x, True),
-            shaped(padded.y, by_step),
-            padded.lengths.reshape(places.shape),
-            shaped(padded.weights, by_step).astype(self._dtype),
+            shaped(found.x, True),
+            shaped(found.y, by_step),
+            found.lengths.reshape(places.shape),
+            shaped(found.weights, by_step).astype(self._dtype),
+            first == 0,
         )
 
     def state(self) -> dict[str, int]:
@@ -164,16 +214,20 @@ class _Rows:
         self.per_step, self.ahead, self.dtype = target.per == "step", target.ahead, dtype
         self.x, self.y, self.weights = flat(parts, target, scaling, dtype)
 
-    def gather(self, places: NDArray[np.intp], steps: int) -> Minibatches:
-        """Batches of the sequences `places` (N, B), padded to `steps`."""
-        lengths = self.lengths[places]
+    def gather(self, places: NDArray[np.intp], first: NDArray[np.intp], steps: int) -> Minibatches:
+        """See `Epochs._gather`."""
+        whole = self.lengths[places] - first[:, None]  # from the window's first step on
+        lengths = np.clip(whole, 0, steps)
         t = np.arange(steps)
-        row = np.where(t < lengths[..., None], self.starts[places][..., None] + t, len(self.x) - 1)
+        start = (self.starts[places] + first[:, None])[..., None]
+        row = np.where(t < lengths[..., None], start + t, len(self.x) - 1)
         at = row if self.per_step else places
         weights = self.weights.take(at)
-        if self.per_step and self.ahead:
-            weights[t + self.ahead >= lengths[..., None]] = 0
+        if not self.per_step:
+            weights[(whole <= 0) | (whole > steps)] = 0
+        elif self.ahead:
+            weights[t + self.ahead >= whole[..., None]] = 0
         if self.each is not None:
             weights *= self.each[places].reshape(*places.shape, *[1] * self.per_step)
         x, y = self.x.take(row, axis=0), self.y.take(at, axis=0)
-        return Minibatches(x, y, lengths, weights.astype(self.dtype))
+        return Minibatches(x, y, lengths, weights.astype(self.dtype), first == 0)

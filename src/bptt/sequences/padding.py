@@ -26,12 +26,24 @@ class Padded:
     weights: NDArray[np.float64] | None
 
 
-def padded(parts: Parts, some: NDArray[np.intp], scaling: Scaling | None, dtype: str) -> Padded:
-    """The sequences `some` (B,) of `parts`, scaled."""
-    starts, lengths = parts.starts[some], parts.lengths[some]
+def padded(
+    parts: Parts,
+    some: NDArray[np.intp],
+    scaling: Scaling | None,
+    dtype: str,
+    first: Any = 0,
+    steps: int | None = None,
+) -> Padded:
+    """The sequences `some` (B,) of `parts`, scaled; of each the window of `steps` steps that begins
+    at its step `first`, a number or (B,): of a sequence that has ended by then, no step. A target
+    of the whole sequence stands in the window in which it ends."""
+    whole = parts.lengths[some] - first  # from the window's first step on
+    lengths = whole if steps is None else np.clip(whole, 0, steps)
+    starts = parts.starts[some] + first
     t = np.arange(int(lengths.max()))
     inside = t < lengths[:, None]  # (B, T)
     row = starts[:, None] + np.minimum(t, lengths[:, None] - 1)
+    row = np.where(lengths[:, None] > 0, row, 0)
     x = _inputs(parts.rows[row], parts.unit, scaling, dtype)
     release(parts.rows)
     x[~inside] = 0
@@ -39,9 +51,10 @@ def padded(parts: Parts, some: NDArray[np.intp], scaling: Scaling | None, dtype:
     if target is None:
         return Padded(x, None, lengths, None)
     if target.per == "sequence":
-        values, counts = target.values[some], np.ones(len(some))
+        ends = (whole > 0) & (whole == lengths)
+        values, counts = target.values[some], ends.astype(np.float64)
     else:
-        there = inside & (t + target.ahead < lengths[:, None])
+        there = inside & (t + target.ahead < whole[:, None])
         values = target.values[np.where(there, row + target.ahead, row)]
         counts = there.astype(np.float64)
     y, known = _answers(values, target, scaling, dtype)

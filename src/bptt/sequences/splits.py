@@ -110,3 +110,33 @@ def last_part(sequences: Sequences, share: float) -> tuple[Sequences, Sequences]
     first = replace(parts, lengths=parts.lengths - later)
     last = replace(parts, starts=parts.starts + parts.lengths - later, lengths=later)
     return Sequences.of(first), Sequences.of(last)
+
+
+def places(sequences: Sequences, count: int, warm_up: int = 0, least: int = 1) -> Sequences:
+    """At least `count` sequences to be walked side by side, where there are fewer: each is cut in
+    pieces of one length, as many as its share of all steps asks for.
+
+    A piece but the first begins `warm_up` steps before what it is to be judged on, which the piece
+    before is judged on: no target is lost or counts twice. least: steps that a piece has at least.
+    Sequences that have one target each stay whole.
+    """
+    parts, target = sequences.parts, sequences.target
+    if len(sequences) >= count or (target is not None and target.per == "sequence"):
+        return sequences
+    share = np.ceil(count * parts.lengths / parts.lengths.sum()).astype(np.intp)
+    share = np.clip(share, 1, np.maximum(parts.lengths // least, 1))
+    of = np.repeat(np.arange(len(sequences)), share)
+    number = np.arange(len(of)) - np.repeat(np.cumsum(share) - share, share)
+    begin = number * parts.lengths[of] // share[of]
+    end = (number + 1) * parts.lengths[of] // share[of]
+    begin = np.where(number > 0, np.maximum(begin - warm_up, 0), 0)
+    return Sequences.of(
+        replace(
+            parts,
+            starts=parts.starts[of] + begin,
+            lengths=end - begin,
+            weights=None if parts.weights is None else parts.weights[of],
+            ids=None if parts.ids is None else parts.ids[of],
+            groups=None if parts.groups is None else parts.groups[of],
+        )
+    )

@@ -2,15 +2,16 @@
 
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bptt.floats import usual
 
@@ -66,6 +67,58 @@ def learning_curve(history: "Sequence[Record]", title: str, unit: str, outputs: 
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
+    return figure
+
+
+@usual
+def epochs_curve(
+    history: "Sequence[Any]", title: str, unit: str, score: str, best: int = 0
+) -> Figure:
+    """Losses of training and validation against the epoch, and the validation's score.
+
+    history: records of epochs (`bptt.fitting.training.EpochRecord`). unit: of the loss. score: what
+    it is, 'right' for the share of right answers. best: the epoch whose weights were kept, 0 if
+    nothing was held out.
+    """
+    figure = ShownFigure(figsize=(7.2, 5.2))
+    FigureCanvasAgg(figure)
+    margins = {"left": 0.12, "right": 0.98, "bottom": 0.1, "top": 0.9, "hspace": 0.08}
+    held = any(record.val_loss is not None for record in history)
+    rows = 2 if held else 1
+    axes = figure.subplots(rows, 1, sharex=True, squeeze=False, gridspec_kw=margins)[:, 0]
+    epochs = [record.epoch for record in history]
+    marker = "o" if len(history) < 40 else None
+    lines = [("training", [record.loss for record in history], BLUE)]
+    if held:
+        lines.append(("validation", [record.val_loss for record in history], ORANGE))
+        values = [record.val_score for record in history]
+        share = score == "right"
+        axes[1].plot(
+            epochs, [100 * value for value in values] if share else values,
+            color=ORANGE, marker=marker, markersize=4,
+        )  # fmt: skip
+        axes[1].set_ylabel("right in validation (%)" if share else f"{score}\nin validation")
+    for label, values, color in lines:
+        axes[0].plot(epochs, values, label=label, color=color, marker=marker, markersize=4)
+    numbers = [value for _, values, _ in lines for value in values if math.isfinite(value)]
+    if numbers and min(numbers) > 0 and max(numbers) > 10 * min(numbers):
+        axes[0].set_yscale("log")
+        axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes[0].set_ylabel(f"loss ({unit})")
+    axes[0].set_title(title, y=1.0, loc="left", fontsize=11)
+    for each in axes:
+        if best:
+            each.axvline(
+                best, color=GREEN, linewidth=1, linestyle="--",
+                label="best" if each is axes[0] else None,
+            )  # fmt: skip
+    axes[0].legend(loc="best", edgecolor="none", framealpha=0.9)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
+        each.grid(color="#DDDDDD", linewidth=0.6)
+        each.set_axisbelow(True)
     return figure
 
 

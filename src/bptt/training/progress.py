@@ -3,9 +3,6 @@
 import sys
 from typing import Any, Self
 
-from bptt.training.records import Record
-from bptt.training.training import Training
-
 
 class Bar:
     """What is going on, a bar, how much is done, and the time left, on a line of standard error; a
@@ -58,16 +55,19 @@ class Bar:
 
 
 class Progress:
-    """A line on standard error that follows a run; a context manager."""
+    """A line on standard error that follows a training; a context manager.
 
-    def __init__(self, training: Training) -> None:
-        self._settings = training.settings
-        self._bar = Bar(training.settings.iterations, training.learner.iteration)
+    total, done, unit: of what is counted. engine: that of the training.
+    """
+
+    def __init__(self, total: int, done: int, engine: str, unit: str = "") -> None:
+        self._engine = engine
+        self._bar = Bar(total, done, unit)
         self._told = False
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         self._bar.__enter__()
-        if self._settings.engine == "compiled":
+        if self._engine == "compiled":
             from bptt.kernels.machine import library
 
             library.listeners.append(self._compiling)
@@ -82,10 +82,9 @@ class Progress:
             often = "once on this machine" if writable() else "each time, for want of a folder"
             self._bar.say(f"compiling kernels for this kind of network: {often}")
 
-    def show(self, record: Record) -> None:
-        """The run has come this far."""
-        words = f"loss {record.loss_per_step:.4f}  wrong {100 * record.wrong:5.2f} %"
-        self._bar.show(record.iteration, words)
+    def show(self, done: int, words: str) -> None:
+        """The training has come this far; `words`: what there is to say of it."""
+        self._bar.show(done, words)
 
     def say(self, words: str) -> None:
         """A line of its own, also where no bar is shown."""
@@ -93,7 +92,7 @@ class Progress:
 
     def __exit__(self, *raised: object) -> None:
         self._bar.__exit__(*raised)
-        if self._settings.engine == "compiled":
+        if self._engine == "compiled":
             from bptt.kernels.machine import library
 
             library.listeners.remove(self._compiling)

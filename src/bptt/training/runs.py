@@ -12,7 +12,7 @@ run.lock                  an empty file, locked as long as a process trains the 
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -128,11 +128,14 @@ def load_task_network(path: str | Path, kind: type[Task]) -> tuple[Network, Any]
     return network, task
 
 
-def history_csv(history: list[Record]) -> bytes:
-    """One row a record; numbers in full precision."""
-    names = [field.name for field in fields(Record)]
+def history_csv(history: Sequence[Any], names: Iterable[str] | None = None) -> bytes:
+    """One row a record; numbers in full precision. names: of the columns, those of `Record` if not
+    given."""
+    names = [field.name for field in fields(Record)] if names is None else list(names)
     rows = [",".join(names)]
-    rows += [",".join(repr(getattr(record, name)) for name in names) for record in history]
+    for record in history:
+        values = (getattr(record, name) for name in names)
+        rows.append(",".join("" if value is None else repr(value) for value in values))
     return ("\n".join(rows) + "\n").encode()
 
 
@@ -160,19 +163,24 @@ def result_of(training: Training) -> dict[str, Any]:
 
 
 def save(folder: Path, training: Training) -> None:
-    """Write everything but the figure: the network first, and of the others what can be written.
+    """Write everything but the figure, see `save_parts`."""
+    save_parts(
+        folder,
+        lambda path: save_network(path, training.network, training.task),
+        lambda: save_settings(folder, training.settings),
+        lambda: save_checkpoint(folder, training),
+        lambda: write_file(folder / RESULT, json_text(result_of(training), 2).encode()),
+    )
+
+
+def save_parts(folder: Path, network: Callable[[Path], None], *others: Callable[[], None]) -> None:
+    """Write the network to a path first, and of the other parts of a run what can be written.
 
     Raises BpttError for what cannot be written; a network then goes to the system's folder for
     temporary files, and the message says where it is.
     """
     errors: list[BpttError] = []
-    steps: list[Callable[[], None]] = [
-        lambda: _save_weights(folder, training),
-        lambda: save_settings(folder, training.settings),
-        lambda: save_checkpoint(folder, training),
-        lambda: write_file(folder / RESULT, json_text(result_of(training), 2).encode()),
-    ]
-    for step in steps:
+    for step in (lambda: _save_weights(folder, network), *others):
         try:
             step()
         except BpttError as error:
@@ -181,16 +189,16 @@ def save(folder: Path, training: Training) -> None:
         raise errors[0]
 
 
-def _save_weights(folder: Path, training: Training) -> None:
+def _save_weights(folder: Path, network: Callable[[Path], None]) -> None:
     try:
-        save_network(folder / WEIGHTS, training.network, training.task)
+        network(folder / WEIGHTS)
     except BpttError as error:
         try:
             elsewhere = Path(tempfile.mkdtemp(prefix="bptt-")) / WEIGHTS
         except OSError:
             raise error from None
         try:
-            save_network(elsewhere, training.network, training.task)
+            network(elsewhere)
         except BpttError:
             with suppress(OSError):
                 elsewhere.parent.rmdir()
@@ -200,7 +208,12 @@ def _save_weights(folder: Path, training: Training) -> None:
 
 def save_settings(folder: Path, settings: Settings) -> None:
     """Write config.json, unless it is there already."""
-    path, content = folder / CONFIG, json_text(settings.as_dict(), 2).encode()
+    save_config(folder, settings.as_dict())
+
+
+def save_config(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write what determines a run, unless it is there already."""
+    path, content = folder / CONFIG, json_text(values, 2).encode()
     with suppress(OSError):
         if path.stat().st_size == len(content) and path.read_bytes() == content:
             return
@@ -212,7 +225,16 @@ def is_run(folder: Path) -> bool:
     if not (folder / CONFIG).exists():
         return (folder / CHECKPOINT).exists()
     try:
-        return {"task", "structure"} <= read_json(folder / CONFIG).keys()
+        found = read_json(folder / CONFIG).keys()
+    except BpttError:
+        return False
+    return {"task", "structure"} <= found or on_data(folder)
+
+
+def on_data(folder: Path) -> bool:
+    """Whether a folder holds a run on a data set (`bptt.fitting.folder`)."""
+    try:
+        return {"plan", "data"} <= read_json(folder / CONFIG).keys()
     except BpttError:
         return False
 
@@ -247,10 +269,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def load_unfinished(folder: Path, own: Task | type[Task] | None = None) -> Training:
-    """As `load_training`, for a run that is to go on: one that diverged cannot."""
+def check_going_on(folder: Path) -> None:
+    """Raises BpttError for a run that diverged."""
     if (folder / RESULT).exists() and read_json(folder / RESULT).get("reason") == "diverged":
         raise BpttError(f"'{folder}' diverged: train again with a smaller learning rate")
+
+
+def load_unfinished(folder: Path, own: Task | type[Task] | None = None) -> Training:
+    """As `load_training`, for a run that is to go on: one that diverged cannot."""
+    check_going_on(folder)
     training = load_training(folder, own)
     training.grant_time()
     return training
@@ -264,6 +291,8 @@ def load_training(folder: Path, own: Task | type[Task] | None = None) -> Trainin
     if not config.exists() and not checkpoint.exists():
         raise BpttError(f"'{folder}' is not a run: it has no {CONFIG}; name a run's folder")
     declared = read_json(config) if config.exists() else None
+    if declared is not None and {"plan", "data"} <= declared.keys():
+        raise BpttError(f"'{folder}' is a run on a data set: it has no task")
     if checkpoint.exists():
         return checkpoints.load(checkpoint, declared, own)
     return Training(settings_from_dict(declared or {}, own))
