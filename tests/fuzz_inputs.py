@@ -88,9 +88,11 @@ def spoiled(rng: random.Random, value: Any) -> tuple[Any, bool | None]:
         return value.take(range(value.shape[axis] - 1), axis=axis), None
     if kind == 4:
         wrong = value.copy()
-        wrong.flat[rng.randrange(value.size) if value.size else slice(0)] = rng.choice(
-            (-1, 99, 2**31, -(2**62), 2**62)
-        )
+        number = np.array(rng.choice((-1, 99, 2**31, -(2**62), 2**62)))
+        with np.errstate(all="ignore"):  # what does not fit the type is cut off
+            wrong.flat[rng.randrange(value.size) if value.size else slice(0)] = number.astype(
+                value.dtype
+            )
         return wrong, None
     if kind == 5:
         return value.astype(rng.choice(("U3", "S2", "complex64", "object", "M8[s]"))), False

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bptt.kernels.machine.library import COMPILER_OFF
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks is not part of the installed package
 
@@ -116,6 +118,7 @@ def test_cases_are_well_conditioned(name: str) -> None:
     assert error < contender.TOLERANCE["float32"] / 10
 
 
+@pytest.mark.skipif(COMPILER_OFF, reason="would take a minute")
 def test_the_c_floor_agrees_for_odd_sizes_and_every_form() -> None:
     floor = contender.load("c_floor")
     if floor.missing():
@@ -315,6 +318,7 @@ def test_endurance_sees_memory_that_grows_with_the_iterations() -> None:
     assert grown["grown"] > 16 * (4 << 20)
 
 
+@pytest.mark.skipif(COMPILER_OFF, reason="would take a minute")
 def test_a_whole_training_goes_on_from_call_to_call() -> None:
     work = growth.training(40, at_once=20)
     work()

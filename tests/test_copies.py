@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 import bptt
+from bptt.kernels.machine.library import COMPILER_OFF
 
 TEXT = bptt.Text(text="the cat sat on the mat.", window=5)
 SMALL = {"hidden": 4, "iterations": 60, "record_every": 20}
@@ -118,6 +119,7 @@ def test_a_network_predicts_while_others_train():
     assert not wrong
 
 
+@pytest.mark.skipif(COMPILER_OFF, reason="would take a minute")
 def test_how_numpy_treats_underflow_is_not_our_affair():
     # 8,000 iterations: until a power of beta1 underflows.
     options = {"hidden": 3, "optimizer": "adam", "iterations": 8000, "exact": False}

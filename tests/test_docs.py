@@ -22,6 +22,7 @@ from safetensors import safe_open
 import bptt.network.network
 from bptt import Network
 from bptt.equations.cells import ELMAN_TANH
+from bptt.kernels.machine.library import COMPILER_OFF
 from bptt.network.engines import Engine
 from bptt.network.recurrence import forward
 from bptt.network.reference_engine import ReferenceEngine
@@ -306,6 +307,7 @@ def test_check_your_own_gradient_example(tmp_path: Path) -> None:
     assert wrong.rstrip().endswith("\nNOT passed")
 
 
+@pytest.mark.skipif(COMPILER_OFF, reason="would take a minute")
 @pytest.mark.parametrize("name", OWN_CELLS)
 def test_examples_of_own_cells(name: str, tmp_path: Path) -> None:
     """Every derivative is right, and every training solves its task."""

@@ -92,7 +92,9 @@ def assert_same(
 
 
 @pytest.mark.parametrize(
-    "sizes", [(3, 7, 2, 5, 4), (1, 1, 1, 1, 1)], ids=["B3-T7-D2-H5-O4", "ones"]
+    "sizes",
+    [(2, 3, 2, 5, 4) if COMPILER_OFF else (3, 7, 2, 5, 4), (1, 1, 1, 1, 1)],
+    ids=["odd", "ones"],
 )
 @pytest.mark.parametrize("key", CELLS, ids="-".join)
 def test_engines_agree(key: tuple[str, str], sizes: tuple[int, ...]) -> None:
