@@ -10,6 +10,12 @@ import sys
 
 import pytest
 
+from bptt.kernels.machine.library import COMPILER_OFF
+
+pytestmark = pytest.mark.skipif(
+    COMPILER_OFF, reason="it is the compiled kernels' threads; without them it would take minutes"
+)
+
 # Long enough to compile kernels on a busy machine; a hang is for ever.
 SECONDS = 300
 
