@@ -34,6 +34,7 @@ DERIVATION = (TOP / "docs" / "derivation.md").read_text()
 SEQUENCES = (TOP / "docs" / "sequences.md").read_text()
 FILES = (TOP / "docs" / "files.md").read_text()
 TRACES = (TOP / "docs" / "traces.md").read_text()
+TEACHING = (TOP / "docs" / "teaching.md").read_text()
 OWN_CELLS = ("leaky_network", "minimal_gated_unit", "peephole_lstm")
 EXAMPLES = ("adder", "check_your_own_gradient", "trace", *OWN_CELLS)
 # Which equations stand in which module.
@@ -81,8 +82,8 @@ def run_python(*arguments: str, folder: Path) -> str:
 def reference_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that ask for the compiled engine get the reference."""
 
-    def engine(name: str) -> Engine:
-        return ReferenceEngine()
+    def engine(name: str | Engine) -> Engine:
+        return ReferenceEngine() if isinstance(name, str) else name
 
     monkeypatch.setattr(bptt.network.network, "engine_of", engine)
 
@@ -241,7 +242,9 @@ def test_other_numbers_of_the_worked_example() -> None:
 
 
 @pytest.mark.usefixtures("reference_only")
-@pytest.mark.parametrize(("document", "count"), [(DERIVATION, 3), (SEQUENCES, 7), (TRACES, 2)])
+@pytest.mark.parametrize(
+    ("document", "count"), [(DERIVATION, 3), (SEQUENCES, 7), (TRACES, 2), (TEACHING, 2)]
+)
 def test_python_blocks_print_what_they_say(
     document: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

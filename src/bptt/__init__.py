@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bptt.exchange.doors import export, from_torch, read, read_model, to_torch
     from bptt.experiments import experiment
     from bptt.fitting import Model, fit, load_model
+    from bptt.mistakes.hunt import bug_hunt, named_mistakes
     from bptt.network.equation_checks import check_cell, check_output
     from bptt.network.gradient_check import check_gradients, check_network
     from bptt.network.network import Network
@@ -69,6 +70,7 @@ _HOMES = {
     "Text": "tasks",
     "Tomita": "tasks",
     "Verdict": "tasks",
+    "bug_hunt": "mistakes.hunt",
     "check_cell": "network.equation_checks",
     "check_gradients": "network.gradient_check",
     "check_network": "network.gradient_check",
@@ -81,6 +83,7 @@ _HOMES = {
     "length_generalisation": "tasks",
     "Automaton": "proofs.automaton",
     "Proof": "proofs.prove",
+    "named_mistakes": "mistakes.hunt",
     "prove": "proofs.prove",
     "scout": "proofs.prove",
     "load": "api",
@@ -123,6 +126,7 @@ __all__ = [
     "Tomita",
     "Verdict",
     "__version__",
+    "bug_hunt",
     "check_cell",
     "check_gradients",
     "check_network",
@@ -137,6 +141,7 @@ __all__ = [
     "load_model",
     "load_run",
     "load_trace",
+    "named_mistakes",
     "prove",
     "read",
     "read_model",

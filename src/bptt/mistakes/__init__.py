@@ -1,0 +1,1 @@
+"""Mistakes that people make in backpropagation through time, to be planted and found."""
