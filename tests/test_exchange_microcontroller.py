@@ -1,0 +1,49 @@
+"""The C file on an emulated Cortex-M4: the same numbers, in 64 KB of flash and 4 KB of memory."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exchange_networks import network
+
+from bptt.exchange.c_fixed import c_fixed_source, read_numbers
+from bptt.exchange.c_source import c_source
+from bptt.exchange.fixed import FixedTwin, quantised
+from bptt.exchange.model import model_of
+from bptt.exchange.players import Ours
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks is not part of the package
+microcontroller: Any = importlib.import_module("benchmarks.microcontroller")
+pytestmark = pytest.mark.skipif(
+    bool(microcontroller.missing()), reason=f"Cortex-M4: {microcontroller.missing()}"
+)
+# Multiplications and additions alone, each read, done and counted: below this it cannot be. Above:
+# ten instructions each, and 250 for each of the functions (newlib's tanhf and expf take about so).
+PRODUCTS = {("gru", 8): 8 * 8 * 3 + 3 * 8 + 8, ("lstm", 16): 16 * 16 * 4 + 4 * 16 + 16}
+FUNCTIONS = {("gru", 8): 3 * 8, ("lstm", 16): 5 * 16}
+
+
+@pytest.mark.parametrize("math", ["exact", "fast", "int8"])
+@pytest.mark.parametrize(("cell", "hidden"), [("gru", 8), ("lstm", 16)])
+def test_it_fits_and_gives_the_same_numbers(cell, hidden, math):
+    model = model_of(network(cell, sizes=(1, hidden, 1)))
+    x = np.random.default_rng(0).uniform(-1, 1, (40, 1)).astype(np.float32)
+    if math == "int8":
+        text = c_fixed_source(model, quantised(model, x[None]), "net")
+        wanted, close = FixedTwin(read_numbers(text)).run(x)[:, 0], 0
+    else:
+        text, close = c_source(model, "net", math), 2e-6  # float32, as on any machine
+        wanted = Ours(model).run(x)[:, 0]
+    found = microcontroller.run(text, x[:, 0])
+    np.testing.assert_allclose(found.outputs, wanted, rtol=0, atol=close)
+    assert found.flash <= microcontroller.FLASH
+    assert found.variables + found.stack + 4 * model.initial().size <= microcontroller.MEMORY
+    key = (cell, hidden)
+    assert PRODUCTS[key] < found.instructions < 10 * PRODUCTS[key] + 250 * FUNCTIONS[key]
+    weights = sum(w.size for w in model.weights.values())
+    width = 1 if math == "int8" else 4
+    # (Single numbers go into the code.)
+    assert 0.9 * weights * width < found.constants < weights * width + 2000
