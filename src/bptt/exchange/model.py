@@ -134,20 +134,32 @@ def model_of(network: Network, **surroundings: Any) -> Model:
     large = [name for name, value in weights.items() if not np.isfinite(value).all()]
     if large:
         raise BpttError(f"parameter {large[0]} holds numbers that are not finite: train again")
-    if surroundings.get("skip", 0) not in range(min(s.inputs, s.outputs) + 1):
-        raise BpttError(
-            f"skip {surroundings['skip']}: at most {min(s.inputs, s.outputs)}, for this network "
-            f"has {s.inputs} inputs and {s.outputs} outputs"
-        )
-    classes = surroundings.get("classes", ())
-    if classes and len(classes) != s.outputs:
-        raise BpttError(f"{len(classes)} class names for {s.outputs} outputs: give one for each")
+    _fitting(s, surroundings)
     scaling = surroundings.get("scaling")
     if scaling is not None:  # what a file holds of it
         single = {name: np.asarray(v, np.float32) for name, v in vars(scaling).items()}
         surroundings["scaling"] = Affine(**{k: v.astype(np.float64) for k, v in single.items()})
     with_type = _with(s, dtype="float32")
     return Model(with_type, weights, **surroundings)
+
+
+def _fitting(s: Structure, surroundings: Mapping[str, Any]) -> None:
+    """Raises BpttError for surroundings that are not of a network with this structure."""
+    skip, classes = surroundings.get("skip", 0), surroundings.get("classes", ())
+    if skip not in range(min(s.inputs, s.outputs) + 1):
+        raise BpttError(
+            f"skip {skip}: 0 to {min(s.inputs, s.outputs)} are possible, for the network has "
+            f"{s.inputs} inputs and {s.outputs} outputs"
+        )
+    if classes and len(classes) != s.outputs:
+        raise BpttError(f"{len(classes)} class names for {s.outputs} outputs: give one for each")
+    scaling = surroundings.get("scaling")
+    if scaling is None:
+        return
+    for name, value in vars(scaling).items():
+        size = s.inputs if name.startswith("input") else s.outputs
+        if np.shape(value) != (size,) or not np.isfinite(value).all():
+            raise BpttError(f"the scaling's {name} must be {size} finite numbers, one for each")
 
 
 def _with(structure: Structure, **changes: Any) -> Structure:
@@ -191,6 +203,7 @@ def assembled(
         activation=activation, output=output, loss=LOSSES[output], readout=readout, bias=bias,
         initial_state="trainable" if trainable else "zeros",
     )  # fmt: skip
+    _fitting(structure, surroundings)
     shapes = structure.layout().shapes
     found: dict[str, Array] = {"V": V}
     for index, (U, W, b) in enumerate(layers):
