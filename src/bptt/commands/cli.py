@@ -27,6 +27,11 @@ BEFORE = {
         "Run a published experiment, or one of your own: published against measured.",
     ),
 }  # fmt: skip
+DATA = {
+    "data": ("data.make", "Say what would be learned from a file of sequences."),
+    "score": ("using.score", "Say how good a run's model is on a file with answers."),
+    "predict": ("using.predict", "Write what a run's model says of a file of sequences."),
+}
 AFTER = {
     "check": (
         "check.check", "Check every gradient against central differences; exit 1 if any fails."
@@ -53,7 +58,7 @@ class Commands(LazyGroup):
 
     def lazy(self) -> dict[str, LazyCommand]:
         """See `LazyGroup.lazy`."""
-        return together(_listed(BEFORE), _of_tasks(), _listed(AFTER))
+        return together(_listed(BEFORE), _of_tasks(), _listed(DATA), _listed(AFTER))
 
 
 def _listed(commands: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str, Any]]:
@@ -68,9 +73,12 @@ def _of_tasks() -> Iterator[tuple[str, str, Any]]:
 
 
 def _made(name: str, place: str) -> Any:
-    """The command at a place: 'module.function', or 'module.app' for a group."""
+    """The command at a place: 'module.function', 'module.app' for a group, or 'module.make', which
+    makes it."""
     module, _, attribute = place.rpartition(".")
     found = getattr(import_module(f"bptt.commands.{module}"), attribute)
+    if attribute == "make":
+        return found()
     if isinstance(found, typer.Typer):
         group = typer.main.get_command(found)
         group.name = name

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bptt.commands import DATA_JOBS
 from bptt.processes import helper, threads
 
 # How long the process is kept waiting for a training that goes on: then half a second more or
@@ -79,6 +80,7 @@ def drawer_for(arguments: Sequence[str]) -> Drawer | None:
     """A drawer for a command line that is going to train, where two processes can work at once and
     one more can be started."""
     trains = arguments[:1] == ["train"] and len(arguments) > 1 and "--help" not in arguments
+    trains = trains and arguments[1] not in DATA_JOBS  # which draw other figures
     if not trains or threads() < 2:
         return None
     try:

@@ -30,17 +30,26 @@ def is_table(kind: Any) -> bool:
     )
 
 
+def items(kind: Any) -> Any:
+    """What a tuple of any length holds: `str` of `tuple[str, ...]`; else None. Its flag may be
+    given several times."""
+    inner = core(kind)
+    if get_origin(inner) is tuple and get_args(inner)[1:] == (...,):
+        return get_args(inner)[0]
+    return None
+
+
 def flag(option: Declared, panel: str, default: Any) -> inspect.Parameter | None:
     """The flag of an option, None for one that a command line has no words for.
 
     Not given, it is None; default: what then counts, for the help."""
-    kind, table = core(option.type), is_table(option.type)
-    if kind not in PLAIN and not table:
+    kind, table, many = core(option.type), is_table(option.type), items(option.type)
+    if kind not in PLAIN and not table and not many:
         return None
     names = f"--{option.name.replace('_', '-')}"
     if kind is bool:
         names = option.flags or f"{names}/--no-{names[2:]}"
-    shown = default not in (None, "", msgspec.NODEFAULT) and not table and kind is not bool
+    shown = default not in (None, "", (), msgspec.NODEFAULT) and not table and kind is not bool
     about = typer.Option(
         names,
         help=option.words,
@@ -48,7 +57,7 @@ def flag(option: Declared, panel: str, default: Any) -> inspect.Parameter | None
         metavar="NAME=VALUE" if table else None,
         show_default=str(default) if shown else False,
     )
-    annotation = list[str] | None if table else kind | None
+    annotation = list[str] | None if table else list[many] | None if many else kind | None  # type: ignore[valid-type]
     return parameter(option.name, Annotated[annotation, about], None)
 
 

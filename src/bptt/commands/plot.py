@@ -1,7 +1,7 @@
 """`bptt plot`: a run's learning curve as a picture."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,12 @@ PICTURES = ("png", "svg", "pdf")
 
 def plot_run(path: Path, out: Path | None, own: type[Task] | None = None) -> Answer:
     """Draw a run's learning curve into a file."""
-    run = load_run(path, own)
+    if runs.on_data(path):
+        from bptt.fitting import load_model
+
+        run: Any = load_model(path)
+    else:
+        run = load_run(path, own)
     if not run.records:
         raise BpttError(f"'{path}' has no record yet: go on with 'bptt train --resume {path}'")
     target = out or path / runs.FIGURE

@@ -21,6 +21,8 @@ def show_run(path: Path, own: type[Task] | None = None) -> Answer:
         network, task = runs.load_network(path, own=own)
         values = {"network": repr(network), "task": task.config() if task else None}
         return values, f"{network!r}\ntask    {task.name if task else 'none'}"
+    if runs.on_data(path):
+        return _on_data(path)
     run = load_run(path, own)
     settings = run.settings
     values = {
@@ -41,3 +43,29 @@ def show_run(path: Path, own: type[Task] | None = None) -> Answer:
         )
     words, found = every_length(run.network, run.task, path) if run.reason else ([], {})
     return values | found, "\n".join(lines + words)
+
+
+def _on_data(path: Path) -> Answer:
+    """The same of a run on a data set."""
+    from bptt.fitting import folder, load_model
+
+    config, source = runs.read_json(path / runs.CONFIG), folder.source_of(path)
+    result = runs.read_json(path / runs.RESULT) if (path / runs.RESULT).exists() else {}
+    known = config["data"].get("known_by", {})
+    lines = [
+        f"data      {', '.join(source.files) or 'handed in from Python'}: "
+        f"{known.get('sequences', 0):,} sequences, {known.get('steps', 0):,} steps trained on"
+    ]
+    if (path / runs.WEIGHTS).exists():
+        model = load_model(path)
+        lines += [f"network   {model.network!r}", f"target    {', '.join(model.schema.target)}"]
+    state = result.get("reason") or f"not finished: bptt train --resume {path}"
+    lines.append(f"state     {state}")
+    if result.get("epoch"):
+        lines.append(
+            f"epochs    {result['epoch']}, the weights of epoch {result['best_epoch']}, "
+            f"{result['seconds']:.2f} s"
+        )
+    if (path / runs.WEIGHTS).exists() and model.score:
+        lines.append(f"score     {model.score}")
+    return {"run": str(path), **config, **result}, "\n".join(lines)

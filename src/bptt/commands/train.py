@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bptt.commands import jobs
 from bptt.commands.answers import Json, TaskFile
 from bptt.commands.lazy import LazyCommand, LazyGroup, together
 from bptt.errors import BpttError
@@ -26,7 +27,11 @@ CheckpointSeconds = Annotated[
     float, typer.Option(help="Seconds between checkpoints.", rich_help_panel="Run")
 ]
 NAMES = ", ".join(f"'{each.command}'" for each in BUILT_IN.values())
-WORDS = f"Train a network: {NAMES} or FILE.py:TASK of your own; or go on with a run: --resume RUN."
+JOBS = ", ".join(f"'{name}'" for name in jobs.JOBS)
+WORDS = (
+    f"Train a network: {NAMES} or FILE.py:TASK of your own; {JOBS} a file of sequences; or go on "
+    "with a run: --resume RUN."
+)
 
 
 class TaskCommands(LazyGroup):
@@ -34,7 +39,7 @@ class TaskCommands(LazyGroup):
 
     def lazy(self) -> dict[str, LazyCommand]:
         """See `LazyGroup.lazy`."""
-        return together(_commands())
+        return together(_commands(), jobs.commands())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """See `LazyGroup.get_command`."""
@@ -132,7 +137,11 @@ def train(
             raise BpttError("--resume goes on with a run as it was: leave out the task")
         return None
     if not resume:
-        raise BpttError(f"nothing to train: give {NAMES}, FILE.py:TASK or --resume RUN")
+        raise BpttError(f"nothing to train: give {NAMES}, {JOBS}, FILE.py:TASK or --resume RUN")
+    from bptt.training import runs
+
+    if runs.on_data(resume):
+        return jobs.resume_job(resume, as_json)
     from bptt.commands.training_run import resume_and_report
 
     return resume_and_report(resume, as_json, context.obj, own_kind(task) if task else None)

@@ -33,14 +33,20 @@ ARRAYS = ("theta", "s0", "s1", "best", "state")
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run's data come from: files, perhaps with a second one of targets, and validation
-    data; none where they were handed in. reading: how they are read. job: what is learned, for the
-    command line; prepared: what the job does with the data, as plain values."""
+    data, by their names in `folder`; none where they were handed in. reading: how they are read.
+    job: what is learned, for the command line; prepared: what the job does with the data, as plain
+    values."""
 
     files: tuple[str, ...] = ()
     validation: str | None = None
+    folder: str = ""
     reading: Reading = Reading()
     job: str = ""
     prepared: dict[str, Any] = {}
+
+    def place(self, name: str) -> str:
+        """A file as it is to be named here."""
+        return name if Path(self.folder) in (Path(), Path.cwd()) else str(Path(self.folder) / name)
 
 
 def known_by(work: Fit) -> dict[str, Any]:

@@ -139,12 +139,22 @@ class Model:
     def test(self, data: Sequences) -> Score:
         """How good the model is on sequences with answers. Raises BpttError without answers, or
         for a class that it has not learned."""
+        sequences = self.as_trained(data)
+        every = for_judging(sequences, self.scaling, self.network.structure.dtype, self.warm_up)
+        return judged(self.network, every, self.scaling, self.baseline, len(self.levels))
+
+    def as_trained(self, data: Sequences) -> Sequences:
+        """Sequences with answers, whose classes are numbered as those trained on. Raises BpttError
+        without answers, and for a class that was not learned."""
         sequences = self._read(data)
         if sequences.target is None:
             raise BpttError("the data have no target: a test needs answers")
-        sequences = sequences.recoded(self.schema.classes)
-        every = for_judging(sequences, self.scaling, self.network.structure.dtype, self.warm_up)
-        return judged(self.network, every, self.scaling, self.baseline, len(self.levels))
+        if (sequences.schema.kind, sequences.schema.per) != (self.schema.kind, self.schema.per):
+            raise BpttError(
+                f"the data have {sequences.schema.kind} a {sequences.schema.per}, those trained on "
+                f"{self.schema.kind} a {self.schema.per}: read them with like=model.schema"
+            )
+        return sequences.recoded(self.schema.classes)
 
     def save(self, path: str | Path) -> None:
         """Write it as a safetensors file. Raises BpttError if that cannot be."""

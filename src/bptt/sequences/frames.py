@@ -73,6 +73,12 @@ def from_frame(
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
         raise BpttError(f"{where} has two columns '{twice[0]}': rename one")
+    if like is not None:  # who uses a model need not know what counted, and whom from, in training
+        absent = {
+            role: None for role in ("group", "weight")
+            if getattr(reading, role) not in (None, *table.columns)
+        }  # fmt: skip
+        reading = msgspec.structs.replace(reading, **absent)
     table = table.rename(columns=str)
     return (_wide if reading.wide else _long)(table, reading, like, where)
 

@@ -2,11 +2,12 @@
 so that new data can be read the same way."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from bptt.errors import BpttError, quoted_list
+from bptt.options import Option
 
 KINDS = ("classes", "numbers")
 PLACES = ("sequence", "step")
@@ -28,20 +29,24 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     Raises BpttError for a value that is not allowed.
     """
 
-    id: str | None = None
-    time: str | None = None
-    features: tuple[str, ...] | None = None
-    target: tuple[str, ...] = ()
-    group: str | None = None
-    weight: str | None = None
-    categorical: tuple[str, ...] = ()
-    kind: str | None = None
-    per: str | None = None
-    missing: str = "error"
-    wide: bool = False
-    single: bool = False
-    separator: str = ","
-    decimal: str = "."
+    id: Annotated[str | None, Option("Column that tells sequences apart.")] = None
+    time: Annotated[str | None, Option("Column that orders a sequence's rows.")] = None
+    features: Annotated[
+        tuple[str, ...] | None, Option("Columns to learn from; all others if none is named.")
+    ] = None
+    target: Annotated[tuple[str, ...], Option("Column to be learned, or several of numbers.")] = ()
+    group: Annotated[str | None, Option("Column of whom or what a sequence is from.")] = None
+    weight: Annotated[str | None, Option("Column of what a step counts.")] = None
+    categorical: Annotated[
+        tuple[str, ...], Option("Columns that become one-hot although they hold numbers.")
+    ] = ()
+    kind: Annotated[str | None, Option("The target holds classes or numbers.")] = None
+    per: Annotated[str | None, Option("A sequence or a step has a target.")] = None
+    missing: Annotated[str, Option("Missing inputs: error, flag or last.")] = "error"
+    wide: Annotated[bool, Option("A row is a sequence, a column a step.")] = False
+    single: Annotated[bool, Option("An array is one sequence (T, D).")] = False
+    separator: Annotated[str, Option("Between the columns of a text file.")] = ","
+    decimal: Annotated[str, Option("The decimal point of a text file.")] = "."
 
     def __post_init__(self) -> None:
         for name, allowed in (("kind", KINDS), ("per", PLACES), ("missing", MISSING)):

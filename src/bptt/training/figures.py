@@ -105,7 +105,7 @@ def epochs_curve(
         axes[0].set_yscale("log")
         axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes[0].set_ylabel(f"loss ({unit})")
-    axes[0].set_title(title, y=1.0, loc="left", fontsize=11)
+    axes[0].set_title(title, y=1.0, loc="left", fontsize=9)
     for each in axes:
         if best:
             each.axvline(
