@@ -36,7 +36,7 @@ FILES = (TOP / "docs" / "files.md").read_text()
 TRACES = (TOP / "docs" / "traces.md").read_text()
 TEACHING = (TOP / "docs" / "teaching.md").read_text()
 OWN_CELLS = ("leaky_network", "minimal_gated_unit", "peephole_lstm")
-EXAMPLES = ("adder", "check_your_own_gradient", "trace", *OWN_CELLS)
+EXAMPLES = ("adder", "check_your_own_gradient", "pedal", "trace", *OWN_CELLS)
 # Which equations stand in which module.
 EQUATIONS = {
     "cells": range(1, 22),
@@ -298,6 +298,23 @@ def test_trace_example(tmp_path: Path) -> None:
     assert printed.startswith("trace of 2 samples of up to 9 steps: loss 6.879")
     for name in ("trace-stage.png", "trace-credit.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_pedal_example(tmp_path: Path) -> None:
+    """From WAV files to a plugin's file and C."""
+    rng = np.random.default_rng(1)
+    dry = 0.3 * np.convolve(rng.standard_normal(15_000), np.ones(8) / 3, "same")
+    for name, samples in (("dry", dry), ("wet", 0.5 * np.tanh(2 * dry))):
+        bptt.sequences.audio.write_wav(tmp_path / f"{name}.wav", samples, 44100)
+    script = str(TOP / "examples" / "pedal.py")
+    printed = run_python(script, "dry.wav", "wet.wav", "--epochs", "1", folder=tmp_path)
+    found = re.search(r"error-to-signal ratio ([\d.]+) % on 1 pieces held out", printed)
+    assert found
+    assert float(found[1]) < 100  # of silence
+    assert printed.count("verified: ") == 3
+    assert (tmp_path / "runs" / "pedal" / "pedal.json").exists()
+    before, after = re.findall(r"ratio ([\d.]+) % before int8, ([\d.]+) % after", printed)[0]
+    assert abs(float(after) - float(before)) < 1
 
 
 def test_check_your_own_gradient_example(tmp_path: Path) -> None:

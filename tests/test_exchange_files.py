@@ -11,8 +11,10 @@ import pytest
 from exchange_networks import network
 
 import bptt
+from bptt.exchange import onnx_files
+from bptt.exchange.c_reader import Twin
 from bptt.exchange.doors import check
-from bptt.exchange.formats import FORMATS, kind_of
+from bptt.exchange.formats import FORMATS, functions, kind_of
 from bptt.exchange.guitar import read as read_guitar
 from bptt.exchange.model import Affine, model_of
 from bptt.exchange.players import Ours
@@ -52,6 +54,32 @@ def test_what_goes_out_comes_back(name, cell, tmp_path):
         np.testing.assert_array_equal(back[parameter], value, err_msg=parameter)
 
 
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", [*FILES[1:], "nam"])
+def test_round_trips_keep_the_function(name, seed, tmp_path):
+    """All cells, one to three layers, odd sizes, with and without biases, nothing that is zero."""
+    if name in NO_LIBRARY:
+        pytest.importorskip(NO_LIBRARY[name], reason=f"{name} needs {NO_LIBRARY[name]}")
+    rng = np.random.default_rng([seed, 3])
+    cells = {"equinox": ("lstm", "gru"), "rtneural": ("lstm", "gru"), "nam": ("lstm",)}
+    cell = cells.get(name, ("lstm", "gru", "elman"))[seed % len(cells.get(name, "abc"))]
+    relu = name in ("torch", "onnx", "keras") and seed % 2
+    sizes = (1, int(rng.integers(1, 12)), 1) if name == "nam" else rng.integers(1, 12, 3).tolist()
+    initial = name != "rtneural" and "initial" in FORMATS[name].holds
+    made = network(
+        cell, "relu" if relu and cell == "elman" else "tanh", sizes, seed,
+        0.2 if relu else 0.4, layers=int(rng.integers(1, 4)), bias=bool(seed % 4),
+        initial_state="trainable" if initial else "zeros",
+    )  # fmt: skip
+    chosen, path = FORMATS[name], tmp_path / f"net{FORMATS[name].suffix}"
+    path.write_bytes(chosen.function(chosen.write)(model_of(made)))
+    more = {"activation": made.structure.activation} if name == "keras-weights" else {}
+    read = functions(kind_of(path.read_bytes()))[0]
+    x = rng.standard_normal((15, sizes[0]))
+    back = Ours(read(path.read_bytes(), **more)).run(x)
+    np.testing.assert_allclose(back, Ours(model_of(made)).run(x), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["numpy", "torch", "onnx"])
 def test_what_is_added_and_scaled_goes_with_it(name, tmp_path):
     made = network("lstm", sizes=(3, 4, 2))
@@ -69,6 +97,49 @@ def test_what_is_added_and_scaled_goes_with_it(name, tmp_path):
     x = np.random.default_rng(1).standard_normal((9, 3))
     wanted = model_of(made, **around)
     np.testing.assert_allclose(Ours(model).run(x), Ours(wanted).run(x), atol=1e-6)
+
+
+FITTED = [("keras", "h5py"), ("torch", None), ("aidax", None), ("c", None)]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(0)
+    x = 3 + 2 * rng.standard_normal((6, 40, 1))
+    data = bptt.Sequences(x, 50 * x.cumsum(axis=1) / 40 - 7, kind="numbers", per="step")
+    return bptt.fit(data, hidden=8, epochs=2, batch=3, seed=1, engine="reference"), x
+
+
+@pytest.mark.parametrize(("name", "library"), FITTED)
+def test_what_was_fitted_goes_out_with_its_scaling(name, library, fitted, tmp_path):
+    """As `predict` gives it, in the units of the data, whatever the format has room for."""
+    if library:
+        pytest.importorskip(library, reason=f"{name} needs {library}")
+    model, x = fitted
+    path = tmp_path / f"net{FORMATS[name].suffix}"
+    assert bptt.export(model, path, name, inputs=x).passed
+    assert check(model, path, name).passed
+    wanted = np.array(model.predict(x))[..., None]
+    if name == "c":
+        found = Twin(path.read_text()).run(x[0])
+    else:
+        found = Ours(bptt.read_model(path)).run(x[0])
+    # float32 on either side, with outputs of about 100
+    np.testing.assert_allclose(found, wanted[0], rtol=0, atol=1e-4)
+
+
+def test_quantiles_and_scaled_sigmoids_are_refused():
+    rng = np.random.default_rng(0)
+    scaling = Affine(*rng.uniform(0.5, 2, (4, 2)))
+    made = network("lstm", sizes=(2, 4, 2), output="sigmoid", initial_state="zeros")
+    with pytest.raises(bptt.BpttError, match="cannot be put into the weights beside the output"):
+        bptt.export(made, "net.keras", scaling=scaling)
+    x = rng.standard_normal((4, 9, 1))
+    data = bptt.Sequences(x, x, kind="numbers", per="step")
+    many = bptt.fit(data, hidden=2, epochs=1, loss="pinball", quantiles=(0.1, 0.5, 0.9), seed=1,
+                    engine="reference", validation=0)  # fmt: skip
+    with pytest.raises(bptt.BpttError, match="3 quantiles were learned"):
+        bptt.export(many, "net.c")
 
 
 GUITARS = [
@@ -185,6 +256,70 @@ def test_a_state_dict_with_more_in_it_is_refused(tensors, words):
     del found["head.weight"], found["head.bias"]
     with pytest.raises(bptt.BpttError, match=words):
         from_state_dict({**found, **tensors})
+
+
+OTHER_CELLS = [
+    ("gru", {"linear_before_reset": 0}, None, "resets before the product"),
+    ("lstm", {"activations": ["HardSigmoid", "Tanh", "Tanh"]}, None, "HardSigmoid"),
+    ("elman", {"activations": ["Softsign"]}, None, "Softsign"),
+    ("lstm", {"direction": "bidirectional"}, None, "goes bidirectional"),
+    ("gru", {"direction": "reverse"}, None, "goes reverse"),
+    ("lstm", {"layout": 1}, None, "has layout 1"),
+    ("lstm", {"input_forget": 1}, None, "couples input and forget gate"),
+    ("elman", {"clip": "3"}, None, "clips its preactivations"),
+    ("lstm", {}, 4, "takes sequence lengths"),
+    ("lstm", {}, 7, "has peepholes"),
+]
+
+
+@pytest.mark.parametrize(("cell", "attributes", "place", "words"), OTHER_CELLS)
+def test_onnx_of_another_cell_is_refused(cell, attributes, place, words, tmp_path, monkeypatch):
+    node = onnx_files._Graph.node
+
+    def other(self, kind, inputs, outputs, **given):
+        if kind in ("RNN", "GRU", "LSTM"):
+            given.update(attributes)
+            inputs = [*inputs, ""] if place and place >= len(inputs) else list(inputs)
+            if place:
+                inputs[place] = "B1"
+        return node(self, kind, inputs, outputs, **given)
+
+    monkeypatch.setattr(onnx_files._Graph, "node", other)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(onnx_files.write(model_of(network(cell, initial_state="zeros"))))
+    with pytest.raises(bptt.BpttError, match=words) as error:
+        bptt.read(path)
+    assert "\n" not in str(error.value)
+
+
+KERAS_CELLS = [
+    ("gru", {"reset_after": False}, "reset_after=False"),
+    ("gru", {"recurrent_activation": "hard_sigmoid"}, "'hard_sigmoid'"),
+    ("lstm", {"activation": "relu"}, "activation 'relu'"),
+    ("lstm", {"go_backwards": True}, "go_backwards"),
+    ("lstm", {"return_state": True}, "return_state"),
+    ("lstm", {"dropout": 0.3, "recurrent_dropout": 0.2, "unit_forget_bias": True}, ""),
+]
+
+
+@pytest.mark.parametrize(("cell", "fields", "words"), KERAS_CELLS)
+def test_keras_layers_of_another_cell_are_refused(cell, fields, words, tmp_path):
+    """Dropout is of the training alone, and so is what a bias begins with: both are passed over."""
+    made = network(cell, initial_state="zeros")
+    path, _ = exported(made, "keras", tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][1]["config"].update(fields)
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    if not words:
+        np.testing.assert_array_equal(bptt.read(path, engine="reference").theta, made.theta)
+        return
+    with pytest.raises(bptt.BpttError, match=words):
+        bptt.read(path)
 
 
 def test_from_torch_takes_a_state_dict_and_asks_for_what_it_does_not_say():

@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 
 from bptt.errors import BpttError
-from bptt.exchange.doors import check, export, read_model
+from bptt.exchange.doors import check, export, outgoing, read_model
 from bptt.exchange.formats import FORMATS, format_of
 from bptt.exchange.model import Model, model_of, network_of
 from bptt.exchange.torch_files import About, about, surroundings
 from bptt.exchange.verification import Checked
 from bptt.files import new_folder, write_file
+from bptt.fitting import load_model
 from bptt.network.network import Network
 from bptt.training import runs
 
@@ -50,8 +51,18 @@ def _data(network: Network, task: Any) -> tuple[Any, Any, bool]:
     return x[:, :steps], y[:, :steps] if network.structure.readout == "steps" else y, ids
 
 
+def _fitted(path: Path) -> Model | None:
+    """What `bptt.fit` wrote, with its scaling and class names; None for another run."""
+    file = path / runs.WEIGHTS if path.is_dir() else path
+    _, described = runs.load_described(file, "reference")
+    return outgoing(load_model(path, "reference")) if described else None
+
+
 def _run(path: Path) -> tuple[Model, Any, Any]:
     """A run's network with its surroundings, and data of its task where it can be had."""
+    fitted = _fitted(path)
+    if fitted is not None:
+        return fitted, None, None
     network, task = runs.load_network(path)
     around = _surroundings(path)
     if task is None:

@@ -15,9 +15,16 @@ from bptt.arguments import instance
 from bptt.arguments import path as path_of
 from bptt.errors import BpttError
 from bptt.exchange.formats import FORMATS, Format, format_of, functions, kind_of
-from bptt.exchange.model import Affine, Model, affine, model_of, network_of
+from bptt.exchange.model import Affine, Model, affine, folded, model_of, network_of
 from bptt.exchange.players import Ours, Player
-from bptt.exchange.verification import DOUBLE_LIMIT, Checked, UnverifiedError, compare, insist
+from bptt.exchange.verification import (
+    DOUBLE_LIMIT,
+    SINGLE_LIMIT,
+    Checked,
+    UnverifiedError,
+    compare,
+    insist,
+)
 from bptt.files import write_file
 from bptt.network.network import Network
 from bptt.sequences.scaling import Scaling
@@ -27,7 +34,7 @@ MOST_BYTES = 2**31
 
 
 def export(
-    network: Network | Model,
+    network: Any,
     path: str | Path,
     format: str | None = None,  # noqa: A002
     *,
@@ -42,6 +49,8 @@ def export(
 ) -> Checked:
     """Write a network as another program's file, after the file was read back and compared.
 
+    network: a `bptt.Network`, or what `bptt.fit` gave, whose scaling and class names go with it
+    (into the weights, where a format has no room for scaling: `bptt.exchange.model.folded`).
     format: one of `bptt.exchange.formats.FORMATS`; where not given, the path's suffix says it.
     inputs (B, T, D), targets: data like the training's, to check with, and for int8 to take ranges
     from and to say what it costs. skip: how many of the first inputs the output has added.
@@ -53,9 +62,10 @@ def export(
     """
     path = Path(path)
     chosen = format_of(format or _by_suffix(path))
-    scales = affine(scaling, network.structure.outputs)
-    model = _model(network, skip=skip, scaling=scales, classes=tuple(classes), ids=ids,
+    model = outgoing(network, skip=skip, scaling=scaling, classes=tuple(classes), ids=ids,
                    notes=notes or {})  # fmt: skip
+    if model.scaling is not None and "scaling" not in chosen.holds:
+        model = _folded(model)
     _room(model, chosen)
     for name in options:
         if name not in chosen.options or name == "inputs":
@@ -81,7 +91,7 @@ def export(
 
 
 def check(
-    network: Network | Model,
+    network: Any,
     path: str | Path,
     format: str | None = None,  # noqa: A002
     *,
@@ -91,7 +101,9 @@ def check(
     """Set a file that exists against a network; `Checked.passed` says whether it is the same."""
     content = _bytes(Path(path))
     chosen = format_of(format or _by_suffix(Path(path)))
-    model = _model(network, **surroundings)
+    model = outgoing(network, **surroundings)
+    if model.scaling is not None and "scaling" not in chosen.holds:
+        model = _folded(model)
     return _check(model, chosen, content, _data(model, inputs))
 
 
@@ -186,8 +198,31 @@ def to_torch(network: Network) -> dict[str, NDArray[np.float32]]:
     return state_dict(model_of(instance("network", network, Network, "a bptt.Network")))
 
 
-def _model(network: Network | Model, **surroundings: Any) -> Model:
-    return network if isinstance(network, Model) else model_of(network, **surroundings)
+def outgoing(given: Any, **surroundings: Any) -> Model:
+    """What goes out, from a network, a `Model`, or what `bptt.fit` gave."""
+    if isinstance(given, Model):
+        return given
+    if hasattr(given, "schema") and hasattr(given, "levels"):
+        if len(given.levels) > 1:
+            raise BpttError(
+                f"{len(given.levels)} quantiles were learned, which no format has room for: "
+                "train one"
+            )
+        surroundings["scaling"] = surroundings.get("scaling") or given.scaling
+        named = tuple(str(name) for name in given.schema.classes)
+        surroundings["classes"] = surroundings.get("classes") or named
+        given = given.network
+    network = instance("network", given, Network, "a bptt.Network, or what bptt.fit gave")
+    scales = affine(surroundings.pop("scaling", None), network.structure.outputs)
+    return model_of(network, scaling=scales, **surroundings)
+
+
+def _folded(model: Model) -> Model:
+    """The model with its scaling in the weights, which may change its outputs by rounding alone."""
+    found = folded(model)
+    checked = compare(model, lambda: Ours(found), SINGLE_LIMIT, amplified=2.0**-23, steps=60)
+    insist(checked, "the network with its scaling in the weights")
+    return found
 
 
 def _by_suffix(path: Path) -> str:

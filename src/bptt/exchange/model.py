@@ -174,6 +174,41 @@ def network_of(model: Model, engine: str = "compiled") -> Network:
     return Network(model.structure, theta=theta, engine=engine)
 
 
+def folded(model: Model) -> Model:
+    """The same function with its scaling in the weights, for files that have no room for it.
+
+    (x - m) k U + b = x (k U) + (b - (m k) U), and (h V + c) S + M = h (V S) + (c S + M):
+    in float64, rounded once. Raises BpttError where that cannot be: the scaled output is made from
+    o by a function, or has the input added.
+    """
+    s, scaling = model.structure, model.scaling
+    if scaling is None:
+        return model
+    scales_output = bool(np.any(scaling.output_scale != 1) or np.any(scaling.output_shift != 0))
+    if model.skip or (scales_output and s.output != "linear"):
+        what = "the input added" if model.skip else f"the output '{s.output}'"
+        raise BpttError(
+            f"scaling cannot be put into the weights beside {what}: write c, wasm, numpy or onnx"
+        )
+    structure = _with(s, bias=True)
+    wide = {name: np.asarray(w, np.float64) for name, w in model.weights.items()}
+    for layer in range(s.layers):
+        b = structure.name("b", layer)
+        wide.setdefault(b, np.zeros(structure.layout().shapes[b]))
+    first, bias = s.name("U", 0), structure.name("b", 0)
+    into = scaling.input_shift * scaling.input_scale
+    wide[bias] = wide[bias].copy()
+    wide[bias][: wide[first].shape[1]] -= into @ wide[first]
+    wide[first] = scaling.input_scale[:, None] * wide[first]
+    c = wide.get("c", np.zeros(s.outputs))
+    wide["c"] = c * scaling.output_scale + scaling.output_shift
+    wide["V"] = wide["V"] * scaling.output_scale
+    weights = {name: wide[name].astype(np.float32) for name in structure.layout().shapes}
+    if not all(np.isfinite(w).all() for w in weights.values()):
+        raise BpttError("the scaling is too large for weights in float32: write c, numpy or onnx")
+    return replace(model, structure=structure, weights=weights, scaling=None)
+
+
 LayerWeights = tuple[Array, Array, Array | None]
 
 
