@@ -150,18 +150,24 @@ LAST = """    for (j = 0; j < @FED@; j++)
 LAST_CANDIDATE = """    for (j = 0; j < @H@; j++)
         a[@3H@ + j] += h[@H1@] * net_W@L@[@H1@][@2H@ + j];
 """
+# Math exact adds the output's products in double: most of the error over a long run is made here.
+SUMS = {
+    "exact": {"SUM": "double", "CAST": "(double)", "BACK": "(float)"},
+    "fast": {"SUM": "float", "CAST": "", "BACK": ""},
+}
 OUTPUT = """
 static void net_products(const net_state *state, float *o)
 {
     size_t i, j, k;
     for (i = 0; i < NET_OUTPUTS; i++) {
-        float p[8] = { 0 };
+        @SUM@ p[8] = { 0 };
         for (k = 0; k + 8 <= @H@; k += 8)
             for (j = 0; j < 8; j++)
-                p[j] += state->h@TOP@[k + j] * net_V[i][k + j];
+                p[j] += @CAST@state->h@TOP@[k + j] * net_V[i][k + j];
         for (; k < @H@; k++)
-            p[0] += state->h@TOP@[k] * net_V[i][k];
-        o[i] = net_c[i] + (((p[0] + p[1]) + (p[2] + p[3])) + ((p[4] + p[5]) + (p[6] + p[7])));
+            p[0] += @CAST@state->h@TOP@[k] * net_V[i][k];
+        p[0] = ((p[0] + p[1]) + (p[2] + p[3])) + ((p[4] + p[5]) + (p[6] + p[7]));
+        o[i] = @BACK@(net_c[i] + p[0]);
     }
 }
 """
@@ -392,9 +398,8 @@ def c_source(model: Model, name: str = "net", math: str = "exact") -> str:
     steps = len(selftest_data(model)[0])
     layers = "".join(_layer(model, index) for index in range(s.layers))
     sizes = {"D": s.inputs, "O": s.outputs, "STEPS": steps, "INCLUDE": ""}
-    body = (
-        layers + filled(OUTPUT, H=s.hidden, TOP=s.layers) + _reset(model) + _finish(model) + last
-    )  # fmt: skip
+    output = filled(OUTPUT, H=s.hidden, TOP=s.layers, **SUMS[math])
+    body = layers + output + _reset(model) + _finish(model) + last
     piece = (
         filled(DECLARED, FIELDS=fields(model), MORE=more, **sizes) + constants(model)
         + needed((FAST if math == "fast" else EXACT) + SETTLE, body) + body
