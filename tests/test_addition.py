@@ -463,3 +463,25 @@ def test_what_is_drawn_ahead_is_not_part_of_the_state():
     again.restore(stream.state())
     np.testing.assert_array_equal(again.draw(300).x, stream.draw(300).x)
     assert again.state() == stream.state()
+
+
+@pytest.mark.parametrize("options", [{}, {"signed": True}, {"carry": "wrap"}])
+@pytest.mark.parametrize("bits", [1, 8, 31, 32, 33, 70])
+def test_patterns_of_pairs_have_their_sums(options, bits):
+    task = Addition(bits=8, **options)
+    x, y = task.pattern_pairs(bits, 60, seed=2)
+    steps = task.steps_for(bits)
+    assert x.shape == (60, steps, 2)
+    for pair, total in zip(x, y, strict=True):
+        a, b, said = (
+            sum(int(bit) << place for place, bit in enumerate(column))
+            for column in (pair[:, 0], pair[:, 1], total[:, 0])
+        )
+        assert said == (a + b) % (1 << steps)
+    if steps > bits:
+        assert not x[:, bits:].any()
+    if bits == 70:  # a third have long runs of a pair of bits
+        changes = (x[:, 1:bits] != x[:, : bits - 1]).any(axis=2).sum(axis=1)
+        assert (changes < 20).sum() > 6
+    again, _ = task.pattern_pairs(bits, 60, seed=2)
+    np.testing.assert_array_equal(x, again)

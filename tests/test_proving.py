@@ -1,5 +1,6 @@
 """`bptt prove` and what training says of every length."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -8,7 +9,14 @@ import pytest
 
 import bptt
 from bptt.commands.cli import run as command
+from bptt.errors import BpttError
 from bptt.proofs.extraction import extract
+from bptt.proofs.prove import QUICK
+from bptt.studies.answers import summary
+from bptt.studies.report import settings_table
+from bptt.training import runs
+from bptt.training.options import settings_for
+from bptt.training.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +104,96 @@ def test_scouting_finds_what_random_long_sums_do_not() -> None:
     assert (said != task.automaton().run(found.counterexample.word)[:, 0]).any()
     signed = bptt.Addition(bits=8, signed=True)
     assert bptt.scout(run.network, signed).verdict == "wrong"
+
+
+LASTING = {"hidden": 8, "optimizer": "adamw", "weight_decay": 0.01, "iterations": 20_000}
+
+
+def test_training_goes_on_until_the_network_is_proved(tmp_path: Path) -> None:
+    task = bptt.Addition(bits=8)
+    exact = bptt.train(task, seed=1, **LASTING)
+    assert exact.reason == "exact"
+    run = bptt.train(task, seed=1, proved=True, **LASTING)
+    assert run.reason == "proved"
+    assert str(run).startswith("exact on 65,536 of 65,536 pairs after ")
+    assert exact.training.learner.iteration < run.training.learner.iteration < 20_000
+    found = bptt.prove(run.network, task, steps=QUICK)
+    assert found.verdict == "proved"
+    assert found.steps <= 2 * QUICK
+    # Interrupted and gone on with, it ends at the same place, with the same weights.
+    training = Training(run.settings)
+    asked = iter([False] * 12)
+    for _ in training.records(lambda: next(asked, True)):
+        pass
+    assert 0 < training.learner.iteration < run.training.learner.iteration
+    runs.save(tmp_path / "run", training)
+    again = bptt.resume(tmp_path / "run")
+    assert again.reason == "proved"
+    np.testing.assert_array_equal(again.network.theta, run.network.theta)
+
+
+def test_a_proof_is_tried_where_iterations_have_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def search(network: object, task: object) -> bool:
+        tried.append(training.learner.iteration)
+        return False
+
+    monkeypatch.setattr("bptt.training.training.proved_quickly", search)
+    settings = settings_for(
+        bptt.Parity(steps=2), {"cell": "elman", "hidden": 4, "seed": 1, "iterations": 950,
+                               "record_every": 10, "proved": True, "engine": "reference"},
+    )  # fmt: skip
+    training = Training(settings)
+    assert len([*training.records()]) == 95
+    assert training.reason == "iterations"
+    assert training.verdict is not None
+    assert training.verdict.passed
+    first = tried[0]
+    grown = [b / a for a, b in itertools.pairwise(tried[:-1])]
+    assert first < 600
+    assert all(1.25 / 1.2 < each < 1.25 * 1.2 for each in grown)
+    assert tried[-1] == 950  # and at the end
+
+
+def test_what_cannot_be_proved_is_not_trained_for() -> None:
+    with pytest.raises(BpttError, match="'text' states no automaton"):
+        bptt.train(bptt.Text(text="abc" * 50), proved=True)
+    with pytest.raises(BpttError, match="untied"):
+        bptt.train(bptt.Addition(bits=4), tied=False, proved=True)
+    with pytest.raises(BpttError, match="every_length is for tasks that state an automaton"):
+        bptt.Study(task=bptt.Text(text="abc" * 50), every_length=True)
+    with pytest.raises(BpttError, match="'exact', 'proved'"):
+        bptt.Study(solved="proven")
+
+
+def test_a_study_tells_shares_of_what_is_proved() -> None:
+    study = bptt.Study(
+        base={**LASTING, "hidden": 6}, settings=[
+            {"name": "long", "solved": "proved"}, {"name": "short", "iterations": 100},
+        ], seeds=4, every_length=True,
+    )  # fmt: skip
+    results = study.run(workers=1, progress=False)
+    frame, table = results.frame, summary(results.frame)
+    long = frame[frame["setting"] == 0]
+    assert (long["status"] == "solved").tolist() == (long["every_length"] == "proved").tolist()
+    assert (long["status"] == "solved").any()
+    assert set(frame[frame["setting"] == 1]["every_length"]) == {"wrong"}
+    for verdict in ("proved", "wrong", "undecided"):
+        counts = [int((frame[frame["setting"] == s]["every_length"] == verdict).sum())
+                  for s in (0, 1)]  # fmt: skip
+        assert table[verdict].tolist() == counts
+        assert table[f"{verdict}_share"].tolist() == [count / 4 for count in counts]
+    text = settings_table(table)
+    assert list(text.head[-3:]) == ["proved at every length", "wrong", "undecided"]
+    # A run has the same verdict alone.
+    alone = bptt.train(bptt.Addition(bits=8), proved=True, seed=0, **{**LASTING, "hidden": 6})
+    assert (alone.reason == "proved") == (long["status"].tolist()[0] == "solved")
+
+
+def test_longer_sums_are_tried_with_runs_and_periods() -> None:
+    task = bptt.Addition(bits=8)
+    run = bptt.train(task, cell="gru", hidden=8, seed=1)
+    x, y = task.long_pairs(4096, 100, 1)
+    assert ((run.network.predict(x) > 0.5) == y).mean() == 1  # right on random ones
+    assert bptt.length_generalisation(run.network, task, [1024])[0].right < 100

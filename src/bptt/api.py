@@ -32,8 +32,8 @@ class Run:
     """A training run and what came of it. Shows itself in Jupyter as figure and verdict.
 
     Attributes: `settings`, `task`, `network`, `records` (a list of `Record`), `verdict` (the task's
-    own test), `reason` (why it ended: 'exact', 'iterations', 'loss', 'smooth loss', 'time',
-    'interrupted', 'diverged').
+    own test), `reason` (why it ended: 'exact', 'proved', 'iterations', 'loss', 'smooth loss',
+    'accuracy', 'wrong', 'time', 'interrupted', 'diverged').
     """
 
     def __init__(self, training: Training) -> None:

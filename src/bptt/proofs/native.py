@@ -78,6 +78,12 @@ def _function() -> Callable[..., int]:
     return prototype(place)
 
 
+def prepare() -> None:
+    """Have the kernels there, compiled if need be."""
+    if not library.COMPILER_OFF:
+        _function()
+
+
 def run(what: int, first: int, work: Workspace) -> None:
     """`bptt.proofs.follow.work` on a workspace."""
     if library.COMPILER_OFF:

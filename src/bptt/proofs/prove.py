@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bptt.arguments import instance, positive, shown
+from bptt.arguments import instance, positive, shown, whole
 from bptt.errors import BpttError, BpttTypeError
 from bptt.network.network import Network
+from bptt.network.structure import Structure
 from bptt.proofs import native
 from bptt.proofs.automaton import Automaton
 from bptt.proofs.exploring import wrong_word
@@ -17,8 +18,10 @@ from bptt.proofs.metric import rate
 from bptt.proofs.scout import OUT_OF_TIME, Counterexample, counterexample, first_wrong, patterns
 
 if TYPE_CHECKING:
-    from bptt.proofs.search import Balls, Report
+    from bptt.proofs.search import Balls, Found, Report
 
+# Steps of words after which a proof is no quick one: about a third of a second for 16 units.
+QUICK = 30_000
 SLOW = 0.9  # a network whose deviations shrink by less than that a step forgets slowly
 
 
@@ -88,6 +91,16 @@ def stated(task: Any) -> Automaton:
     return automaton
 
 
+def check_provable(structure: Structure, task: Any) -> None:
+    """Raises BpttError where no network of this structure could be proved for a task."""
+    stated(task)
+    if not structure.tied:
+        raise BpttError(
+            "untied weights are made for a number of steps and have no say about other lengths: "
+            "leave out 'proved', or tie them"
+        )
+
+
 def scout(network: Network, task: Any, seconds: float = 0.5) -> Proof:
     """Look for a word on which a network is wrong: among words of runs and periods, then breadth
     first among the states that it reaches, merged where they are close. Wrong, or undecided: that
@@ -105,12 +118,21 @@ def scout(network: Network, task: Any, seconds: float = 0.5) -> Proof:
     return answer or Proof("undecided", automaton.claim, automaton, why=why)
 
 
-def quickly(network: Network, task: Any, seconds: float = 1.0) -> Proof | None:
+def quickly(network: Network, task: Any) -> Proof | None:
     """What can be said in about a second, without compiling anything: the answer of `prove` where
     its kernels are there from before, else that of `scout`; None where there is no question."""
     if not network.structure.tied or isinstance(task, Automaton) or task.automaton() is None:
         return None
-    return prove(network, task, seconds) if native.ready() else scout(network, task)
+    return prove(network, task, steps=QUICK) if native.ready() else scout(network, task)
+
+
+def proved_quickly(network: Network, task: Any) -> bool:
+    """Whether `prove` proves a network in `QUICK` steps: the same answer on every machine that
+    gives the network the same numbers. Its kernels are compiled if need be."""
+    automaton = stated(task)
+    if _pattern(network, automaton) is not None:
+        return False
+    return _searched(Machine(network, automaton), task.config(), {"steps": QUICK})[1] is not None
 
 
 def _wrong(
@@ -130,11 +152,16 @@ def prove(
     seconds: float = 60.0,
     report: "Report | None" = None,
     stop: Callable[[], bool] | None = None,
+    steps: int | None = None,
 ) -> Proof:
     """Prove that a network is right at every length, or find a word on which it is wrong.
 
     task: one that states its automaton (`Addition`, ...), or an `Automaton`. seconds: of processor
-    time, about. Raises BpttError for a network or task that the question makes no sense for.
+    time, about, beside that of compiling and of the check of what was found. report: called with
+    what is being done, how much of it is done, and of how many. stop: called now and then; the
+    search ends once it returns True. steps: of words that are followed, at most, so that the answer
+    does not depend on the machine's speed. Raises BpttError for a network or task that the question
+    makes no sense for.
     """
     automaton = stated(task)
     instance("network", network, Network, "a bptt.Network")
@@ -142,36 +169,57 @@ def prove(
     for name, function in (("report", report), ("stop", stop)):
         if function is not None and not callable(function):
             raise BpttTypeError(f"{name} {shown(function)} must be a function")
+    if steps is not None:
+        whole("steps", steps, 1)
     config = None if isinstance(task, Automaton) else task.config()
-    # Here, because the search imports the compiler, which takes a third of a second.
-    from bptt.proofs import checker
-    from bptt.proofs.certificate import certificate
-    from bptt.proofs.search import Search
-
-    machine = Machine(network, automaton)
-    words = patterns(machine.symbols)
-    ends = first_wrong(network, automaton, words)
-    if ends.min() < words.shape[1]:
-        worst = int(ends.argmin())
-        word = [int(s) for s in words[worst][: int(ends[worst]) + 1]]
-        answer = _wrong(network, task, automaton, word, seconds)
-        if answer:
-            return answer
-    found = Search(machine, seconds, report, stop).run()
+    machine, word = Machine(network, automaton), _pattern(network, automaton)
+    answer = None if word is None else _wrong(network, task, automaton, word, seconds)
+    if answer:
+        return answer
+    found, made = _searched(
+        machine, config, {"seconds": seconds, "report": report, "stop": stop, "steps": steps}
+    )
     if found.word is not None:
         answer = _wrong(network, task, automaton, found.word, seconds)
         if answer:
             return answer
         found.why = "an output is as near to its threshold as rounding reaches"
-    made = None
-    if found.complete:
-        made = certificate(machine, found.balls, config)
-        checker.check(made)
     return Proof(
-        "proved" if found.complete else "undecided", automaton.claim, automaton, found.balls, made,
+        "undecided" if made is None else "proved", automaton.claim, automaton, found.balls, made,
         why=found.why, least=found.least, steps=found.steps,
-        rate=float("nan") if found.complete else rate(machine),
+        rate=rate(machine) if made is None else float("nan"),
     )  # fmt: skip
+
+
+def _pattern(network: Network, automaton: Automaton) -> list[int] | None:
+    """A word on which the network is wrong, if there is one among runs and periods."""
+    words = patterns(len(automaton.symbols))
+    ends = first_wrong(network, automaton, words)
+    worst = int(ends.argmin())
+    if ends[worst] == words.shape[1]:
+        return None
+    return [int(s) for s in words[worst][: int(ends[worst]) + 1]]
+
+
+def _searched(
+    machine: Machine, config: Any, limits: dict[str, Any]
+) -> tuple["Found", bytes | None]:
+    """What a search comes to, and the certificate of a proof that the checker accepts."""
+    # Here, because the search imports the compiler, which takes a third of a second.
+    from bptt.proofs import checker
+    from bptt.proofs.certificate import certificate
+    from bptt.proofs.search import Search
+
+    found = Search(machine, **limits).run()
+    if not found.complete:
+        return found, None
+    made = certificate(machine, found.balls, config)
+    try:
+        checker.check(made)
+    except BpttError as error:
+        found.why = f"sets of states were found, but {error}"
+        return found, None
+    return found, made
 
 
 def example(network: Network, task: Any, automaton: Automaton, found: Counterexample) -> str:

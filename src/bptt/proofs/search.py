@@ -73,17 +73,20 @@ Report = Callable[[str, int, int], None]
 
 
 class Search:
-    """One search. seconds: of processor time. report: told what is done, with balls that are
-    finished and balls in all. stop: asked now and then whether to end."""
+    """One search. seconds: of processor time, without that of compiling; steps: of words at most,
+    about, so that the answer does not depend on the machine's speed. report: told what is done,
+    with balls that are finished and balls in all. stop: asked now and then whether to end."""
 
     def __init__(
         self,
         machine: Machine,
-        seconds: float,
+        seconds: float = np.inf,
         report: Report | None = None,
         stop: Callable[[], bool] | None = None,
+        steps: int | None = None,
     ) -> None:
-        self.machine = machine
+        native.prepare()
+        self.machine, self.steps = machine, steps
         self.end = time.process_time() + seconds
         self.report, self.stop = report or (lambda *_: None), stop or (lambda: False)
         self.work = machine.workspace(MOST_BALLS, MOST_STEPS, DEEPEST)
@@ -118,7 +121,9 @@ class Search:
         """Whether time is up, or the user wants to end."""
         if self.stop():
             self.found.why = "it was interrupted"
-        elif time.process_time() > self.end:
+        elif time.process_time() > self.end or (
+            self.steps is not None and self.result[f.STEPS] > self.steps
+        ):
             self.found.why = OUT_OF_TIME
         return bool(self.found.why)
 

@@ -29,7 +29,9 @@ from bptt.studies.statistics import (
 COLUMNS = (
     "run", "panel", "setting", "label", "seed", "status", "iterations", "solved_at", "loss",
     "loss_per_step", "wrong", "exact", "right", "total", "what", "seconds", "version",
+    "every_length",
 )  # fmt: skip
+VERDICTS = ("proved", "wrong", "undecided")  # of `every_length`
 LONGER = re.compile(r"exact_(\d+)x")
 BINS = 8  # of a field with more different numbers than this times 1.5
 
@@ -75,7 +77,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Wilson); the same of diverged; iterations to solve, over all runs with the unsolved ones
     censored: median, median_low, median_high (95 %) and the quartiles lower and upper, infinite
     where not reached; loss: median of the final loss (infinite where half diverged); seconds, in
-    total.
+    total. Where the study asked for every length, of proved, wrong and undecided the same as of
+    solved.
 
     Raises BpttError if there is no run.
     """
@@ -85,8 +88,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     first = frame.groupby(codes).first()
     table = first[["setting", "label", *varied_fields(frame)]].reset_index(drop=True)
     table["runs"] = runs = np.bincount(codes)
-    for status in ("solved", "diverged"):
-        count = np.bincount(codes, weights=frame["status"] == status).astype(np.int64)
+    of = dict.fromkeys(("solved", "diverged"), "status")
+    if "every_length" in frame:
+        of |= dict.fromkeys(VERDICTS, "every_length")
+    for status, column in of.items():
+        count = np.bincount(codes, weights=frame[column] == status).astype(np.int64)
         table[status] = count
         share = wilson(count, runs)
         for name, values in zip(("share", "low", "high"), share, strict=True):

@@ -26,7 +26,7 @@ from bptt.training.training import Pace, Training, numbers_a_step
 WIDTH = 256
 # How many numbers of one kind (data of a call, results up to a record, weights) there may be.
 COHORT_NUMBERS = 2_000_000
-SOLVED = ("exact", "loss", "smooth loss", "accuracy", "wrong")
+SOLVED = ("exact", "proved", "loss", "smooth loss", "accuracy", "wrong")
 
 
 class Member(Training):

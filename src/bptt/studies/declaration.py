@@ -78,6 +78,7 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
     stop_when_solved: bool = True
     verdict: bool = True
     lengths: list[int] = []
+    every_length: bool = False
     curves: bool = False
     seconds: float | None = None
 
@@ -122,6 +123,11 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
             raise BpttError(
                 f"seeds {self.seeds!r:.60}: a count of at least 1, or a list of different "
                 f"numbers from 0 to {MOST_SEED}, is needed"
+            )
+        if self.every_length and self.kind.automaton is Task.automaton:
+            raise BpttError(
+                f"every_length is for tasks that state an automaton, and '{self.kind.name}' states "
+                "none: leave it out"
             )
         if self.lengths and not self.kind.lengthens:
             raise BpttError(
@@ -249,9 +255,11 @@ def _read(values: Mapping[str, Any], kind: type[Task], folder: Path) -> dict[str
 
 
 def check_solved(solved: str | Mapping[str, float]) -> None:
-    """Raises BpttError unless it is 'exact' or one limit."""
-    allowed = f"'exact', or one of {quoted_list(CRITERIA)} with a number, as {{loss = 0.01}}"
-    if solved == "exact":
+    """Raises BpttError unless it is 'exact', 'proved' or one limit."""
+    allowed = (
+        f"'exact', 'proved', or one of {quoted_list(CRITERIA)} with a number, as {{loss = 0.01}}"
+    )
+    if solved in ("exact", "proved"):
         return
     if not isinstance(solved, Mapping) or len(solved) != 1 or next(iter(solved)) not in CRITERIA:
         raise BpttError(f"solved {solved!r:.60} is not known: give {allowed}")

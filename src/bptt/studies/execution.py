@@ -85,7 +85,8 @@ class Group:
             parts.setdefault(setting.digest, (setting, []))[1].append(seed)
         return Unit(
             [(digest, each.settings, seeds) for digest, (each, seeds) in parts.items()],
-            study.stop_when_solved, study.verdict, study.lengths, study.curves,
+            study.stop_when_solved, study.verdict, study.lengths, study.every_length,
+            study.curves,
         )  # fmt: skip
 
     def learn(self, rows: list[Row], seconds_at: int) -> None:

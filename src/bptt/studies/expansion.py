@@ -153,7 +153,7 @@ def build(
     own = options_of(kind)
     fields = {own[name].field: value for name, value in options.items() if name in own}
     rest = {name: value for name, value in options.items() if name not in own}
-    stop: dict[str, Any] = {"exact": solved == "exact"}
+    stop: dict[str, Any] = {"exact": solved == "exact", "proved": solved == "proved"}
     if isinstance(solved, Mapping):
         stop |= {"target_loss" if name == "loss" else name: x for name, x in solved.items()}
     try:
@@ -188,6 +188,8 @@ def digest_of(settings: Settings, study: Declaration) -> str:
     values = settings.as_dict() | {
         "stop_when_solved": study.stop_when_solved, "verdict": study.verdict,
         "lengths": study.lengths,
+        # Left out where it is not asked for, so that runs of before keep their names.
+        **({"every_length": True} if study.every_length else {}),
     }  # fmt: skip
     del values["seed"]
     text = json.dumps(values, sort_keys=True)

@@ -12,6 +12,7 @@ import pandas as pd
 from bptt.errors import BpttError
 from bptt.floats import usual
 from bptt.studies.answers import (
+    VERDICTS,
     by_value,
     learning_curves,
     longer_sums,
@@ -161,6 +162,7 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def settings_table(table: pd.DataFrame) -> Table:
     """One row a setting: what a summary has, as text."""
+    asked = [each for each in VERDICTS if f"{each}_share" in table]
     rows = [
         [
             *naming(row),
@@ -172,17 +174,21 @@ def settings_table(table: pd.DataFrame) -> Table:
             if math.isfinite(row["lower"])
             else count(row["lower"]),
             f"{row['loss']:.3g}" if math.isfinite(row["loss"]) else "not finite",
+            *(percent_interval(share_of(row, each)) for each in asked),
         ]
         for row in rows_of(table.head(TABLE_ROWS))
     ]
     head = (
         "#", "setting", "solved", "share solved", "diverged", "median iterations", "quartiles",
-        "median loss",
+        "median loss", *(f"{each} at every length" if each == VERDICTS[0] else each
+                         for each in asked),
     )  # fmt: skip
     caption = (
         "Iterations until the task is solved, – where so many runs have not; loss at the end. In "
         "brackets: 95 % intervals."
     )
+    if asked:
+        caption += " At every length: proved right, wrong somewhere, or neither shown."
     if len(table) > TABLE_ROWS:
         caption += (
             f" The best {TABLE_ROWS} of {len(table):,} settings; "

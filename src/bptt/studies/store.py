@@ -58,7 +58,8 @@ class Row(NamedTuple):
 
 def columns_of(study: Expanded) -> dict[str, str]:
     """Names and types of a run's columns in the database."""
-    return {**COLUMNS, **{f"exact_{each}x": "REAL" for each in study.lengths}}
+    asked = {"every_length": "TEXT"} if study.every_length else {}
+    return {**COLUMNS, **{f"exact_{each}x": "REAL" for each in study.lengths}, **asked}
 
 
 @contextmanager

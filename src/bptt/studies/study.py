@@ -28,14 +28,17 @@ class Study(Expanded, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     settings: explicit settings, as options; an entry 'name' labels it, 'solved' counts for it.
     panels: several questions in one study, see `Panel`.
     seeds: how many (0, 1, ...), or which.
-    solved: 'exact' (the task's own test is passed), or {'loss': x} (mean loss since the last
-    record at most x), {'smooth_loss': x} (below x), {'accuracy': x} (share of samples without a
-    wrong output at least x), {'wrong': x} (share of wrong outputs at most x). It is looked at
-    every `record_every` iterations.
+    solved: 'exact' (the task's own test is passed), 'proved' (and right at every length, proved by
+    a search of `bptt.proofs.prove.QUICK` steps, tried now and then), or {'loss': x} (mean loss
+    since the last record at most x), {'smooth_loss': x} (below x), {'accuracy': x} (share of
+    samples without a wrong output at least x), {'wrong': x} (share of wrong outputs at most x). It
+    is looked at every `record_every` iterations.
     stop_when_solved: whether a run then ends; or else goes on to its last iteration.
     verdict: whether each network is put to the task's own test at its end.
     lengths: multiples of the trained length at which networks are tested too, for tasks that have
     longer sequences.
+    every_length: whether each network is looked at at every length, at its end, by such a search:
+    proved, wrong or undecided. The kernels of proofs are compiled if need be.
     curves: whether the records on the way are kept.
     seconds: after so many, no more runs are begun (`Study.run` then goes on another time).
 

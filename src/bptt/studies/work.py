@@ -10,6 +10,7 @@ from typing import Any
 
 from bptt.floats import usual
 from bptt.network.network import engine_of
+from bptt.proofs.prove import QUICK, prove
 from bptt.studies.cohort import SOLVED, Cohort, Member, width_for
 from bptt.studies.store import CURVE, Row
 from bptt.training.settings import Settings
@@ -24,6 +25,7 @@ class Unit:
     stop_when_solved: bool
     verdict: bool
     lengths: list[int]
+    every_length: bool
     curves: bool
 
     def __len__(self) -> int:
@@ -54,6 +56,16 @@ def run_unit(unit: Unit, interrupted: Callable[[], bool] = lambda: False) -> lis
     ]
 
 
+def _every_length(member: Member) -> str | None:
+    """What is known of a run's network at every length: 'proved', 'wrong' or 'undecided'; None of
+    one that diverged, or that has no other lengths."""
+    if member.divergence or not member.settings.structure.tied:
+        return None
+    if member.reason == "proved":
+        return "proved"
+    return prove(member.network, member.task, steps=QUICK).verdict
+
+
 def row_of(member: Member, unit: Unit, version: str) -> Row:
     """What is kept of a run that is over."""
     last = member.history[-1] if member.history else None
@@ -68,6 +80,8 @@ def row_of(member: Member, unit: Unit, version: str) -> Row:
         values += [None] * len(unit.lengths)
     elif unit.lengths:
         values += member.task.longer(member.network, unit.lengths)
+    if unit.every_length:
+        values.append(_every_length(member))
     curve = []
     if unit.curves:
         curve = [tuple(getattr(record, name) for name in CURVE) for record in member.history]

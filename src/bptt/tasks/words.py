@@ -47,7 +47,7 @@ def kept_out(
     words, state = words.copy(), np.zeros(len(words), np.int64)
     answers = np.empty((*words.shape, *automaton.answers.shape[2:]), np.int64)
     for t in range(words.shape[1]):
-        for _ in range(1, after.shape[1]):
+        for _ in range(1, after.shape[1] if traps.any() else 1):
             lost = (t < until) & traps[after[state, words[:, t]]] & ~traps[state]
             words[lost, t] = (words[lost, t] + 1) % after.shape[1]
         answers[:, t] = automaton.answers[state, words[:, t]]

@@ -13,6 +13,7 @@ from bptt.errors import BpttError, BpttTypeError, one_line, quoted_list
 from bptt.network.engines import ENGINES
 from bptt.network.structure import Structure
 from bptt.options import NOT_AN_OPTION, Option
+from bptt.proofs.prove import check_provable
 from bptt.tasks import BUILT_IN, kind_of, task_from_config
 from bptt.tasks.task import Task
 
@@ -28,16 +29,22 @@ else:
 class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When to stop before all iterations are done; looked at after every record.
 
-    exact: the task's own test is passed (every sum right; the whole text written back). loss: the
-    mean loss since the last record is at most this. smooth_loss: the smoothed loss (0.999 of itself
-    plus 0.001 of each iteration's loss, from the loss of guessing) is below this. accuracy: the
-    share of samples without a wrong output since the last record is at least this; wrong: the share
-    of wrong outputs is at most this. seconds: that much time has gone into training.
+    exact: the task's own test is passed (every sum right; the whole text written back). proved: it
+    is passed, and the network is proved right at every length (`bptt.prove`): looked at when the
+    iterations have grown by a quarter since the last time; `exact` alone then ends nothing. loss:
+    the mean loss since the last record is at most this. smooth_loss: the smoothed loss (0.999 of
+    itself plus 0.001 of each iteration's loss, from the loss of guessing) is below this. accuracy:
+    the share of samples without a wrong output since the last record is at least this; wrong: the
+    share of wrong outputs is at most this. seconds: that much time has gone into training.
     """
 
     exact: Annotated[
         bool, Option("Stop once the task is solved.", flags="--stop-exact/--no-stop-exact")
     ] = True
+    proved: Annotated[
+        bool,
+        Option("Go on until it is proved at every length.", flags="--stop-proved/--no-stop-proved"),
+    ] = False
     loss: Annotated[
         float | None, Option("Stop when the mean loss is this low.", name="target_loss")
     ] = None
@@ -89,6 +96,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         check_types(self, "task")
         check_task(self.task)
         self.task.fit(self.structure)
+        if self.stop.proved:
+            check_provable(self.structure, self.task)
         for name, least in (("batch", 1), ("record_every", 1), ("iterations", 0)):
             whole(name, getattr(self, name), least, MOST)
         whole("seed", self.seed, 0)

@@ -16,6 +16,7 @@ from bptt.floats import usual
 from bptt.network.batch import Batch
 from bptt.network.engines import Chunk, Engine, Learner, initial_states
 from bptt.network.network import Network
+from bptt.proofs.prove import proved_quickly
 from bptt.tasks.batches import Batches
 from bptt.tasks.task import Task, Verdict
 from bptt.training.records import (
@@ -30,6 +31,8 @@ from bptt.training.settings import Settings
 
 # A call of the engine is to take about this long, and to need no more data than this.
 CALL_SECONDS = 0.1
+# Proofs are tried when there are so many times the iterations of the last time.
+PROOF_GROWTH = 1.25
 CALL_NUMBERS = 500_000
 
 
@@ -273,6 +276,15 @@ class Training:
             Record(iteration=self.learner.iteration, seconds=self.seconds, **values)
         )
 
+    def proof_due(self) -> bool:
+        """Whether a proof is to be tried at the last record: when iterations have grown by
+        `PROOF_GROWTH` since the last time, and when they are done. A function of their number
+        alone, so that a run that was interrupted tries again where it would have."""
+        now, settings = self.learner.iteration, self.settings
+        before = (now - 1) // settings.record_every * settings.record_every
+        powers = [math.floor(math.log(max(each, 1), PROOF_GROWTH)) for each in (before, now)]
+        return powers[1] > powers[0] or now >= settings.iterations
+
     def why_stop(self) -> str:
         """Why training ends after the last record; '' if it goes on."""
         stop = self.settings.stop
@@ -280,11 +292,12 @@ class Training:
             return "diverged"
         if self.history:
             record = self.history[-1]
-            if stop.exact and record.wrong == 0:
+            wanted = self.proof_due() if stop.proved else stop.exact
+            if wanted and record.wrong == 0:
                 verdict = self.task.test(self.network, give_up=True)
-                if verdict.passed:
+                if verdict.passed and (not stop.proved or proved_quickly(self.network, self.task)):
                     self.verdict = verdict
-                    return "exact"
+                    return "proved" if stop.proved else "exact"
             reason = reached(stop, record, self._since)
             if reason:
                 return reason

@@ -24,6 +24,7 @@ from bptt.network.structure import DTYPES
 from bptt.options import Option
 from bptt.tasks.batches import Batches
 from bptt.tasks.task import Task
+from bptt.tasks.words import draw_words
 
 Bits = NDArray[np.uint8]
 Words = NDArray[np.uint32]
@@ -247,6 +248,17 @@ class Sums(Task, frozen=True, kw_only=True):
         trained length; of the task's own number, operands are from `low` up to `high`."""
         seed = whole("seed", seed, 0)
         return self.sequences(self.draw_pairs(np.random.default_rng(seed), count, bits), bits)
+
+    def pattern_pairs(self, bits: int, count: int, seed: int) -> tuple[Bits, Bits]:
+        """Inputs and targets of `count` pairs of that many bits: a third random, a third with long
+        runs of a pair of bits, a third with short periods (`bptt.tasks.words`)."""
+        width, steps = whole("bits", bits, 1, MOST_BITS), self.steps_for(bits)
+        count = whole("count", count, 0, MOST_PAIRS)
+        symbols = draw_words(np.random.default_rng(whole("seed", seed, 0)), count, width, 4)
+        pairs = np.zeros((count, 2, -(-steps // 32) * 32), np.uint8)
+        pairs[:, 0, :width], pairs[:, 1, :width] = symbols >> 1, symbols & 1
+        words = np.packbits(pairs, axis=-1, bitorder="little").view("<u4").astype(np.uint32)
+        return self.sequences(words, width)
 
 
 def _pairs_of(pairs: Any) -> list[tuple[Any, Any]]:

@@ -66,7 +66,7 @@ class Addition(Sums, frozen=True, kw_only=True):
         return sample_steps(self)
 
     def longer(self, network: Network, multiples: Sequence[int]) -> list[float]:
-        """See `Task.longer`: of 100 random sums of each length."""
+        """See `Task.longer`: of 100 sums of each length, random ones, runs and periods."""
         multiples = [whole("each of multiples", each, 1) for each in items("multiples", multiples)]
         found = length_generalisation(network, self, [self.bits * each for each in multiples])
         return [each.right / each.total for each in found]
