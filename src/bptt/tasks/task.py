@@ -120,8 +120,10 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state that the one before has ended with, unless the stream resets it.
 
     name: in files, by default the class's in lower case. command: what `bptt train` calls it.
-    preset: the options of `bptt.train` that training starts from. fixed: options of the network
-    that this task leaves no choice of. output_name, sample_name: what an output and a sequence are
+    preset: the options of `bptt.train` that training starts from. proving: for each cell the
+    options that are put over them where training goes on until the network is proved; they make
+    networks forget what they need not remember. fixed: options of the network that this task leaves
+    no choice of. output_name, sample_name: what an output and a sequence are
     called, in the plural. example: fields without which it cannot be made, as an example. files:
     options that name files. commands: see `Command`. lengthens: whether `longer` can be asked.
     """
@@ -137,6 +139,9 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preset: ClassVar[Mapping[str, Any]] = {
         "cell": "gru", "hidden": 16, "reduction": "sequence", "optimizer": "adam",
         "learning_rate": 0.01, "batch": 8, "iterations": 20_000, "record_every": 100,
+    }  # fmt: skip
+    proving: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "elman": {"optimizer": "adamw"},
     }  # fmt: skip
     fixed: ClassVar[Sequence[str]] = ()
     example: ClassVar[Mapping[str, Any]] = {}

@@ -62,7 +62,9 @@ def own_options(kind: type[Task]) -> dict[str, Declared]:
 
 
 def settings_for(task: Task, options: Mapping[str, Any]) -> Settings:
-    """The task's preset with `options` put in place; None leaves the preset's value.
+    """The task's preset with `options` put in place; None leaves the preset's value. Where training
+    is to go on until the network is proved, what suits that is put over the preset
+    (`Task.proving`).
 
     Options are those of OPTIONS, in one flat list. Raises BpttError for an unknown option or a
     value that is not allowed.
@@ -79,7 +81,11 @@ def settings_for(task: Task, options: Mapping[str, Any]) -> Settings:
         for name, value in options.items()
         if value is not None
     }
-    chosen = {"output": task.output, **task.preset, **given}
+    preset = {"output": task.output, **task.preset}
+    if given.get("proved"):
+        cell = given.get("cell", preset.get("cell", STRUCTURE["cell"].default))
+        preset |= task.proving.get(getattr(cell, "name", cell), {})
+    chosen = {**preset, **given}
     parts: dict[str, dict[str, Any]] = {
         "structure": {
             "inputs": task.inputs, "outputs": task.outputs, "readout": task.readout,

@@ -31,11 +31,12 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     exact: the task's own test is passed (every sum right; the whole text written back). proved: it
     is passed, and the network is proved right at every length (`bptt.prove`): looked at when the
-    iterations have grown by a quarter since the last time; `exact` alone then ends nothing. loss:
-    the mean loss since the last record is at most this. smooth_loss: the smoothed loss (0.999 of
-    itself plus 0.001 of each iteration's loss, from the loss of guessing) is below this. accuracy:
-    the share of samples without a wrong output since the last record is at least this; wrong: the
-    share of wrong outputs is at most this. seconds: that much time has gone into training.
+    iterations have grown by a quarter since the last time. `exact` alone then ends nothing, and
+    what suits proofs is put over the preset (`Task.proving`). loss: the mean loss since the last
+    record is at most this. smooth_loss: the smoothed loss (0.999 of itself plus 0.001 of each
+    iteration's loss, from the loss of guessing) is below this. accuracy: the share of samples
+    without a wrong output since the last record is at least this; wrong: the share of wrong outputs
+    is at most this. seconds: that much time has gone into training.
     """
 
     exact: Annotated[
