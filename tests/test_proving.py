@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,25 @@ def test_longer_sums_are_tried_with_runs_and_periods() -> None:
     x, y = task.long_pairs(4096, 100, 1)
     assert ((run.network.predict(x) > 0.5) == y).mean() == 1  # right on random ones
     assert bptt.length_generalisation(run.network, task, [1024])[0].right < 100
+
+
+PROOFS = (Path(__file__).resolve().parent.parent / "docs" / "proofs.md").read_text()
+
+
+def test_the_page_shows_what_the_commands_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers may be others on another processor: sets, steps, and where sets fail."""
+    monkeypatch.chdir(tmp_path)
+    blocks = [each for each in re.findall(r"```text\n(.*?)```", PROOFS, re.S) if "$ bptt" in each]
+    assert len(blocks) >= 2
+    for block in blocks:
+        for part in block.split("$ ")[1:]:
+            line, _, expected = part.partition("\n")
+            assert command(line.split()[1:]) == 0, line
+            said = capsys.readouterr().out
+            if expected.strip():
+                wanted, found = (
+                    re.sub(r"\d[\d,]*", "0", each).split() for each in (expected, said)
+                )
+                assert found[: len(wanted)] == wanted, line

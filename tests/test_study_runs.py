@@ -213,7 +213,7 @@ def test_units_of_any_size_give_the_same_table(mixed, monkeypatch):
 
 def test_a_unit_gives_what_is_finished_when_interrupted():
     setting = MIXED.expanded[0]
-    unit = Unit([(setting.digest, setting.settings, list(range(5)))], True, True, [], False)
+    unit = Unit([(setting.digest, setting.settings, list(range(5)))], True, True, [], False, False)
     assert len(run_unit(unit)) == 5
     assert run_unit(unit, lambda: True) == []
 

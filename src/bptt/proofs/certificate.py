@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save
 
+from bptt.equations.own import as_text
 from bptt.proofs.machine import Machine
 from bptt.proofs.search import Balls
 from bptt.version import __version__
@@ -26,7 +27,7 @@ def certificate(machine: Machine, balls: Balls, task: Mapping[str, Any] | None) 
     about = {
         "version": __version__,
         "proof": {
-            "structure": msgspec.to_builtins(machine.structure),
+            "structure": msgspec.to_builtins(machine.structure, enc_hook=as_text),
             "task": None if task is None else dict(task),
             "claim": automaton.claim,
             "symbols": list(automaton.symbols),
