@@ -188,10 +188,13 @@ def digest_of(settings: Settings, study: Declaration) -> str:
     values = settings.as_dict() | {
         "stop_when_solved": study.stop_when_solved, "verdict": study.verdict,
         "lengths": study.lengths,
-        # Left out where it is not asked for, so that runs of before keep their names.
-        **({"every_length": True} if study.every_length else {}),
     }  # fmt: skip
     del values["seed"]
+    # What came later is left out where nobody asks for it: runs of before keep their names.
+    if study.every_length:
+        values["every_length"] = True
+    if not settings.stop.proved:
+        del values["stop"]["proved"]
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
