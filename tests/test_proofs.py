@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -100,6 +101,39 @@ def test_rounding_is_bounded(cell: str, activation: str, layers: int, dtype: str
         assert (np.abs(own - c) <= reach).all()
         largest = max(largest, float(np.max(np.abs(own - wanted) / (reach + 1e-30))))
     assert largest > 1e-4  # the bound is one of rounding, not of something larger
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rounding_is_bounded_against_exact_rationals(dtype: str) -> None:
+    """A relu's step has no rounding in rational numbers: it lies in what search and checker say of
+    a state without extent, and so does what the network computes."""
+    network = network_of("elman", "relu", 1, dtype, seed=4)
+    machine, n = Machine(network, adder()), 5
+    shape = {"cell": "elman", "activation": "relu", "layers": 1, "hidden": n, "dtype": dtype}
+    steps = checker.Steps(shape, machine.weights, machine.automaton.inputs)
+    exact = {
+        name: np.vectorize(Fraction, otypes=[object])(value)
+        for name, value in machine.weights.items()
+    }
+    rng, closest = np.random.default_rng(2), 0.0
+    for _ in range(50):
+        state, symbol = rng.uniform(-1, 1, n).astype(dtype), int(rng.integers(4))
+        h = np.array([Fraction(float(value)) for value in state])
+        x = np.array([Fraction(int(bit)) for bit in machine.automaton.inputs[symbol]])
+        wanted = [max(a, Fraction(0)) for a in x @ exact["U"] + h @ exact["W"] + exact["b"]]
+        own = stepped(network, machine.automaton.inputs[symbol], state[None])[0]
+        start = state.astype(np.float64)
+        made = steps.step(start[None], np.zeros((1, n, n)), np.array([symbol]))
+        for c, Q in (image_of(machine, start, np.zeros((n, n)), symbol), (made[0][0], made[1][0])):
+            reach = np.sqrt(np.diag(Q))
+            for j in range(n):
+                off = abs(wanted[j] - Fraction(float(c[j])))
+                assert off <= Fraction(float(reach[j]))
+                assert abs(Fraction(float(own[j])) - Fraction(float(c[j]))) <= Fraction(
+                    float(reach[j])
+                )
+            closest = max(closest, float(np.max(np.abs(own - c) / (reach + 1e-300))))
+    assert closest > 1e-4  # the bound is one of rounding, not of something larger
 
 
 @cache
