@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from bptt.api import resume
 from bptt.commands.cli import run
+from bptt.equations.outputs import OUTPUTS
 from bptt.errors import BpttError
 from bptt.training import runs
 
@@ -202,7 +203,7 @@ def test_check_of_a_cell(capsys):
     assert value["passed"] is True
     assert value["worst_error"] < 1e-6
     kinds = {(row["output"], row["loss"], row["tied"], row["layers"]) for row in value["checks"]}
-    assert len(kinds) == len(value["checks"]) == 4 * 2 * 2
+    assert len(kinds) == len(value["checks"]) == len(OUTPUTS) * 2 * 2
     assert {row["cell"] for row in value["checks"]} == {"gru"}
 
 
