@@ -3,6 +3,7 @@ learnt and proved."""
 
 import itertools
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,3 +190,10 @@ def test_a_study_of_languages() -> None:
 def test_an_automaton_of_its_own_kind_is_needed() -> None:
     assert isinstance(bptt.Parity().automaton(), Automaton)
     assert bptt.Modulo(k=4).automaton().size == 4
+
+
+def test_the_page_s_automaton_is_what_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "automata.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    exec(code, {})
+    assert capsys.readouterr().out.strip() == code.strip().split("# ")[-1]

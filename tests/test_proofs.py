@@ -15,6 +15,7 @@ from bptt.network.network import Network
 from bptt.proofs import checker, native
 from bptt.proofs import follow as f
 from bptt.proofs.automaton import Automaton, adder
+from bptt.proofs.extraction import Extracted
 from bptt.proofs.machine import Machine
 from bptt.proofs.prove import Proof, prove
 
@@ -278,6 +279,17 @@ def test_an_automaton_is_minimised() -> None:
     assert all(np.array_equal(small.run(word), whole.run(word)) for word in words)
     assert small.same_as(whole)
     assert not small.same_as(adder())
+
+
+def test_the_table_of_a_large_machine_ends_somewhere() -> None:
+    after = np.minimum(np.arange(100)[:, None] + [[1, 2]], 99)
+    machine = Automaton("counts", ["a", "b"], np.eye(2), after, after)
+    lines = Extracted(machine, 500, 1.0, 10).table().split("\n")
+    assert len(lines) == 42
+    assert lines[1].split() == ["0", "1", "/", "1", "2", "/", "2"]
+    assert lines[-1] == "... and 60 more states"
+    small = Extracted(adder(), 2, 1.0, 10).table()
+    assert small.count("\n") == 2
 
 
 def test_what_cannot_be_proved_says_so() -> None:

@@ -13,6 +13,7 @@ from bptt.proofs.scout import answers, patterns
 
 # States of an exploration, radii tried, and random words (count, symbols) to compare with.
 MOST, TRIED, WORDS = 3000, 8, (300, 60)
+ROWS = 40  # of a table: more are not read
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,22 @@ class Extracted:
     words: int
 
     def table(self) -> str:
-        """The machine as text: a row a state, a column a symbol, answers behind the slash."""
+        """The machine as text: a row a state, a column a symbol, answers behind the slash; of a
+        large one the first rows."""
         m = self.machine
+        shown = range(m.size if m.size <= ROWS else ROWS)
         cells = [
             [f"{m.names[int(m.after[s, k])]} / {told(m, s, k)}" for k in range(len(m.symbols))]
-            for s in range(m.size)
+            for s in shown
         ]
-        rows = [["state", *m.symbols], *([m.names[s], *cells[s]] for s in range(m.size))]
+        rows = [["state", *m.symbols], *([m.names[s], *cells[s]] for s in shown)]
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        return "\n".join(
+        lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
-        )
+        ]
+        left = m.size - len(shown)
+        return "\n".join([*lines, f"... and {left:,} more states"] if left else lines)
 
     def dot(self) -> str:
         """The machine in Graphviz's language, symbols that lead the same way on one arrow."""
