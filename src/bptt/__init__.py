@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bptt.exchange.doors import export, from_torch, read, read_model, to_torch
     from bptt.experiments import experiment
     from bptt.fitting import Model, fit, load_model
+    from bptt.lab.page import Page, look
     from bptt.mistakes.hunt import bug_hunt, named_mistakes
     from bptt.network.equation_checks import check_cell, check_output
     from bptt.network.gradient_check import check_gradients, check_network
@@ -90,6 +91,8 @@ _HOMES = {
     "load_model": "fitting",
     "load_run": "api",
     "load_trace": "traces.trace",
+    "Page": "lab.page",
+    "look": "lab.page",
     "read": "exchange.doors",
     "read_model": "exchange.doors",
     "resume": "api",
@@ -109,6 +112,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "Output",
+    "Page",
     "Panel",
     "Parameter",
     "Parity",
@@ -141,6 +145,7 @@ __all__ = [
     "load_model",
     "load_run",
     "load_trace",
+    "look",
     "named_mistakes",
     "prove",
     "read",

@@ -72,6 +72,17 @@ class Report:
     lines: Sequence[str]
 
 
+@dataclass(frozen=True)
+class Watched:
+    """One sequence with its answers, to be looked at step by step: x (1, T, ...), y (1, T, ...);
+    title: what it is; rows: names, each with a text a step, what is read and what is to be said."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    title: str
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
 class FromFile(NamedTuple):
     """An option that names a file, whose content becomes a field of the task. read: raises
     BpttError for a file that cannot be read."""
@@ -250,7 +261,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         self.check_network(network)
         flag("give_up", give_up)
-        fresh = self._fresh(np.random.default_rng(FRESH_SEED), FRESH_SAMPLES)
+        fresh = self.drawn(np.random.default_rng(FRESH_SEED), FRESH_SAMPLES)
         right = _mistakes(network, fresh) == 0
         return Verdict(int(right.sum()), right.size, f"fresh {self.sample_name}")
 
@@ -259,8 +270,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """How many steps of how many samples `test` walks for a network that passes."""
         return FRESH_SAMPLES * self.steps
 
-    def _fresh(self, rng: np.random.Generator, count: int) -> Samples:
-        """Some samples, from a stream where the task has no `samples` of its own."""
+    def drawn(self, rng: np.random.Generator, count: int) -> Samples:
+        """Some fresh samples, from a stream where the task has no `samples` of its own."""
         if type(self).samples is not Task.samples:
             return Samples(*self.samples(rng, count))
         batch = self.stream(int(rng.integers(1 << 62)), count).draw(1)
@@ -292,10 +303,25 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
+    def watch(self, words: str = "") -> Watched:
+        """One sequence to be looked at. words: which, as a user types it; here the number of a
+        fresh one. Raises BpttError for words that name none."""
+        number = words.strip() or "0"
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise BpttError(f"input '{words:.40}' must be a number, which draws a sequence")
+        drawn = self.drawn(np.random.default_rng([int(number), 3]), 1)
+        x, y = np.asarray(drawn.x), np.asarray(drawn.y)
+        rows = [*_texts("reads", x[0], self.one_hot), *_texts("answer", y[0], self.classes)]
+        if drawn.lengths is not None:
+            length = int(drawn.lengths[0])
+            x, y = x[:, :length], y[:, :length] if self.readout == "steps" else y
+            rows = [(name, texts[:length]) for name, texts in rows]
+        return Watched(x, y, f"{self.sample_name}, number {int(number)}", rows)
+
     def show(self, network: Network, seed: int = 0) -> Shown:
         """What a network gives, to be looked at; here for a few fresh sequences."""
         self.check_network(network)
-        drawn = self._fresh(np.random.default_rng([whole("seed", seed, 0), 2]), SHOWN)
+        drawn = self.drawn(np.random.default_rng([whole("seed", seed, 0), 2]), SHOWN)
         wrong = _mistakes(network, drawn)
         rows = [
             {"right": count == 0, f"wrong_{self.output_name}": count} for count in wrong.tolist()
@@ -308,6 +334,15 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What there is to say of a network when training ends. loss_per_step: of the last record,
         None without one."""
         return Report({}, [])
+
+
+def _texts(name: str, values: NDArray[Any], numbers: bool) -> list[tuple[str, Sequence[str]]]:
+    """A row of texts for each feature of a sequence (T, features), or of (T,) numbers."""
+    if numbers or values.ndim < 2:  # of an answer at the end there is one, at the last step
+        return [(name, [f"{value:.3g}" for value in np.atleast_1d(values)])]
+    count = values.shape[1]
+    names = [name] if count == 1 else [f"{name} {n}" for n in range(count)]
+    return [(each, [f"{v:.3g}" for v in values[:, n]]) for n, each in enumerate(names)]
 
 
 def _mistakes(network: Network, drawn: Samples) -> NDArray[np.intp]:

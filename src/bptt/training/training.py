@@ -142,6 +142,13 @@ class Training:
         if self.verdict is None:
             self.verdict = self.task.test(self.network)
 
+    def advance(self, iterations: int) -> None:
+        """Do so many iterations, or as many as there are before numbers diverge, without a record;
+        they count in the next one."""
+        goal = self.learner.iteration + iterations
+        while self.learner.iteration < goal and not self.divergence:
+            self._call_engine(goal - self.learner.iteration)
+
     def grant_time(self) -> None:
         """A run that goes on after it had used up its seconds has as many again."""
         limit = self.settings.stop.seconds

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from bptt.arguments import flag, integers, items, shown, whole
+from bptt.arguments import flag, integers, items, shown, text, whole
 from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.proofs.automaton import Automaton, adder
 from bptt.tasks.addition.adding import add_integers
 from bptt.tasks.addition.data import Sums
 from bptt.tasks.addition.verdict import judge_sums, length_generalisation, sample_steps
-from bptt.tasks.addition.words import report_sums, show_sums, wrong_sum
-from bptt.tasks.task import Command, Report, Shown, Verdict
+from bptt.tasks.addition.words import report_sums, show_sums, watched_sum, wrong_sum
+from bptt.tasks.task import Command, Report, Shown, Verdict, Watched
 
 
 class Addition(Sums, frozen=True, kw_only=True):
@@ -86,6 +86,10 @@ class Addition(Sums, frozen=True, kw_only=True):
     def describe(self) -> str:
         """See `Task.describe`."""
         return f"addition of {'signed' if self.signed else 'unsigned'} {self.bits}-bit numbers"
+
+    def watch(self, words: str = "") -> Watched:
+        """See `Task.watch`: a sum, as '93 + 87'."""
+        return watched_sum(self, text("words", words))
 
     def show(self, network: Network, seed: int = 0) -> Shown:
         """See `Task.show`: a few fresh sums."""

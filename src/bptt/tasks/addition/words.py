@@ -1,13 +1,15 @@
 """What there is to see of an adder: sums as it gives them, and one that it gets wrong."""
 
+import re
 from typing import Any
 
 import numpy as np
 
+from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.tasks.addition.data import Sums
 from bptt.tasks.addition.verdict import predicted_bits
-from bptt.tasks.task import Report, Shown
+from bptt.tasks.task import Report, Shown, Watched
 
 SUMS = 5
 
@@ -75,3 +77,18 @@ def wrong_sum(network: Network, task: Sums, word: list[int]) -> str:
         f"{a:,} + {b:,} = {a + b:,}, the network writes {total:,}, "
         f"wrong from bit {len(word) - 1} on"
     )
+
+
+def watched_sum(task: Sums, words: str) -> Watched:
+    """A sum to be looked at, bit by bit, from words such as '93 + 87'."""
+    low, high = task.operand_range()
+    largest = (1 << task.bits - int(task.signed)) - 1
+    # A carry that has to be kept from the first bit to the last.
+    found = re.fullmatch(r"\s*(-?\d{1,99})\s*\+\s*(-?\d{1,99})\s*", words or f"{largest} + 1")
+    if found is None:
+        raise BpttError(f"input '{words:.40}' is no sum: write it as '{low} + {high}'")
+    a, b = (int(number) for number in found.groups())
+    x, y = task.encode([(a, b)])
+    rows = [("a", x[0, :, 0]), ("b", x[0, :, 1]), ("a + b", y[0, :, 0])]
+    texts = [(name, [str(bit) for bit in bits]) for name, bits in rows]
+    return Watched(x, y, f"{a} + {b} = {task.decode(y[..., 0])[0]}, lowest bit first", texts)

@@ -9,7 +9,7 @@ from bptt.arguments import flag, instance, real
 from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.network.structure import Structure
-from bptt.tasks.task import Command, FromFile, Report, Shown, Verdict
+from bptt.tasks.task import Command, FromFile, Report, Shown, Verdict, Watched
 from bptt.tasks.text.data import Characters, text_to_learn
 from bptt.tasks.text.paragraph import PARAGRAPH
 from bptt.tasks.text.verdict import recall
@@ -86,6 +86,15 @@ class Text(Characters, frozen=True, kw_only=True):
     def describe(self) -> str:
         """See `Task.describe`."""
         return f"a text of {len(self.text):,} characters, {self.inputs} distinct"
+
+    def watch(self, words: str = "") -> Watched:
+        """See `Task.watch`: characters of its vocabulary, by default the text's first window."""
+        shown = words or self.text[: self.window + 1]
+        if len(shown) < 2:
+            raise BpttError(f"input '{shown}' is too short: at least 2 characters are needed")
+        numbers = self.encode(shown)[None]
+        rows = [("reads", list(shown[:-1])), ("to say", list(shown[1:]))]
+        return Watched(numbers[:, :-1], numbers[:, 1:], f"{len(shown) - 1} characters", rows)
 
     def show(self, network: Network, seed: int = 0) -> Shown:
         """See `Task.show`: what it writes from the first character, always the likeliest next."""

@@ -1,0 +1,108 @@
+"""What can be chosen on the page, and the settings of a training made from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bptt.equations.optimizers import RULES
+from bptt.errors import BpttError, not_there
+from bptt.lab.views import CELLS
+from bptt.options import options_of
+from bptt.tasks import BUILT_IN, DEFAULT, kind_of
+from bptt.tasks.task import Task
+from bptt.training.options import settings_for
+from bptt.training.settings import Settings
+
+# What the page may set of a training, with the type and, of numbers, the least and the most.
+FIELDS: dict[str, tuple[type, float, float]] = {
+    "hidden": (int, 1, 128), "learning_rate": (float, 1e-6, 100.0), "batch": (int, 1, 1000),
+    "seed": (int, 0, 2**31), "iterations": (int, 1, 100_000), "clip_norm": (float, 1e-6, 1e6),
+    "forget_bias": (float, -20.0, 20.0),
+}  # fmt: skip
+MOST_OPTION, MOST_WORDS = 10_000, 200
+EVERY = 20
+
+
+def tasks() -> list[dict[str, Any]]:
+    """The tasks that there are, each with its options that are whole numbers and its preset."""
+    found = []
+    for name, each in BUILT_IN.items():
+        kind = kind_of(name)
+        preset = kind.preset
+        found.append({
+            "name": name, "words": each.words, "options": _numbers(kind),
+            "preset": {key: preset[key] for key in ("cell", "optimizer", *FIELDS) if key in preset},
+        })  # fmt: skip
+    return found
+
+
+def _numbers(kind: type[Task]) -> dict[str, int]:
+    """A task's options that are whole numbers, with their defaults."""
+    return {
+        name: each.default for name, each in options_of(kind).items()
+        if each.type is int and type(each.default) is int
+    }  # fmt: skip
+
+
+def page_choices(settings: Settings | None = None) -> dict[str, Any]:
+    """What the page offers: tasks, cells, optimizers, and the settings of a run if it shows one."""
+    return {
+        "tasks": tasks(), "cells": list(CELLS), "optimizers": list(RULES), "task": DEFAULT,
+        "limits": {name: [least, most] for name, (_, least, most) in FIELDS.items()},
+        "run": None if settings is None else _of_run(settings),
+    }  # fmt: skip
+
+
+def _of_run(settings: Settings) -> dict[str, Any]:
+    return {
+        "task": settings.task.name, "describe": settings.task.describe(),
+        "cell": settings.structure.equations.name, "hidden": settings.structure.hidden,
+        "optimizer": settings.optimizer.kind, "learning_rate": settings.optimizer.learning_rate,
+        "batch": settings.batch, "seed": settings.seed,
+    }  # fmt: skip
+
+
+def settings_from(chosen: Any) -> Settings:
+    """The settings of what was chosen on the page: a JSON object of task, options (whole numbers by
+    name), cell, optimizer and FIELDS. Raises BpttError, one line, for anything else."""
+    if not isinstance(chosen, Mapping):
+        raise BpttError("the settings must be an object")
+    given = dict(chosen)
+    name = given.pop("task", DEFAULT)
+    if not isinstance(name, str) or name not in BUILT_IN:
+        raise not_there("task", f"{name!s:.40}", BUILT_IN)
+    kind = kind_of(name)
+    fields = dict(kind.example)
+    options = given.pop("options", {})
+    if not isinstance(options, Mapping):
+        raise BpttError("options must be an object")
+    for key, value in options.items():
+        if key not in _numbers(kind):
+            raise not_there("option", f"{key!s:.40}", _numbers(kind))
+        if type(value) is not int or not 0 <= value <= MOST_OPTION:
+            raise BpttError(f"{key} {value!r:.40} must be a whole number, at most {MOST_OPTION:,}")
+        fields[key] = value
+    wanted: dict[str, Any] = {"record_every": EVERY}
+    for key, allowed in (("cell", CELLS), ("optimizer", tuple(RULES))):
+        if key in given:
+            value = given.pop(key)
+            if not isinstance(value, str) or value not in allowed:
+                raise not_there(key, f"{value!s:.40}", allowed)
+            wanted[key] = value
+    for key, value in given.items():
+        if key not in FIELDS:
+            raise not_there("setting", f"{key!s:.40}", ["task", "options", "cell", *FIELDS])
+        kind_of_number, least, most = FIELDS[key]
+        right = type(value) is int or (kind_of_number is float and type(value) is float)
+        if not right or not least <= value <= most:
+            raise BpttError(f"{key} {value!r:.40} must be a number from {least:g} to {most:g}")
+        wanted[key] = kind_of_number(value)
+    return settings_for(kind.from_config(fields), wanted)
+
+
+def words_of(given: Any) -> str:
+    """What was typed to be looked at. Raises BpttError for what is no text, or too long a one."""
+    if given is None:
+        return ""
+    if not isinstance(given, str) or len(given) > MOST_WORDS:
+        raise BpttError(f"input must be a text of at most {MOST_WORDS} characters")
+    return given

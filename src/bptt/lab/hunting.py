@@ -1,0 +1,73 @@
+"""The bug hunt as the page asks for it: a mistake's symptoms, and its name when one has guessed."""
+
+from typing import Any
+
+import numpy as np
+
+from bptt.arguments import one_of, whole
+from bptt.errors import BpttError
+from bptt.lab.views import packed
+from bptt.mistakes.hunt import BugHunt, bug_hunt
+from bptt.mistakes.programs import PROGRAMS
+from bptt.mistakes.table import known
+from bptt.network.network import Network
+
+TRAINED = 800
+
+
+def hunt_of(asked: dict[str, Any]) -> BugHunt:
+    """The hunt that a page asks for: by cell, and name or seed. Raises BpttError for no such."""
+    cell = one_of("cell", asked.get("cell"), PROGRAMS)
+    name, seed = asked.get("name"), whole("seed", asked.get("seed", 0), 0, 2**31)
+    if name is not None and not isinstance(name, str):
+        raise BpttError("name must be a text")
+    return bug_hunt(seed, cell=cell, name=name or None)
+
+
+def symptoms(asked: dict[str, Any]) -> dict[str, Any]:
+    """Where the gradient check sees the mistake: |claimed - right| of every parameter and of x, and
+    from which step on; the program's text; the names it may have."""
+    hunt = hunt_of(asked)
+    claimed = hunt.gradients()
+    right = Network(hunt.network.structure, theta=hunt.network.theta, engine="reference")
+    found = right.gradient(hunt.x, hunt.y, inputs=True)
+    assert found.x is not None
+    truth = {**found.parameters, "x": found.x}
+    check = hunt.check()
+    failed = [each.name for each in check.parameters if each.failed]
+    size = {name: float(np.abs(values).max()) or 1.0 for name, values in truth.items()}
+    off = {name: np.abs(claimed[name] - truth[name]) / size[name] for name in truth}
+    return {
+        "cell": hunt.cell, "choices": known(hunt.cell), "source": hunt.source, "failed": failed,
+        "passed": check.passed, "firstWrongStep": check.first_wrong_step,
+        "steps": hunt.x.shape[1], "samples": hunt.x.shape[0],
+        "off": {
+            name: packed(np.atleast_2d(values.max(axis=0).T if name == "x" else values))
+            for name, values in off.items()
+        },
+    }  # fmt: skip
+
+
+def answered(asked: dict[str, Any]) -> dict[str, Any]:
+    """Whether a guess is right; and, right or not, what it was."""
+    hunt = hunt_of(asked)
+    guess, solution = asked.get("guess"), hunt.solution
+    if not isinstance(guess, str) or guess not in [*hunt.choices, "none"]:
+        raise BpttError("guess must be one of the choices")
+    name = "none" if solution is None else solution.name
+    words = "there is no mistake" if solution is None else solution.words
+    change = None if solution is None else solution.changes[hunt.cell]
+    return {
+        "right": guess == name, "name": name, "words": words,
+        "seen": "" if solution is None else solution.seen,
+        "wrongLine": "" if change is None else change.wrong,
+        "rightLine": "" if change is None else change.right,
+        "equation": None if change is None else change.equation,
+    }  # fmt: skip
+
+
+def trained(asked: dict[str, Any]) -> dict[str, Any]:
+    """What the mistake does to a training: losses of the wrong and of the right one."""
+    hunt = hunt_of(asked)
+    found = hunt.trainings(TRAINED, seed=1)
+    return {"every": 20, "planted": found["planted"], "right": found["right"]}

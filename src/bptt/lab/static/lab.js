@@ -1,0 +1,391 @@
+// The page: what is trained, which moment of it is shown, and which view stands beside the stage.
+
+import { LiveHost, number, StillHost, unpack, unpackAll } from "./data.js";
+import { element } from "./draw.js";
+import { makeStage } from "./stage.js";
+import { makeCredit } from "./credit.js";
+import { makeFlow } from "./flow.js";
+import { makeLuck } from "./luck.js";
+import { makeWeights } from "./weights.js";
+import { makeGates } from "./gates.js";
+import { makeStates } from "./states.js";
+import { makeBugs } from "./bugs.js";
+
+const VIEWS = {
+  credit: ["Credit", makeCredit], flow: ["Flow", makeFlow], luck: ["Luck", makeLuck], weights: ["Weights", makeWeights],
+  gates: ["Gates", makeGates], states: ["States", makeStates], bugs: ["Bug hunt", makeBugs],
+};
+const RATES = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1];
+const SIZES = [2, 4, 8, 16, 24, 32, 48, 64];
+const PLAY_SECONDS = 6;
+
+const start = JSON.parse(document.getElementById("start").textContent);
+const byId = (id) => document.getElementById(id);
+
+/** What all views read. */
+const app = {
+  host: start.live ? new LiveHost(start) : new StillHost(start),
+  info: null, frame: null, x: null, iteration: 0, seed: 0,
+  records: { iterations: [], losses: [], wrong: [], norms: [] }, luck: [], moments: [],
+  news: { state: "", verdict: "", proof: "", engine: "" },
+  seek: (iteration) => goTo(nearest(iteration)),
+};
+window.bptt = app; // for tests, and for who wants to look
+
+/** Iterations to what they look like. @type {Map<number, any>} */
+let frames = new Map();
+let follow = true;
+let playing = 0;
+let generation = 0; // of trainings: an answer of an older one is not looked at
+let view = null;
+let viewName = "luck";
+const made = {};
+const stage = makeStage(app);
+
+// What is chosen, and the address.
+
+const chosen = { task: start.choices.task, options: {}, cell: "elman", hidden: 16, learning_rate: 0.01, optimizer: "adam", batch: 1, seed: 1, input: "" };
+
+function preset(task) {
+  const found = start.choices.tasks.find((each) => each.name === task);
+  Object.assign(chosen, { options: {} }, found.preset);
+  chosen.task = task;
+  Object.assign(chosen.options, found.options);
+}
+
+function readAddress() {
+  let hash = "";
+  try { hash = location.hash.slice(1); } catch { /* a frame without an address */ }
+  const given = new URLSearchParams(hash);
+  const task = given.get("task");
+  if (start.choices.run && !task) chosen.task = "";
+  else if (start.choices.tasks.some((each) => each.name === task)) preset(task);
+  else preset(chosen.task);
+  for (const [name, value] of given) {
+    if (name === "view" && VIEWS[value]) viewName = value;
+    else if (name in chosen.options && /^\d+$/.test(value)) chosen.options[name] = Number(value);
+    else if (name === "input") chosen.input = value.slice(0, 200);
+    else if (["cell", "optimizer"].includes(name)) chosen[name] = value;
+    else if (["hidden", "batch", "seed", "learning_rate"].includes(name) && Number.isFinite(Number(value)) && value) chosen[name] = Number(value);
+  }
+  return given.has("at") ? Number(given.get("at")) : null;
+}
+
+function writeAddress() {
+  const given = new URLSearchParams();
+  if (start.live && chosen.task) {
+    for (const name of ["task", "cell", "hidden", "learning_rate", "optimizer", "batch", "seed"]) given.set(name, String(chosen[name]));
+    for (const [name, value] of Object.entries(chosen.options)) given.set(name, String(value));
+  }
+  if (chosen.input) given.set("input", chosen.input);
+  given.set("view", viewName);
+  if (!follow) given.set("at", String(app.iteration));
+  try { history.replaceState(null, "", `#${given}`); } catch { /* a frame without an address */ }
+}
+
+// The controls.
+
+function slider(id, label, values, name) {
+  const input = element("input", { type: "range", id, min: 0, max: values.length - 1, step: 1 });
+  const says = element("output", { for: id });
+  const set = () => {
+    let best = 0;
+    values.forEach((each, n) => { if (Math.abs(Math.log(each / chosen[name])) < Math.abs(Math.log(values[best] / chosen[name]))) best = n; });
+    input.value = best;
+    says.textContent = chosen[name];
+    input.setAttribute("aria-valuetext", `${chosen[name]}`);
+  };
+  input.addEventListener("input", () => { chosen[name] = values[Number(input.value)]; set(); train(); });
+  return { root: element("label", { class: "field", for: id }, `${label} `, says, input), set };
+}
+
+function choice(id, label, values, name, changed) {
+  const select = element("select", { id }, ...values.map(([value, text]) => element("option", { value }, text)));
+  select.addEventListener("change", () => { changed ? changed(select.value) : (chosen[name] = select.value); fillControls(); train(); });
+  return { root: element("label", { class: "field", for: id }, `${label} `, select), set: () => { select.value = chosen[name]; } };
+}
+
+function counter(id, label, get, set, most) {
+  const input = element("input", { type: "number", id, min: 0, max: most, step: 1 });
+  input.addEventListener("change", () => { if (input.value !== "") { set(Math.max(0, Math.min(most, Math.round(Number(input.value))))); fillControls(); train(); } });
+  return { root: element("label", { class: "field", for: id }, `${label} `, input), set: () => { input.value = get(); } };
+}
+
+let controls = [];
+let optional = [];
+const options = element("span", { class: "row" });
+
+function makeControls() {
+  const tasks = start.choices.tasks.map((each) => [each.name, each.name]);
+  if (start.choices.run) tasks.unshift(["", "this run"]);
+  controls = [
+    choice("task", "Task", tasks, "task", (value) => { value ? preset(value) : (chosen.task = ""); chosen.input = ""; }),
+    choice("cell", "Cell", start.choices.cells.map((each) => [each, each]), "cell"),
+    slider("hidden", "Units", SIZES, "hidden"),
+    slider("learning_rate", "Rate", RATES, "learning_rate"),
+    choice("optimizer", "Optimizer", start.choices.optimizers.map((each) => [each, each]), "optimizer"),
+    slider("batch", "Batch", [1, 2, 4, 8, 16, 32, 64], "batch"),
+    counter("seed", "Seed", () => chosen.seed, (value) => { chosen.seed = value; }, 99999),
+  ];
+  const input = element("input", { type: "text", id: "input", maxlength: 200, placeholder: "another one to look at", size: 18 });
+  input.addEventListener("change", () => { chosen.input = input.value; train(); });
+  controls.push({ root: element("label", { class: "field", for: "input" }, "Look at ", input), set: () => { input.value = chosen.input; } });
+  byId("controls").replaceChildren(controls[0].root, options, ...controls.slice(1).map((each) => each.root),
+    element("button", { type: "button", class: "primary", onclick: () => { chosen.seed += 1; fillControls(); train(); } }, "Next seed"));
+}
+
+function fillControls() {
+  optional = Object.keys(chosen.options).map((name) => counter(`option-${name}`, name, () => chosen.options[name], (value) => { chosen.options[name] = value; }, 10000));
+  options.replaceChildren(...(chosen.task ? optional : []).map((each) => each.root));
+  for (const each of [...controls, ...optional]) each.set();
+  controls.slice(1, 7).forEach((each) => { each.root.hidden = !chosen.task; });
+}
+
+// Training.
+
+let starting = false;
+let again = false;
+
+/** Start a training of what is chosen; while one is being started, the newest wish waits. */
+async function train(at = null) {
+  if (!start.live) return;
+  if (starting) { again = true; return; }
+  starting = true;
+  stopPlaying();
+  do {
+    again = false;
+    const mine = ++generation;
+    writeAddress();
+    try {
+      const { task, options: given, cell, hidden, learning_rate, optimizer, batch, seed, input } = chosen;
+      const settings = task ? { task, options: given, cell, hidden, learning_rate, optimizer, batch, seed } : null;
+      const found = await app.host.ask("start", { settings, input });
+      app.host.id = found.id;
+      if (again) continue;
+      begin(found, mine);
+      follow = at === null;
+      watch(mine, found.id, at);
+    } catch (error) { tell(error.message, "bad"); }
+  } while (again);
+  starting = false;
+}
+
+function begin(found, mine) {
+  frames = new Map([[0, unpackAll(found.frame)]]);
+  app.info = found.info;
+  app.x = unpack(found.info.x);
+  app.seed = found.seed;
+  app.records = { iterations: [], losses: [], wrong: [], norms: [] };
+  app.luck = [];
+  app.moments = [0];
+  app.news = { state: "training", verdict: "", proof: "", engine: "" };
+  byId("title").textContent = app.info.title;
+  byId("proof").textContent = "";
+  show(0);
+}
+
+/** Ask what is new until another training begins. */
+async function watch(mine, id, at) {
+  while (mine === generation) {
+    if (document.hidden) { await visible(); continue; }
+    try {
+      const luck = viewName === "luck";
+      const news = await app.host.ask("news", { id, after: app.records.iterations.length, luck });
+      if (mine !== generation) return;
+      for (const name of Object.keys(app.records)) app.records[name].push(...news.records[name]);
+      app.moments = news.moments;
+      app.luck = news.luck.length ? news.luck : app.luck;
+      app.news = news;
+      status();
+      const last = app.moments.length - 1;
+      if (at !== null && app.moments[last] >= at) { follow = false; goTo(nearest(at)); at = null; }
+      else if (follow && last >= 0 && app.iteration !== app.moments[last]) await goTo(last);
+      else if (view?.luck) view.show();
+      if (news.state !== "training") await fetchFrames(mine, id);
+    } catch (error) {
+      if (mine !== generation) return;
+      tell(error.message, "bad");
+      await new Promise((done) => setTimeout(done, 1000));
+    }
+    const busy = app.news.state === "training" || (viewName === "luck" && app.luck.some((each) => each.reason === ""));
+    await new Promise((done) => setTimeout(done, busy ? 40 : 500));
+  }
+}
+
+const visible = () => new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+
+/** Fetch what is missing of all moments, some at a time, so that playing is smooth. */
+async function fetchFrames(mine, id) {
+  for (;;) {
+    const missing = app.moments.filter((each) => !frames.has(each)).slice(0, 8);
+    if (!missing.length || mine !== generation) return;
+    const found = await app.host.ask("frames", { id, iterations: missing });
+    if (mine !== generation) return;
+    for (const [iteration, frame] of Object.entries(found.frames)) frames.set(Number(iteration), unpackAll(frame));
+  }
+}
+
+async function frameAt(iteration) {
+  if (!frames.has(iteration)) {
+    const mine = generation;
+    const found = await app.host.ask("frames", { id: app.news.id, iterations: [iteration] });
+    if (mine !== generation) return null;
+    for (const [each, frame] of Object.entries(found.frames)) frames.set(Number(each), unpackAll(frame));
+  }
+  return frames.get(iteration);
+}
+
+// Time.
+
+function nearest(iteration) {
+  let best = 0;
+  app.moments.forEach((each, n) => { if (Math.abs(each - iteration) < Math.abs(app.moments[best] - iteration)) best = n; });
+  return best;
+}
+
+const scrubber = byId("scrubber");
+
+/** Show moment number n. */
+async function goTo(n) {
+  const iteration = app.moments[Math.max(0, Math.min(app.moments.length - 1, n))];
+  const frame = await frameAt(iteration);
+  if (frame) show(iteration);
+}
+
+function show(iteration) {
+  app.iteration = iteration;
+  app.frame = frames.get(iteration);
+  const n = app.moments.indexOf(iteration);
+  scrubber.max = Math.max(0, app.moments.length - 1);
+  scrubber.value = n;
+  scrubber.setAttribute("aria-valuetext", `iteration ${iteration}`);
+  const record = app.records.iterations.indexOf(iteration);
+  byId("when").textContent = `iteration ${iteration}` + (record < 0 ? iteration === 0 ? ", untrained" : ""
+    : `, loss a step ${number(app.records.losses[record])}, wrong ${number(100 * app.records.wrong[record], 2)} %, gradient ${number(app.records.norms[record])}`);
+  stage.show();
+  view?.show();
+  app.drawn = (app.drawn || 0) + 1;
+}
+
+function stopPlaying() {
+  cancelAnimationFrame(playing);
+  playing = 0;
+  byId("play").textContent = "Play";
+}
+
+function play() {
+  if (playing) { stopPlaying(); return writeAddress(); }
+  follow = false;
+  const from = app.moments.indexOf(app.iteration);
+  const first = from >= app.moments.length - 1 ? 0 : from;
+  const began = performance.now();
+  byId("play").textContent = "Pause";
+  const turn = (now) => {
+    const share = (now - began) / 1000 / PLAY_SECONDS;
+    const n = first + Math.floor(share * app.moments.length);
+    if (n >= app.moments.length - 1) { stopPlaying(); goTo(app.moments.length - 1); return; }
+    playing = requestAnimationFrame(turn);
+    if (frames.has(app.moments[n])) show(app.moments[n]);
+    else goTo(n);
+  };
+  playing = requestAnimationFrame(turn);
+}
+
+function stepBy(count) {
+  stopPlaying();
+  follow = false;
+  goTo(app.moments.indexOf(app.iteration) + count).then(writeAddress);
+}
+
+scrubber.addEventListener("input", () => { stopPlaying(); follow = false; goTo(Number(scrubber.value)); });
+scrubber.addEventListener("change", writeAddress);
+byId("play").addEventListener("click", play);
+byId("back").addEventListener("click", () => stepBy(-1));
+byId("next").addEventListener("click", () => stepBy(1));
+addEventListener("keydown", (event) => {
+  const typed = ["INPUT", "SELECT", "TEXTAREA", "BUTTON", "CANVAS", "SUMMARY"].includes(event.target.tagName);
+  if (typed || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === " ") { event.preventDefault(); play(); }
+  else if (event.key === ",") stepBy(-1);
+  else if (event.key === ".") stepBy(1);
+});
+
+// What is said, and which view is open.
+
+function tell(text, kind) {
+  const said = byId("status");
+  if (said.textContent !== text) said.textContent = text;
+  said.className = `status ${kind}`;
+}
+
+function status() {
+  const { state, verdict, proof, engine, seconds } = app.news;
+  const slow = engine === "reference" && start.live ? " The kernels are being compiled; the reference engine trains meanwhile." : "";
+  if (state === "training") tell(`Training …${slow}`, "going");
+  else if (state === "stopped") tell("Stopped, for nobody looked: change a setting to train again.", "done");
+  else if (state === "error") tell(verdict, "bad");
+  else {
+    const last = app.records.iterations.at(-1) ?? 0;
+    tell(`${verdict} after ${last} iterations${seconds ? `, ${number(seconds, 2)} s` : ""}`, state === "exact" ? "won" : "done");
+    const more = proof ? `Every length: ${proof}` : "";
+    if (byId("proof").textContent !== more) byId("proof").textContent = more;
+  }
+}
+
+function open(name) {
+  viewName = name;
+  for (const tab of byId("tabs").children) {
+    const mine = tab.dataset.view === name;
+    tab.setAttribute("aria-selected", String(mine));
+    tab.tabIndex = mine ? 0 : -1;
+  }
+  made[name] ??= VIEWS[name][1](app);
+  view = made[name];
+  byId("view").replaceChildren(view.root);
+  byId("view").setAttribute("aria-labelledby", `tab-${name}`);
+  if (app.frame) view.show();
+  writeAddress();
+}
+
+function makeTabs() {
+  const tabs = Object.entries(VIEWS).map(([name, [title]]) => element("button", {
+    type: "button", role: "tab", id: `tab-${name}`, "data-view": name, "aria-controls": "view", onclick: () => open(name) }, title));
+  byId("tabs").replaceChildren(...tabs);
+  byId("tabs").addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const names = Object.keys(VIEWS);
+    const next = names[(names.indexOf(viewName) + step + names.length) % names.length];
+    open(next);
+    byId(`tab-${next}`).focus();
+  });
+}
+
+const redraw = () => { stage.show(); view?.show(); };
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => app.frame && redraw());
+
+byId("stage").append(stage.root);
+makeTabs();
+const at = readAddress();
+if (start.live) {
+  makeControls();
+  fillControls();
+  open(viewName);
+  train(at);
+} else {
+  byId("controls").remove();
+  const { still } = start;
+  app.info = still.info;
+  app.x = unpack(still.info.x);
+  app.seed = still.seed;
+  app.records = still.records;
+  app.moments = still.moments;
+  app.news = still.news;
+  app.news.state ||= "done";
+  for (const [iteration, frame] of Object.entries(still.frames)) frames.set(Number(iteration), unpackAll(frame));
+  byId("title").textContent = `${still.describe}: ${app.info.title}`;
+  open(viewName);
+  follow = false;
+  status();
+  show(app.moments[at === null ? app.moments.length - 1 : nearest(at)]);
+}
