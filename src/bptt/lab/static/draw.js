@@ -331,7 +331,7 @@ export class Lines extends Picture {
 
   scale() {
     const { x0, x1, y0, y1 } = this.limits();
-    const [left, right, top, bottom] = [64, this.width - 10, 8, this.height - (this.keyed() ? 40 : 22)];
+    const [left, right, top, bottom] = [64, this.width - 10, 8, this.height - (this.keyed() ? 44 : 26)];
     const height = (value) => this.about.log
       ? Math.log(value / y0) / Math.log(y1 / y0) : (value - y0) / (y1 - y0);
     return {
@@ -401,10 +401,10 @@ export class Lines extends Picture {
     pen.textAlign = "center";
     const step = nice((s.x1 - s.x0) / Math.max(2, (s.right - s.left) / 70), true);
     for (let x = Math.ceil(s.x0 / step) * step; x <= s.x1 + 1e-9; x += step) {
-      pen.fillText(String(Math.round(x)), s.x(x), s.bottom + 11);
+      pen.fillText(String(Math.round(x)), s.x(x), s.bottom + 15);
     }
     pen.textAlign = "right";
-    pen.fillText(this.about.axis, s.left - 6, s.bottom + 11);
+    pen.fillText(this.about.axis, s.left - 6, s.bottom + 15);
   }
 
   /** @returns {[number, string][]} */
