@@ -223,7 +223,8 @@ SOURCE = Path(bptt.__file__).parent
 # What may be taken from the folder of tasks by who is outside it.
 NEUTRAL = {
     "BUILT_IN", "DEFAULT", "Batches", "Command", "FromFile", "Report", "SampleStream", "Samples",
-    "stacked", "Shown", "Stream", "Task", "Verdict", "evaluate", "kind_of", "task_from_config",
+    "stacked", "Shown", "Stream", "Task", "Verdict", "Watched", "evaluate", "kind_of",
+    "task_from_config",
 }  # fmt: skip
 
 

@@ -218,8 +218,8 @@ class Watching:
             ).start()
 
     def _prove(self, training: Training) -> None:
-        """Look for half a second whether the network is right at every length."""
-        found = quickly(training.network, training.task, 0.5)
+        """Look for about a second whether the network is right at every length."""
+        found = quickly(training.network, training.task)
         if found is not None and found.verdict != "undecided":
             self.proof = str(found)
 
