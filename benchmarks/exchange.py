@@ -1,6 +1,6 @@
 """What a step costs: our stream and our C beside ONNX Runtime and PyTorch, in one run.
 
-    python -m benchmarks.exchange        three minutes; prints tables in Markdown
+    python -m benchmarks.exchange --publish docs/exchange.md        three minutes
 
 One thread, one sample, one input and one output. Contenders take turns, seven rounds; a figure is
 the best round's processor time. Every contender's outputs are compared with the network's in
@@ -8,6 +8,7 @@ float64 first. Contenders that are not installed (onnxruntime, torch, clang, val
 Cortex-M4's compiler and emulator) are left out and named.
 """
 
+import argparse
 import importlib.util
 import re
 import shutil
@@ -15,17 +16,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import bptt
-from benchmarks import microcontroller
+from benchmarks import microcontroller, report
+from benchmarks.results import machine
 from bptt.exchange.c_compiler import Compiled, compiled
 from bptt.exchange.c_fixed import c_fixed_source
 from bptt.exchange.c_source import c_source
-from bptt.exchange.c_text import FAST_TANH_ERROR
 from bptt.exchange.fixed import quantised
 from bptt.exchange.formats import FORMATS
 from bptt.exchange.model import Model, model_of
@@ -233,24 +235,24 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def step_tables() -> None:
+def step_tables() -> Iterator[str]:
     """Times, ratios, instructions."""
     rows, names = {}, [f"{cell.upper()} {hidden}" for cell, hidden in CASES]
     for (cell, hidden), name in zip(CASES, names, strict=True):
         rows[name] = times(cell, hidden)
     contenders = list(rows[names[0]])
-    print("Nanoseconds a step:\n")
-    print(table(["contender", *names],
-                [[c, *(f"{rows[n][c]:,.0f}" for n in names)] for c in contenders]))  # fmt: skip
+    yield f"Nanoseconds of processor time a step, the best of {ROUNDS} rounds:\n"
+    yield table(["contender", *names],
+                [[c, *(f"{rows[n][c]:,.0f}" for n in names)] for c in contenders])  # fmt: skip
     if "ONNX Runtime" in contenders:
-        fast = [c for c in contenders if c.startswith(("C fast", "C exact", "bptt"))]
-        print("Times as fast as ONNX Runtime:\n")
-        print(table(["contender", *names],
+        mine = [c for c in contenders if c.startswith(("C ", "bptt"))]
+        yield "Times as fast as ONNX Runtime:\n"
+        yield table(["contender", *names],
                     [[c, *(f"{rows[n]['ONNX Runtime'] / rows[n][c]:,.1f}" for n in names)]
-                     for c in fast]))  # fmt: skip
+                     for c in mine])  # fmt: skip
     if shutil.which("valgrind"):
-        print("Instructions a step (callgrind, AVX2):\n")
-        print(table(["file", *names], list(counted_rows())))
+        yield "Instructions a step, counted by callgrind (`-march=haswell`):\n"
+        yield table(["file", *names], list(counted_rows()))
 
 
 def counted_rows() -> Iterator[list[str]]:
@@ -262,7 +264,7 @@ def counted_rows() -> Iterator[list[str]]:
             yield [f"C {math}, {compiler}", *(f"{count:,.0f}" for count in counts)]
 
 
-def microcontroller_table() -> None:
+def microcontroller_tables() -> Iterator[str]:
     """The Cortex-M4."""
     rows, x = [], signal(40)[:, 0]
     for cell, hidden in (("gru", 8), ("lstm", 16)):
@@ -281,25 +283,55 @@ def microcontroller_table() -> None:
                 found.variables + found.stack,
             )
             rows.append([f"{cell.upper()} {hidden}", math, *(f"{n:,.0f}" for n in numbers)])
-    print("Cortex-M4 (QEMU), bytes:\n")
-    print(table(["network", "math", "instructions a step", "code", "constants", "whole program",
-                 "state", "variables and stack"], rows))  # fmt: skip
+    yield (
+        "On an emulated Cortex-M4 (QEMU's mps2-an386, GCC with `-O2`), sizes in bytes; the whole "
+        "program has the C library's functions and the self-test left out:\n"
+    )
+    yield table(["network", "math", "instructions a step", "code", "constants", "whole program",
+                 "state", "variables and stack"], rows)  # fmt: skip
 
 
-def main() -> None:
-    """All of it."""
+def lines() -> Iterator[str]:
+    """All of it, piece by piece."""
     absent = [name for name in ("onnxruntime", "torch") if not importlib.util.find_spec(name)]
     absent += [name for name in ("gcc", "clang", "valgrind") if not shutil.which(name)]
     absent += [microcontroller.missing()] if microcontroller.missing() else []
-    print(f"not here: {', '.join(absent) or 'nothing'}\n")
-    step_tables()
-    print(f"Largest difference from float64 over {LONG:,} steps (root mean square):\n")
-    print(table(["network", "our float32 kernel", "C exact", "C fast"],
+    all_of_it = machine()
+    known = {name: all_of_it[name] for name in ("processor", "cores", "system", "numba")}
+    for name in ("onnxruntime", "torch"):
+        if name not in absent:
+            known[name] = str(import_module(name).__version__)
+    for name in COMPILERS:
+        said = subprocess.run([name, "--version"], capture_output=True, text=True, check=True)
+        known[name] = said.stdout.splitlines()[0]
+    yield f"`python -m benchmarks.exchange`; {'; '.join(f'{k} {v}' for k, v in known.items())}.\n"
+    yield f"C is compiled with `{' '.join(FLAGS)}`. Not there: {', '.join(absent) or 'nothing'}.\n"
+    yield from step_tables()
+    yield f"Largest difference from float64 over {LONG:,} steps (and root mean square):\n"
+    yield table(["network", "our float32 kernel", "C exact", "C fast"],
                 [[f"{cell.upper()} {hidden}", *drift(cell, hidden)]
-                 for cell, hidden in CASES]))  # fmt: skip
-    print(f"(fast: tanh within {FAST_TANH_ERROR:.1e} a call)\n")
+                 for cell, hidden in CASES])  # fmt: skip
     if not microcontroller.missing():
-        microcontroller_table()
+        yield from microcontroller_tables()
+
+
+def main() -> None:
+    """Print all of it, and put it into a document."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.exchange", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    words = "put the tables between the marks of this file (docs/exchange.md)"
+    parser.add_argument("--publish", type=Path, metavar="DOCUMENT", help=words)
+    document = parser.parse_args().publish
+    before, after = report.marked(document) if document else ("", "")
+    found = []
+    for piece in lines():
+        print(piece, flush=True)
+        found.append(piece)
+    if document:
+        text = "\n".join(found)
+        document.write_text(f"{before}{report.BEGIN}\n\n{text}\n{report.END}{after}")
 
 
 if __name__ == "__main__":
