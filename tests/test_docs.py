@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -301,6 +302,7 @@ def test_trace_example(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="trains on 90,000 steps: needs the compiler")
 def test_pedal_example(tmp_path: Path) -> None:
     """From WAV files to a plugin's file and C."""
     rng = np.random.default_rng(1)
