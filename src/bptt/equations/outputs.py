@@ -292,4 +292,6 @@ def loss_scale(
         return np.ones(weights.shape[:-1])
     parts = weights / np.maximum(cases, 1) if reduction == "sequence" else weights
     whole = parts.sum(axis=-1, dtype=np.float64)
-    return np.divide(1, whole, out=np.zeros_like(whole), where=whole > 0)
+    scale: NDArray[np.float64] = np.zeros_like(whole)
+    np.divide(1, whole, out=scale, where=whole > 0)
+    return scale
