@@ -26,6 +26,7 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 # of a gradient of 1e-6 is 1e-10 of a step.
 CLOSE_IN_TRAINING = {"rtol": 1e-9, "atol": 1e-11}
 N = 3  # iterations of a case's training
+CHANCE = (11, 2**33 + 5)  # the seed and the iteration that a case's passes are disturbed by
 
 # What every regime may be asked for. The last clips by value so far that the norm is within limits.
 EVERYWHERE: dict[str, Sequence[Any]] = {
@@ -39,6 +40,12 @@ EVERYWHERE: dict[str, Sequence[Any]] = {
     "initial_state": ("zeros", "trainable"),
     "lengths": (True, False),
     "weights": (True, False),
+    "noise": (0.0, 0.3),
+    "skip": (0, 1),
+    "dropout": (
+        {}, {"dropout": 0.4}, {"input_dropout": 0.3},
+        {"dropout": 0.4, "input_dropout": 0.3, "dropout_mask": "sequence"},
+    ),
     "D": (1, 2, 7),
     "O": (1, 2, 5, 17),
     "T": (1, 2, 7, 9),
@@ -59,7 +66,7 @@ COMPILED = (ELMAN, LSTM, GRU)
 PLAIN = {
     "output": ("softmax", "cross_entropy"), "reduction": "mean", "readout": "steps", "bias": True,
     "one_hot": False, "tied": True, "layers": 1, "initial_state": "trainable", "lengths": True,
-    "weights": False,
+    "weights": False, "noise": 0.0, "dropout": {}, "skip": 0,
     "D": 2, "H": 5, "O": 3, "T": 2, "kind": "momentum", "schedule": EVERYWHERE["schedule"][0],
     "clips": {},
 }  # fmt: skip
@@ -108,14 +115,16 @@ class Case:
     reset: NDArray[Any]
     state: NDArray[Any] | None
     weights: NDArray[Any] | None
+    seed: int
 
     @property
     def batch(self) -> Batch:
         """The first batch."""
         weights = None if self.weights is None else self.weights[0]
         return Batch(
-            self.structure, self.x[0], self.y[0], self.lengths[0], self.state, weights=weights
-        )
+            self.structure, self.x[0], self.y[0], self.lengths[0], self.state, weights=weights,
+            chance=CHANCE,
+        )  # fmt: skip
 
     @property
     def data(self) -> Batch:
@@ -161,12 +170,15 @@ def case_of(key: tuple[str, str], row: Options, seed: int, dtype: str = "float64
     row = {"carried": False, "iterations": N, **row}
     rng = np.random.default_rng(seed)
     B, T, count = row["B"], row["T"], row["iterations"]
+    # What goes past the network needs values, and an output at every step.
+    skip = 0 if row["one_hot"] or row["readout"] == "last" else min(row["D"], row["O"])
     structure = Structure(
-        cell=key[0], activation=key[1], inputs=row["D"], hidden=row["H"], outputs=row["O"],
+        skip=skip * row["skip"], cell=key[0], activation=key[1], inputs=row["D"],
+        hidden=row["H"], outputs=row["O"],
         output=row["output"][0], loss=row["output"][1], tied=row["tied"],
         steps=0 if row["tied"] else T, layers=row["layers"], readout=row["readout"],
         bias=row["bias"], reduction=row["reduction"], initial_state=row["initial_state"],
-        dtype=dtype,
+        dtype=dtype, noise=row["noise"], **row["dropout"],
     )  # fmt: skip
     optimizer = Optimizer(
         kind=row["kind"], learning_rate=0.02, weight_decay=0.1, schedule=row["schedule"],
@@ -182,7 +194,7 @@ def case_of(key: tuple[str, str], row: Options, seed: int, dtype: str = "float64
     return Case(
         structure, optimizer, theta.astype(dtype), x, targets_of(structure, (count, B, T), rng),
         lengths, np.arange(count) % 3 == 1, state.astype(dtype) if row["carried"] else None,
-        weights_of(structure, (count, B, T), rng) if row["weights"] else None,
+        weights_of(structure, (count, B, T), rng) if row["weights"] else None, seed,
     )  # fmt: skip
 
 
@@ -222,7 +234,8 @@ def learner_of(case: Case, theta: NDArray[Any] | None = None) -> Learner:
     """A learner at the case's weights, or at others."""
     theta = case.theta if theta is None else theta
     state = None if case.state is None else case.state.copy()
-    return Learner(theta.copy(), np.zeros_like(theta), np.zeros_like(theta), state)
+    zeros = np.zeros_like(theta)
+    return Learner(theta.copy(), zeros.copy(), zeros, state, seed=case.seed)
 
 
 def train(

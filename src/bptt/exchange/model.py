@@ -134,6 +134,14 @@ def model_of(network: Network, **surroundings: Any) -> Model:
     large = [name for name, value in weights.items() if not np.isfinite(value).all()]
     if large:
         raise BpttError(f"parameter {large[0]} holds numbers that are not finite: train again")
+    if s.skip:
+        scaled = surroundings.get("scaling") is not None or surroundings.get("skip")
+        if s.output != "linear" or scaled:
+            raise BpttError(
+                "this network's inputs are added to its outputs (skip): files have room for that "
+                "with a linear output, without scaling and no other skip"
+            )
+        surroundings["skip"], s = s.skip, _with(s, skip=0)
     _fitting(s, surroundings)
     scaling = surroundings.get("scaling")
     if scaling is not None:  # what a file holds of it

@@ -97,7 +97,9 @@ class Fit:
             structure, seed=np.random.default_rng([plan.seed, 0]), engine=plan.engine
         )
         theta = self.network.theta.copy()
-        self.learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), None)
+        self.learner = Learner(
+            theta, np.zeros_like(theta), np.zeros_like(theta), None, seed=plan.seed
+        )
         self.best = theta.copy()
         self.epochs = self._epochs()
         self._validation = None if held is None else for_judging(

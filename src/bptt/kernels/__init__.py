@@ -15,6 +15,7 @@ without its overhead.
         arithmetic.py   roots, powers of 2 and polynomials
         denormals.py    numbers too small to be normal are zero
         elementary.py   compiled versions of `bptt.equations.functions`, on numbers and vectors
+        chance.py           random numbers of counters
         tile.py         matrix products, by tiles held in registers
         transposes.py   transposes, likewise
         strips.py       what is known of those products without the compiler
@@ -25,6 +26,8 @@ without its overhead.
         workspace.py    the three regimes: which serves which shapes, and where everything lies
         products.py     how each of them multiplies
         program.py      what is multiplied: all products of a network, worked out once
+        noise.py            noise and dropout in the walk, in training
+        disturb.py          their random numbers, drawn before it
         regimes.py      what differs between the regimes while a kernel runs; the cell's equations
         steps.py        forward and backward through time, for any cell and regime
         judge.py        outputs, losses, and counting what is wrong

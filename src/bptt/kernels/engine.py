@@ -14,7 +14,8 @@ from bptt.kernels.walk.products import MODELS
 from bptt.kernels.walk.runner import Data, Runner, each
 from bptt.kernels.walk.signature import BACKWARD, FORWARD, JUDGE, PREPARE, TRAIN
 from bptt.kernels.walk.workspace import Shape, goes_side_by_side, regime_for
-from bptt.network.batch import Anything, Batch
+from bptt.network.batch import Anything, Batch, written_out
+from bptt.network.disturbance import Chance, disturbed
 from bptt.network.engines import (
     Chunk,
     Forward,
@@ -76,7 +77,8 @@ class CompiledEngine:
         """The shape of a pass, or of the iterations of one model."""
         structure, (B, T) = batch.structure, batch.x.shape[batch.axes : batch.axes + 2]
         regime = regime_for(structure, B, wanted.get("gradient", True))
-        return Shape(structure, regime, B, T, batch.one_hot, **wanted)
+        one_hot = _takes_numbers(batch, wanted.get("disturbed", False))
+        return Shape(structure, regime, B, T, one_hot, **wanted)
 
     def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
         """See `bptt.network.engines.Engine.forward`."""
@@ -121,7 +123,7 @@ class CompiledEngine:
         runner.write("theta", theta)
         if batch.state is not None:
             runner.write_states(batch.state)
-        data = Data(batch, judged=bool(work & JUDGE))
+        data = Data(batch, judged=bool(work & JUDGE), chances=chances_of_pass(batch))
         k = np.zeros((1, COEFFICIENTS), runner.dtype)
         return runner.walk(PREPARE | work, data, batch.state is not None, NO_OPTIMIZER, k)
 
@@ -134,7 +136,8 @@ class CompiledEngine:
     def loss(self, theta: Array, batch: Batch) -> float:
         """See `bptt.network.engines.Engine.loss`."""
         check_pass(theta, batch, judged=True)
-        runner = self._take(replace(self._shape(batch), gradient=False))
+        shape = self._shape(batch, disturbed=bool(chances_of_pass(batch)))
+        runner = self._take(replace(shape, gradient=False))
         results = self._walk(runner, FORWARD | JUDGE, theta, batch)
         self._give_back(runner)
         return float(results[0, 0])
@@ -143,7 +146,8 @@ class CompiledEngine:
         """See `bptt.network.engines.Engine.gradient`."""
         check_pass(theta, batch, judged=True)
         inputs = inputs and not batch.one_hot
-        runner = self._take(self._shape(batch, dx=inputs, to_start=True))
+        disturbs = bool(chances_of_pass(batch))
+        runner = self._take(self._shape(batch, dx=inputs, to_start=True, disturbed=disturbs))
         runner.write_gradient()
         results = self._walk(runner, FORWARD | JUDGE | BACKWARD, theta, batch)
         found = Gradient(
@@ -159,12 +163,15 @@ class CompiledEngine:
         return self._train(optimizer, learner, batch)
 
     def _train(self, optimizer: Optimizer, learner: Learner, batch: Batch) -> Chunk:
-        runner = self._take(self._shape(batch, optimizer=optimizer.kind))
+        chances = chances_in_training(batch.structure, [learner])
+        shape = self._shape(batch, optimizer=optimizer.kind, disturbed=bool(chances))
+        runner = self._take(shape)
         runner.write_learner(learner)
         if learner.state is not None:
             runner.write_states(learner.state)
         k = optimizer.coefficients(learner.iteration, len(batch)).astype(runner.dtype)
-        results = runner.walk(TRAIN, Data(batch), learner.state is not None, optimizer, k)
+        data = Data(batch, chances=chances)
+        results = runner.walk(TRAIN, data, learner.state is not None, optimizer, k)
         runner.read_learner(learner)
         if learner.state is not None:
             learner.state[:] = runner.read_states(0)
@@ -216,10 +223,14 @@ class CompiledEngine:
         """As many models as a vector has lanes, or fewer, with their optimizers' numbers
         (`_Numbers.of`); the kernel's results (lanes, N, RESULTS)."""
         M, N, _, T = batch.x.shape[:4]
-        shape = Shape(batch.structure, MODELS, M, T, batch.one_hot, optimizer=optimizer.kind)
+        chances = chances_in_training(batch.structure, learners)
+        shape = Shape(
+            batch.structure, MODELS, M, T, _takes_numbers(batch, bool(chances)),
+            optimizer=optimizer.kind, disturbed=bool(chances),
+        )  # fmt: skip
         runner = self._take(shape)
         runner.write_learners(learners)
-        data = Data(batch).flat()
+        data = Data(batch, chances=chances).flat()
         data.reset = np.ones(N, np.int64)
         results = runner.call(0, TRAIN, data, N, False, optimizer, numbers, apart=N)
         runner.read_learners(learners)
@@ -227,6 +238,24 @@ class CompiledEngine:
             learner.iteration += N
         self._give_back(runner)
         return results
+
+
+def _takes_numbers(batch: Batch, disturbs: bool) -> bool:
+    """Whether a walk is given numbers of one-hot inputs."""
+    return batch.one_hot and not (disturbs and written_out(batch))
+
+
+def chances_of_pass(batch: Batch) -> list[Chance]:
+    """What the random numbers of a pass are; none if it is not disturbed."""
+    return [batch.chance] if batch.chance and disturbed(batch.structure) else []
+
+
+def chances_in_training(structure: Structure, learners: Sequence[Learner]) -> list[Chance]:
+    """What the next iteration's random numbers of each learner are; none if nothing is
+    disturbed."""
+    if not disturbed(structure):
+        return []
+    return [Chance(learner.seed, learner.iteration) for learner in learners]
 
 
 def _joined(parts: Sequence[Forward], axis: int) -> Forward:

@@ -57,8 +57,8 @@ class CompiledStepper:
         words = runner.kernel.words(
             *runner.kinds, codes, plan, FORWARD, *arrays, NO_OPTIMIZER.rule.code,
             *NO_OPTIMIZER.clips, self._k.reshape(-1), 1, data.x, data.ids, data.y, False,
-            data.classes, data.lengths, data.full, data.weights, False, data.scale, 1, data.reset,
-            True, self._results,
+            data.classes, data.lengths, data.full, data.weights, False, data.scale, 1, data.chances,
+            data.reset, True, self._results,
         )  # fmt: skip
         kinds = list(ARGUMENTS.values())
         return stored_call(runner.kernel.place, kinds, words, self._blocks())

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bptt.arguments import instance, integers, numbers, reals, whole
 from bptt.errors import BpttError, BpttTypeError
+from bptt.network.disturbance import Chance, chance_of
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
 
@@ -29,10 +30,11 @@ class Batch:
     values, or (B, T) classes, without T for readout 'last', None where nothing is judged;
     lengths (B,), by default T each; weights (B, T), what each step counts in the loss, without T
     for readout 'last', by default 1; state (layers, S, B, H) that the batch starts from, by default
-    the network's own.
-    Of training (axes 1): all with a first axis of N iterations; no state; reset (N,), True where
-    the state carried from the iteration before is set back, by default everywhere. Of M models
-    trained side by side (axes 2): with a first axis of M.
+    the network's own; chance (seed, iteration): disturbed as training of that seed is in that
+    iteration (`bptt.network.disturbance`), by default not.
+    Of training (axes 1): all with a first axis of N iterations; no state, no chance; reset (N,),
+    True where the state carried from the iteration before is set back, by default everywhere. Of M
+    models trained side by side (axes 2): with a first axis of M.
 
     Past a sequence's end x and y may hold anything; it is not looked at.
     Raises BpttError for what does not fit.
@@ -46,6 +48,7 @@ class Batch:
     state: Array | None
     reset: NDArray[np.bool_]
     axes: int
+    chance: Chance | None
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Batch:
         reset: ArrayLike | None = None,
         axes: int = 0,
         weights: ArrayLike | None = None,
+        chance: tuple[int, int] | None = None,
     ) -> None:
         instance("structure", structure, Structure, "a bptt.Structure")
         axes = whole("axes", axes, 0, 2)
@@ -72,6 +76,7 @@ class Batch:
         self.__dict__.update(
             structure=structure,
             axes=axes,
+            chance=chance_of(chance),
             x=_without_padding(
                 "x has one-hot input", x, ended, x.ndim == axes + 2, structure.inputs
             ),
@@ -122,9 +127,22 @@ class Batch:
             x=self.x[:, first:end], y=None, weights=None, lengths=lengths, state=state
         )
 
-    def starting_from(self, state: Array | None) -> "Batch":
-        """The same pass from another state (layers, S, B, H)."""
-        return self._with(state=state)
+    def starting_from(self, state: Array | None, chance: Chance | None = None) -> "Batch":
+        """The same pass from another state (layers, S, B, H), disturbed so."""
+        return self._with(state=state, chance=chance)
+
+
+def written_out(batch: Batch) -> bool:
+    """Whether a walk with masks needs the one-hot inputs of a batch written out."""
+    return batch.one_hot and batch.structure.input_dropout > 0
+
+
+def as_disturbed(batch: Batch) -> Batch:
+    """A batch that masks can be applied to: where inputs are dropped, one-hot ones are written
+    out."""
+    if not written_out(batch):
+        return batch
+    return batch._with(x=np.eye(batch.structure.inputs, dtype=batch.structure.dtype)[batch.x])
 
 
 def state_shape(structure: Structure, batch: int) -> tuple[int, int, int, int]:
@@ -150,6 +168,8 @@ def _inputs(structure: Structure, x: ArrayLike, axes: int) -> Anything:
     found = numbers("x", x)
     D = structure.inputs
     one_hot = found.ndim == axes + 2 and found.dtype.kind in "ui"
+    if one_hot and structure.skip:
+        raise BpttError("skip adds inputs to outputs: give values x, not numbers of one-hot inputs")
     if not one_hot and (found.ndim != axes + 3 or found.shape[-1] != D):
         first = ", ".join(AXES[axes])
         raise BpttError(

@@ -17,6 +17,7 @@ import numpy as np
 from bptt.equations.optimizers import Optimizer
 from bptt.errors import BpttError, BpttTypeError
 from bptt.network.batch import Anything, Batch, check_theta, state_shape
+from bptt.network.disturbance import chance_of
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
 
@@ -63,7 +64,8 @@ class Learner:
 
     theta, s0, s1: flat vectors. state (layers, S, B, H): what the next batch starts from, where
     the task carries state from batch to batch; None where every batch starts from the initial
-    state. iteration: how many iterations have been done.
+    state. iteration: how many iterations have been done. seed: with the iteration fixes the random
+    numbers of noise (`bptt.network.disturbance`).
     """
 
     theta: Array
@@ -71,9 +73,11 @@ class Learner:
     s1: Array
     state: Array | None
     iteration: int = 0
+    seed: int = 0
 
     def check(self, structure: Structure, batch: int) -> None:
         """Raises BpttError unless all arrays are a structure's, for batches of so many samples."""
+        chance_of((self.seed, self.iteration))
         for name in ("theta", "s0", "s1"):
             values = getattr(self, name)
             check_theta(structure, values, name)

@@ -262,12 +262,14 @@ def check_network(
     y: NDArray[Any],
     lengths: NDArray[Any] | None = None,
     state: NDArray[Any] | None = None,
+    chance: tuple[int, int] | None = None,
     **options: Any,
 ) -> GradientCheck:
     """Check a network's own gradients: of every parameter that is trained, the inputs and the
     initial state.
 
-    The state is checked where one is handed in. Options: epsilon, relative,
+    The state is checked where one is handed in. chance: disturbed so, as of `Network.gradient`, by
+    default not. Options: epsilon, relative,
     absolute, entries and seed, as of `check_gradients`. Raises BpttError
     for a float32 network: differences need float64.
     """
@@ -276,7 +278,7 @@ def check_network(
             raise BpttError(f"option '{name}' is not known: choose of {quoted_list(OPTIONS)}")
     if instance("network", network, Network, "a bptt.Network").structure.dtype != "float64":
         raise BpttError("gradient checks need a float64 network: make it with dtype='float64'")
-    found = network.gradient(x, y, lengths, state, inputs=True)
+    found = network.gradient(x, y, lengths, state, inputs=True, chance=chance)
     layout = network.structure.layout()
     trained = list(layout.shapes)[: len(layout.shapes) - layout.fixed]
     values: dict[str, NDArray[Any]] = {name: network.parameters[name] for name in trained}
@@ -296,7 +298,8 @@ def check_network(
         for name, view in probe.parameters.items():
             if name in arrays:
                 view[...] = arrays[name]
-        return probe.loss(arrays.get("x", x), y, lengths, arrays.get("state", state))
+        state_now = arrays.get("state", state)
+        return probe.loss(arrays.get("x", x), y, lengths, state_now, chance=chance)
 
     def gate_of(name: str, index: tuple[int, ...]) -> str:
         letter, cell = name.partition(".")[0], network.structure.equations

@@ -155,12 +155,14 @@ class Network:
         lengths: ArrayLike | None = None,
         state: ArrayLike | None = None,
         weights: ArrayLike | None = None,
+        chance: tuple[int, int] | None = None,
     ) -> float:
         """The loss of a batch, in nats or squared units, in the structure's reduction.
 
-        weights: what each step of each sample counts, see `gradient`.
+        weights: what each step of each sample counts; chance: of noise; see `gradient`.
         """
-        return self._engine.loss(self.theta, self._batch(x, y, lengths, state, weights))
+        batch = self._batch(x, y, lengths, state, weights, chance)
+        return self._engine.loss(self.theta, batch)
 
     def gradient(
         self,
@@ -170,6 +172,7 @@ class Network:
         state: ArrayLike | None = None,
         inputs: bool = False,
         weights: ArrayLike | None = None,
+        chance: tuple[int, int] | None = None,
     ) -> Gradients:
         """Loss and gradients by backpropagation through time.
 
@@ -179,9 +182,11 @@ class Network:
         weights: (B, T), or (B,) with readout 'last': what each step counts in the loss, from 0 (not
         at all: masks, missing targets), see `bptt.equations.outputs.loss_scale`; by default 1.
         Targets that do not count may be anything that is allowed as a target.
+        chance: (seed, iteration), to disturb a network with noise as training of that seed does in
+        that iteration; by default nothing is disturbed.
         """
         inputs = flag("inputs", inputs)
-        batch = self._batch(x, y, lengths, state, weights)
+        batch = self._batch(x, y, lengths, state, weights, chance)
         found = self._engine.gradient(self.theta, batch, inputs)
         views = self.structure.layout().views(found.flat)
         return Gradients(found.loss, views, found.x, found.state, found.flat, found.final_state)
@@ -193,8 +198,9 @@ class Network:
         lengths: ArrayLike | None,
         state: ArrayLike | None,
         weights: ArrayLike | None = None,
+        chance: tuple[int, int] | None = None,
     ) -> Batch:
-        return Batch(self.structure, x, y, lengths, state, weights=weights)
+        return Batch(self.structure, x, y, lengths, state, weights=weights, chance=chance)
 
 
 def engine_of(name: str | Engine) -> Engine:

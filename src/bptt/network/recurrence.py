@@ -8,7 +8,7 @@ Variable lengths: sample b takes part in steps t < lengths[b]. From there on its
 is, and it adds nothing to loss or gradient.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from bptt.network.structure import Structure
 
 Array = NDArray[np.floating]
 Weights = Mapping[str, Array]
+Masks = Sequence[Array | None]
 
 
 @dataclass
@@ -30,6 +31,7 @@ class LayerTrace:
     x: NDArray[Any]  # (T, B, D) values, or (T, B) numbers of one-hot inputs
     gates: list[tuple[Array, ...]]  # T times K of (B, H)
     states: list[tuple[Array, ...]]  # T + 1 times S of (B, H); states[0] is the initial state
+    made: list[tuple[Array, ...]] | None = None  # T times S: without the noise, if there is some
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Trace:
     layers: list[LayerTrace]
     alive: NDArray[np.bool_]  # (T, B): sample b takes part in step t
     o: Array  # (T, B, O), or (1, B, O) with readout 'last'
+    masks: Masks = ()  # of each layer's inputs, and of the output's; none where nothing is dropped
 
 
 @dataclass
@@ -79,24 +82,32 @@ def forward(
     x: NDArray[Any],
     alive: NDArray[np.bool_],
     initial: list[tuple[Array, ...]],
+    noise: list[tuple[Array, ...]] | None = None,
+    masks: Masks = (),
 ) -> Trace:
     """Walk a batch through time.
 
     x (T, B, D), or (T, B) for one-hot inputs; alive (T, B); initial: for each layer its S states
-    (B, H). Every layer's states after each step are in the trace.
+    (B, H); noise: for each layer S of (T, B, H), which are added to the states after every step
+    (39); masks: what each layer's inputs, and the states that the output reads, are multiplied by
+    (40). Every layer's states after each step are in the trace.
     """
     cell = structure.equations
-    layers = []
+    layers, skipped = [], x[..., : structure.skip] if structure.skip else None
     for layer in range(structure.layers):
+        x = masked(x, masks, layer)
         U, W = weights[structure.name("U", layer)], weights[structure.name("W", layer)]
         b, own = weights.get(structure.name("b", layer)), own_parameters(structure, weights, layer)
-        trace = LayerTrace(x, [], [initial[layer]])
+        trace = LayerTrace(x, [], [initial[layer]], None if noise is None else [])
         for t in range(len(x)):
             s = trace.states[-1]
             bias = None if b is None else at_step(b, structure, t)
             xu = input_product(x[t], at_step(U, structure, t))
             hw = s[0] @ at_step(W, structure, t)
             gates, s_new = cell.forward(preactivations(cell, xu, hw, bias), s, *own)
+            if noise is not None and trace.made is not None:
+                trace.made.append(s_new)
+                s_new = tuple(new + more[t] for new, more in zip(s_new, noise[layer], strict=True))
             keep = alive[t][:, None]  # (B, 1)
             trace.gates.append(gates)
             trace.states.append(
@@ -104,8 +115,16 @@ def forward(
             )
         layers.append(trace)
         x = np.stack([s[0] for s in trace.states[1:]])  # (T, B, H), the next layer's input
-    o = _output_preactivations(structure, weights, x)
-    return Trace(layers, alive, o)
+    o = _output_preactivations(structure, weights, masked(x, masks, structure.layers))
+    if skipped is not None:
+        o[..., : structure.skip] += skipped
+    return Trace(layers, alive, o, masks)
+
+
+def masked(x: NDArray[Any], masks: Masks, layer: int) -> NDArray[Any]:
+    """Values times a layer's mask, (40); forward the inputs, back the derivatives by them."""
+    mask = masks[layer] if masks else None
+    return x if mask is None else x * mask
 
 
 def own_parameters(
@@ -203,6 +222,8 @@ def backward(
                 gradients[structure.name(f"{state}0", layer)] += value.sum(axis=0)
         if dx is not None:
             dh = dx
+    if structure.skip and dx is not None:
+        dx[..., : structure.skip] += do[..., : structure.skip]
     return gradients, dx, initial
 
 
@@ -210,7 +231,8 @@ def _output_gradients(
     structure: Structure, weights: Weights, gradients: dict[str, Array], trace: Trace, do: Array
 ) -> Array:
     """dV, dc, and dh (T, B, H) of the top layer from do, by equation (22)."""
-    states = [s[0] for s in trace.layers[-1].states[1:]]
+    top = np.stack([s[0] for s in trace.layers[-1].states[1:]])
+    states = masked(top, trace.masks, structure.layers)
     V = weights["V"]
     dh = np.zeros((len(states), *states[0].shape), do.dtype)
     first = len(states) - len(do)  # readout 'last': only the last step has an output
@@ -220,7 +242,7 @@ def _output_gradients(
         if "c" in gradients:
             (gradients["c"][t] if untied else gradients["c"])[...] += do_t.sum(axis=0)
         dh[first + t] = do_t @ (V[t] if untied else V).T
-    return dh
+    return masked(dh, trace.masks, structure.layers)
 
 
 def _layer_backward(
@@ -238,13 +260,14 @@ def _layer_backward(
     names = {letter: structure.name(letter, layer) for letter in ("U", "W", "b")}
     U, W = weights[names["U"]], weights[names["W"]]
     steps, own = trace.layers[layer], own_parameters(structure, weights, layer)
+    made = steps.made or steps.states[1:]
     one_hot = steps.x.ndim == 2
     dx = np.zeros((0,) if one_hot else steps.x.shape, dh.dtype)
     ds = tuple(np.zeros_like(state) for state in steps.states[0])
     for t in reversed(range(len(dh))):
         keep = trace.alive[t][:, None]
         ds = (ds[0] + dh[t], *ds[1:])
-        s, s_new = steps.states[t], steps.states[t + 1]
+        s, s_new = steps.states[t], made[t]
         da, ds_direct, *dp = cell.backward(steps.gates[t], s, s_new, ds, *own)
         for parameter, each in zip(cell.parameters, dp[0] if dp else (), strict=True):
             if parameter.trained:
@@ -270,4 +293,4 @@ def _layer_backward(
             db += np.concatenate(da, axis=1).sum(axis=0)
         ds_cell = (ds_direct[0] + da_h @ at_step(W, structure, t).T, *ds_direct[1:])  # (2)
         ds = tuple(np.where(keep, new, old) for new, old in zip(ds_cell, ds, strict=True))
-    return None if one_hot else dx, ds
+    return None if one_hot else masked(dx, trace.masks, layer), ds

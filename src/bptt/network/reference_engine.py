@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bptt.equations.optimizers import Optimizer, clip
-from bptt.network.batch import Anything, Batch
+from bptt.network.batch import Anything, Batch, as_disturbed
+from bptt.network.disturbance import Chance, masks_of, noise_of
 from bptt.network.engines import (
     Chunk,
     Forward,
@@ -29,12 +30,17 @@ class ReferenceEngine:
 
     def _forward(self, theta: Array, batch: Batch) -> tuple[Trace, Array]:
         structure, steps = batch.structure, batch.x.shape[1]
+        if batch.chance is not None:
+            batch = as_disturbed(batch)
         alive = np.arange(steps)[:, None] < batch.lengths  # (T, B)
         initial = initial_states(structure, theta, batch.state, len(batch))
         views = structure.layout().views(theta)
         trace = forward(
-            structure, views, np.swapaxes(batch.x, 0, 1), alive, [tuple(layer) for layer in initial]
-        )
+            structure, views, np.swapaxes(batch.x, 0, 1), alive,
+            [tuple(layer) for layer in initial],
+            noise_of(structure, batch.chance, steps, len(batch)),
+            masks_of(structure, batch.chance, steps, len(batch)),
+        )  # fmt: skip
         return trace, np.array([layer.states[-1] for layer in trace.layers])
 
     def _judge(self, batch: Batch, trace: Trace) -> Judged:
@@ -76,7 +82,7 @@ class ReferenceEngine:
         trace, final = self._forward(theta, batch)
         judged = self._judge(batch, trace)
         flat, dx, ds = self._backward(structure, theta, trace, judged.do, batch.state is None)
-        dx = np.swapaxes(dx, 0, 1) if inputs and dx is not None else None
+        dx = np.swapaxes(dx, 0, 1) if inputs and dx is not None and not batch.one_hot else None
         return Gradient(judged.loss, flat, dx, ds, final)
 
     def _backward(
@@ -108,7 +114,7 @@ class ReferenceEngine:
             theta, s0, s1 = learner.theta[:size], learner.s0[:size], learner.s1[:size]
             theta[:], s0[:] = rule.prepare(theta, s0, k)
             state = learner.state if carried and not batch.reset[n] else None
-            one = batch[n].starting_from(state)
+            one = batch[n].starting_from(state, Chance(learner.seed, learner.iteration + n))
             trace, final = self._forward(learner.theta, one)
             judged = self._judge(one, trace)
             g, _, _ = self._backward(structure, learner.theta, trace, judged.do, state is None)

@@ -7,6 +7,7 @@ import msgspec
 
 from bptt.arguments import check_types, text, whole
 from bptt.equations.cells import Cell, cell_of
+from bptt.equations.chance import MASK, UNITS_BITS
 from bptt.equations.outputs import (
     PINBALL,
     REDUCTIONS,
@@ -26,6 +27,15 @@ DTYPES = ("float32", "float64")
 # 4 GB of float32; training keeps four such vectors.
 MOST_PARAMETERS = 10**9
 MOST_LAYERS = 100
+# Less noise would be no number that kernels know, more is nothing but noise.
+LEAST_NOISE, MOST_NOISE = 1e-12, 1e3
+# Options that came after the first version, with what they are where they are off: files of then,
+# and digests of studies, have none of them.
+LATER: dict[str, Any] = {
+    "quantiles": (), "noise": 0.0, "dropout": 0.0, "input_dropout": 0.0, "dropout_mask": "step",
+    "skip": 0,
+}  # fmt: skip
+MASKS = ("step", "sequence")
 
 
 class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,7 +49,12 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     readout: 'steps' (an output at every step) or 'last' (one, from each sample's final state).
     bias: with b and c, or without. tied: the same weights at every step, or, if not, a set of
     weights U, W, b, V, c for each of `steps` steps. initial_state: 'zeros', or 'trainable'.
-    dtype: 'float32' or 'float64'.
+    dtype: 'float32' or 'float64'. noise: the standard deviation of the Gaussian noise that training
+    adds to all states after every step (`bptt.equations.chance`); 0 for none. input_dropout,
+    dropout: the shares of the inputs, and of the states on their way up to the next layer or the
+    outputs, that training drops; dropout_mask: others at every 'step', or the same in all steps of
+    a 'sequence'. skip: the first `skip` inputs are added to the preactivations of the first
+    `skip` outputs: what is learned is the difference.
     """
 
     inputs: Annotated[int, NOT_AN_OPTION]
@@ -65,6 +80,17 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     steps: Annotated[int, NOT_AN_OPTION] = 0
     initial_state: Annotated[str, Option("zeros or trainable.")] = "zeros"
     dtype: Annotated[str, Option("float32 or float64.")] = "float32"
+    noise: Annotated[
+        float, Option("Standard deviation of Gaussian noise on the states, in training.")
+    ] = 0.0
+    dropout: Annotated[
+        float, Option("Share of the states dropped between layers and before the output.")
+    ] = 0.0
+    input_dropout: Annotated[float, Option("Share of the inputs dropped, in training.")] = 0.0
+    dropout_mask: Annotated[
+        str, Option("What is dropped: others at every step, or the same in a sequence.")
+    ] = "step"
+    skip: Annotated[int, Option("So many first inputs are added to the outputs, one by one.")] = 0
 
     def __post_init__(self) -> None:
         check_types(self, "cell", "output")
@@ -88,12 +114,15 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             ("readout", READOUTS),
             ("initial_state", INITIAL_STATES),
             ("dtype", DTYPES),
+            ("dropout_mask", MASKS),
         ):
             if getattr(self, name) not in allowed:
                 raise BpttError(
                     f"{name} '{getattr(self, name)}' is not known: "
                     f"choose one of {quoted_list(allowed)}"
                 )
+        self._check_disturbance()
+        self._check_skip()
         if not self.tied and self.steps < 1:
             raise BpttError("an untied network needs `steps`, the number of steps it is made for")
         if self.layout().size > MOST_PARAMETERS:
@@ -101,6 +130,39 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"a network with hidden {self.hidden} and layers {self.layers} has "
                 f"{self.layout().size:,} parameters: make it smaller, "
                 f"at most {MOST_PARAMETERS:,} are allowed"
+            )
+
+    def _check_skip(self) -> None:
+        """Raises BpttError for a way past the network that cannot be."""
+        if not 0 <= self.skip <= min(self.inputs, self.outputs):
+            raise BpttError(
+                f"skip {self.skip} is not allowed: from 0 to {min(self.inputs, self.outputs)}, as "
+                f"there are {self.inputs} inputs and {self.outputs} outputs"
+            )
+        if self.skip and self.readout == "last":
+            raise BpttError(
+                "skip adds the inputs to the outputs step by step: readout 'last' has one output "
+                "for all steps; leave skip out"
+            )
+
+    def _check_disturbance(self) -> None:
+        """Raises BpttError for noise and dropout that cannot be."""
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise BpttError(
+                    f"{name} {getattr(self, name)} is not allowed: a share from 0 and below 1 is"
+                )
+        if self.input_dropout and self.inputs >= 2**UNITS_BITS:
+            raise BpttError(f"input_dropout is for less than {2**UNITS_BITS:,} inputs")
+        if not (self.noise == 0 or LEAST_NOISE <= self.noise <= MOST_NOISE):
+            raise BpttError(
+                f"noise {self.noise} is not allowed: 0, or a standard deviation from "
+                f"{LEAST_NOISE:g} to {MOST_NOISE:g}"
+            )
+        if self.noise and len(self.equations.states) > MASK:
+            raise BpttError(
+                f"cell '{self.equations.name}' has {len(self.equations.states)} states: "
+                f"at most {MASK} can have noise"
             )
 
     @property
@@ -138,9 +200,11 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return layout_of(self)
 
     def plain(self) -> dict[str, Any]:
-        """Plain values, for files: of equations of your own their text."""
+        """Plain values, for files: of equations of your own their text, and of the options `LATER`
+        those that are not off."""
         built: dict[str, Any] = msgspec.to_builtins(self, enc_hook=as_text)
-        return built
+        off = LATER.items()
+        return {name: value for name, value in built.items() if (name, value) not in off}
 
 
 @lru_cache(maxsize=256)

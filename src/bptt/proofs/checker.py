@@ -280,9 +280,9 @@ class _Check:
     def __init__(self, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:
         self.about, self.shape = about, about["structure"]
         weights = {k[2:]: v for k, v in arrays.items() if k.startswith("w:")}
-        if not self.shape["tied"] or {str(v.dtype) for v in weights.values()} != {
-            self.shape["dtype"]
-        }:
+        types = {str(v.dtype) for v in weights.values()}
+        known = self.shape["tied"] and not self.shape.get("skip")
+        if not known or types != {self.shape["dtype"]}:
             raise refuse("its weights are not those of its network")
         self.weights = weights
         self.inputs, self.after, self.answers = (

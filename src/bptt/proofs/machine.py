@@ -35,6 +35,8 @@ def check(network: Network, automaton: Automaton) -> None:
             f"untied weights are made for {s.steps} steps and have no say about other lengths: "
             "prove a network with tied weights"
         )
+    if s.skip:
+        raise BpttError("a network whose inputs are added to its outputs (skip) is not proved")
     ids = automaton.inputs.ndim == 1
     width = int(automaton.inputs.max()) + 1 if ids else automaton.inputs.shape[1]
     if width > s.inputs or (width < s.inputs and not ids):

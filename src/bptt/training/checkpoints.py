@@ -18,6 +18,7 @@ import numpy as np
 
 from bptt.errors import BpttError
 from bptt.files import json_text
+from bptt.network.structure import LATER
 from bptt.tasks.task import Task
 from bptt.training.records import Pending, Record, Totals
 from bptt.training.settings import Settings, settings_from_dict
@@ -147,13 +148,23 @@ def _settings(
     settings = settings_from_dict(declared, own)
     now = settings.as_dict()
     kept = {name: value for name, value in then.items() if name not in CHANGEABLE}
-    changed = _difference(kept, now)
+    changed = _difference(_with_all(kept), _with_all(now))
     if changed:
         raise BpttError(
             f"'{path.parent}' was trained with other settings than its config.json has now "
             f"({changed}): put that back; only {' and '.join(CHANGEABLE)} may be changed"
         )
     return settings
+
+
+def _as_read(value: Any) -> Any:
+    """A plain value as it is in a file: JSON has no tuples."""
+    return json.loads(json_text(value))
+
+
+def _with_all(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """With the network's options that are left out where they are off."""
+    return {**settings, "structure": LATER | settings["structure"]}
 
 
 def _difference(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str:
@@ -164,6 +175,6 @@ def _difference(then: Mapping[str, Any], now: Mapping[str, Any], where: str = ""
             found = _difference(value, now[name], f"{where}{name}.")
             if found:
                 return found
-        elif value not in ("", json.loads(json_text(now.get(name)))):  # JSON has no tuples
+        elif _as_read(value) not in ("", _as_read(now.get(name))):
             return f"{where}{name} was {value!r:.60} and is {now.get(name)!r:.60}"
     return ""

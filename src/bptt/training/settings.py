@@ -116,9 +116,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         built = {
             name: msgspec.to_builtins(getattr(self, name), enc_hook=as_text)
             for name in self.__struct_fields__
-            if name != "task"
+            if name not in ("task", "structure")
         }
-        return {"task": self.task.config(), **built}
+        return {"task": self.task.config(), "structure": self.structure.plain(), **built}
 
 
 def check_task(task: Any) -> None:

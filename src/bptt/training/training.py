@@ -93,7 +93,9 @@ class Training:
         state = None
         if self.task.carries_state:
             state = initial_states(structure, theta, None, settings.batch)
-        self.learner = Learner(theta, np.zeros_like(theta), np.zeros_like(theta), state)
+        self.learner = Learner(
+            theta, np.zeros_like(theta), np.zeros_like(theta), state, seed=settings.seed
+        )
         self.history: list[Record] = []
         self.smooth_loss = self._loss_of_guessing()
         self.pending = Pending(self.smooth_loss)

@@ -36,6 +36,11 @@ def part(function: Callable[..., Any]) -> Any:
     return register_jitable(**OPTIONS)(function)
 
 
+def exact_part(function: Callable[..., Any]) -> Any:
+    """A part in which every product and sum is rounded by itself, as NumPy rounds it."""
+    return register_jitable(**{**OPTIONS, "fastmath": False})(function)
+
+
 @dataclass(frozen=True)
 class Piece:
     """A function that is compiled by itself for arguments of these types, and the name that it is

@@ -23,7 +23,7 @@ from bptt.kernels.machine.tile import strip_piece
 from bptt.kernels.walk.loop import FUNCTIONS, train, updater
 from bptt.kernels.walk.products import MODELS
 from bptt.kernels.walk.regimes import Kind
-from bptt.kernels.walk.signature import ARGUMENTS, ASSESS, BEGIN, Key
+from bptt.kernels.walk.signature import ARGUMENTS, ASSESS, BEGIN, DISTURB, Key
 from bptt.kernels.walk.workspace import plan_of_nothing
 
 OWN: dict[str, type[Equations]] = {"cell": Cell, "output": Output, "rule": Rule}
@@ -50,7 +50,7 @@ def _types(key: Key) -> dict[str, Any]:
         "boolean": types.boolean,
     }  # fmt: skip
     own = {
-        "kind": typeof(Kind(key.regime, (key.cell, key.activation))),
+        "kind": typeof(Kind(key.regime, (key.cell, key.activation), disturbed=key.disturbed)),
         "regime": typeof(Kind(key.regime)),
         "plan": from_dtype(plan_of_nothing(key.regime, key.dtype).dtype),
     }
@@ -63,8 +63,11 @@ def _kernel(key: Key) -> list[Piece]:
     regime, plan, number, whole = (given[each] for each in ("regime", "plan", "k", "codes"))
     scale = given["scale"]
     judged = typeof(Kind(key.regime, None, key.own_output))
-    train_name, assess_name, begin_name, *_ = key.names()
+    train_name, assess_name, begin_name, *more = key.names()
+    taken = (regime, plan, number, whole, whole, i)
+    disturb = [Piece(more[0], FUNCTIONS[DISTURB], taken)] if key.disturbed else []
     return [
+        *disturb,
         Piece(train_name, train, tuple(given.values())),
         Piece(
             assess_name, FUNCTIONS[ASSESS],

@@ -30,13 +30,23 @@ from bptt.kernels.machine.simd import (
 )
 from bptt.kernels.machine.transposes import transpose
 from bptt.kernels.machine.vectors import call_address, operation
+from bptt.kernels.walk.disturb import disturb
 from bptt.kernels.walk.judge import judge, predict, turn_back, turn_outputs, weigh_cases
+from bptt.kernels.walk.noise import mask_backward, mask_forward, mask_inputs_backward
 from bptt.kernels.walk.program import COPY, PADDED, PANELS, ROWS, TURNED
-from bptt.kernels.walk.regimes import coefficient, copy, put_result, root_of_total, transfer
+from bptt.kernels.walk.regimes import (
+    by_kind,
+    coefficient,
+    copy,
+    put_result,
+    root_of_total,
+    transfer,
+)
 from bptt.kernels.walk.signature import (
     ASSESS,
     BACKWARD,
     BEGIN,
+    DISTURB,
     FORWARD,
     JUDGE,
     PREPARE,
@@ -55,6 +65,7 @@ from bptt.kernels.walk.steps import (
     output_forward,
     recurrent_backward,
     recurrent_forward,
+    skip_backward,
     span_of,
     start_layer,
 )
@@ -287,7 +298,7 @@ def assess(kind, plan, work, m, classes, sample, apart, results, n):
 
 
 # In the order of their names in `bptt.kernels.walk.signature`.
-FUNCTIONS = (begin, assess, update)
+FUNCTIONS = (begin, assess, update, disturb)
 
 
 def _define_call(_: Any, address: Any, which: Any, arguments: Any) -> Any:
@@ -305,10 +316,24 @@ def call_routine(address: int, which: int, arguments: tuple[Any, ...]) -> None:
     FUNCTIONS[which](*arguments)
 
 
+def _disturb_by_address(kind, regime, codes, plan, m, bases, chances, n):
+    call_routine(get(codes, DISTURB), DISTURB, (regime, plan, m, bases, chances, n))
+
+
+# Random numbers, where there are any.
+disturb_walk = by_kind(
+    lambda kind: (
+        _disturb_by_address
+        if kind.disturbed
+        else lambda kind, regime, codes, plan, m, bases, chances, n: None
+    )
+)
+
+
 def train(
     kind, regime, codes, plan, work, m, program, bases, copies, rule, clip_value, clip_norm, k,
-    count, x, ids, y, given, classes, lengths, full, weights, weighted, scale, apart, reset, carry,
-    results,
+    count, x, ids, y, given, classes, lengths, full, weights, weighted, scale, apart, chances,
+    reset, carry, results,
 ):  # fmt: skip
     """`count` iterations; see `bptt.kernels.walk.signature`."""
     layers, before = plan.layers, denormals_to_zero()
@@ -321,6 +346,7 @@ def train(
         )  # fmt: skip
         own_state = not carry or get(reset, n) != 0
         if work & FORWARD:
+            disturb_walk(kind, regime, codes, plan, m, bases, chances, n)
             for segment in range(plan.segments):
                 span = span_of(plan, segment)
                 for layer in range(layers):
@@ -328,6 +354,7 @@ def train(
                         start_layer(plan, m, program, layer)
                     input_forward(kind, plan, m, program, bases, layer, span, ids, sample, apart)
                     recurrent_forward(kind, plan, m, program, bases, layer, span, full)
+                    mask_forward(kind, plan, m, bases, layer, span)
                 output_forward(plan, m, program, span)
             call_routine(
                 get(codes, ASSESS), ASSESS,
@@ -341,12 +368,16 @@ def train(
                 span = span_of(plan, segment)
                 output_backward(plan, m, program, bases, span)
                 for layer in range(layers - 1, -1, -1):
+                    mask_backward(kind, plan, m, bases, layer, span)
                     recurrent_backward(kind, plan, m, program, bases, layer, span, full, to_start)
                     layer_gradients(
                         kind, plan, m, program, bases, layer, span, ids, sample, apart, own_state
                     )
                     if layer > 0 or plan.want_dx:
                         input_backward(plan, m, program, layer, span)
+                        mask_inputs_backward(kind, plan, m, layer, span)
+                if plan.want_dx:
+                    skip_backward(plan, m, program, span)
         if work & UPDATE:
             call_routine(
                 get(codes, UPDATES), UPDATES,

@@ -30,11 +30,12 @@ LAYER_PRODUCTS = 11
     INPUT_BACK,  # the derivative by the layer's inputs
     OWN_GRADIENT,  # of the cell's own parameters, from the sums over the steps
 ) = range(LAYER_PRODUCTS)
-HEAD_PRODUCTS = 3
+HEAD_PRODUCTS = 4
 (
     OUTPUT,  # the output preactivations
     OUTPUT_GRADIENT,  # of V and c
     OUTPUT_BACK,  # the derivative by the top layer's states
+    SKIP_BACK,  # what the inputs that are added to the outputs add to their derivative
 ) = range(HEAD_PRODUCTS)
 
 # Where each layer has its gates, the derivatives of its preactivations, its states and their
@@ -392,10 +393,12 @@ class Program(Products):
         v, last = self.v, bool(self.v["last"])
         O, state_t, o_t = (int(v[each]) for each in ("O", "state_t", "o_t"))  # noqa: E741
         top = int(self.bases[-1][STATES]) + (int(v["T"]) if last else 1) * state_t
+        top += int(v["masked"])  # what of the states goes up
         h = Values(top, state_t, 0 if last else state_t, int(v["state_b"]))
         versions = [(0, 1) for _ in self.versions] if last else self.versions
         sets = 1 if last else self.sets
         V, V_back = self._output_matrices(O, sets)
+        x_b = int(v["T"]) * int(v["D"]) if self.units else 0
         o = Values(int(v["o"]), o_t, 0 if last else o_t, int(v["o_b"]))  # then their derivatives
         biases = self._biases("c", O, sets)
         for s, n in versions:
@@ -404,6 +407,7 @@ class Program(Products):
                 self._one_output(o, biases[s], V.of(0, s), h, n)
             else:
                 self.apply(o, O, V.of(0, s), h, self.H, n, biases[s])
+            self._skip(o, Values(int(v["x"]), int(v["x_t"]), int(v["x_t"]), x_b), n)
         for s, n in versions:
             self.begin()
             self._output_gradients(s, o, h, n, self.add_up and not last)
@@ -411,6 +415,20 @@ class Program(Products):
         for (s, n), (_, steps) in zip(versions, self.versions, strict=True):
             self.begin()
             self.apply(dh.at((steps - n) * dh.case), self.Hw, V_back.of(0, s), o, O, n)
+        dx_t = int(v["dx_t"])
+        for _, n in versions:
+            self.begin()
+            if self.dx:
+                self._skip(Values(int(v["dx"]), dx_t, dx_t, dx_t * int(v["T"])), o, n)
+
+    def _skip(self, out: Values, x: Values, n: int) -> None:
+        """out += x for the first features, those of a skip: a product with the unit matrix."""
+        skip, w, place = self.structure.skip, self.weight, int(self.v["unit_matrix"])
+        if skip:
+            unit = Weights(place, w, w, skip * w)
+            if self.units:
+                unit = Weights(place, self.L, 0, self.room.padded(skip))
+            self.apply(out, skip, unit, x, skip, n, add=True)
 
     def _output_gradients(self, s: int, do: Values, h: Values, n: int, add: bool) -> None:
         """Of V and c, over n steps."""

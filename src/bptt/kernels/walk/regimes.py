@@ -45,12 +45,14 @@ from bptt.kernels.walk.signature import RESULTS
 
 class Kind(NamedTuple):
     """A regime (a name of `bptt.kernels.walk.products`) and a cell with its activation, or none; of
-    routines that call a user's own output or rule, that."""
+    routines that call a user's own output or rule, that. disturbed: whether the walk is, as in
+    training (`bptt.network.disturbance`)."""
 
     regime: str
     cell_key: tuple[str, str] | None = None
     output: Output | None = None
     rule: Rule | None = None
+    disturbed: bool = False
 
     @property
     def cell(self) -> Cell:
@@ -64,7 +66,9 @@ class KindType(types.Opaque):
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        own = (*(kind.cell_key or ()), kind.output or "", kind.rule or "")
+        own = (
+            *(kind.cell_key or ()), kind.output or "", kind.rule or "", str(kind.disturbed),
+        )  # fmt: skip
         super().__init__(name=f"Kind({kind.regime}, {', '.join(own)})")
 
 
@@ -133,7 +137,7 @@ read_states = by_kind(lambda kind: _reader(len(kind.cell.states)))
 
 
 def _keeper(kind: Kind) -> Any:
-    if kind.cell.gates_are_states:
+    if kind.cell.gates_are_states and not kind.disturbed:
         return lambda kind, m, off, stride, gates: None
     return lambda kind, m, off, stride, gates: stores(m, off, stride, gates)
 

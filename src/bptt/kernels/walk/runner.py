@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.equations.chance import seed_words
 from bptt.equations.optimizers import Optimizer, rule_of
 from bptt.equations.outputs import loss_scale
 from bptt.equations.own import Equations
@@ -31,7 +32,8 @@ from bptt.kernels.walk.signature import (
     key_of,
 )
 from bptt.kernels.walk.workspace import Shape, Workspace, workspaces, zeros
-from bptt.network.batch import Anything, Batch
+from bptt.network.batch import Anything, Batch, as_disturbed
+from bptt.network.disturbance import Chance
 from bptt.network.engines import Learner
 from bptt.network.parameters import Array
 from bptt.processes import after_fork, threads
@@ -118,11 +120,12 @@ def _kernel(key: Key, workspaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, 
         codes = [codes_of(space.program) for space in workspaces]
         numbers = np.unique(np.concatenate(codes))
         strips, own = [strip_name(int(number), key.dtype) for number in numbers], key.names()
-        train, assess, begin, *update = load([*own, *strips], _maker(key))
-        update, strips_at = update[: len(own) - 3], update[len(own) - 3 :]
+        train, assess, begin, *more = load([*own, *strips], _maker(key))
+        more, strips_at = more[: len(own) - 3], more[len(own) - 3 :]
+        disturb = more.pop(0) if key.disturbed else 0
         for each_codes in codes:
             each_codes[:] = np.array(strips_at, np.int64)[np.searchsorted(numbers, each_codes)]
-        routines = np.array([begin, assess, *(update or [0])], np.int64)
+        routines = np.array([begin, assess, *(more or [0]), disturb], np.int64)
         return Function(train, ARGUMENTS, key.dtype), (None, None), routines
     from bptt.kernels.walk.loop import train as walk
     from bptt.kernels.walk.regimes import Kind
@@ -130,7 +133,7 @@ def _kernel(key: Key, workspaces: Sequence[Workspace]) -> tuple[Any, tuple[Any, 
     rule = rule_of(key.rule) if key.rule else None
     own_rule = rule if rule is not None and not rule.built_in else None
     kinds = (
-        Kind(key.regime, (key.cell, key.activation)),
+        Kind(key.regime, (key.cell, key.activation), disturbed=key.disturbed),
         Kind(key.regime, None, key.own_output, own_rule),
     )
     return _quiet(walk), kinds, np.zeros(len(ROUTINES), np.int64)
@@ -145,7 +148,7 @@ class Runner:
         self.dtype = np.dtype(structure.dtype)
         self.ranges = shards(shape, lanes(structure.dtype))
         self.workspaces = workspaces(shape, self.ranges)
-        key = key_of(structure, shape.regime, shape.optimizer)
+        key = key_of(structure, shape.regime, shape.optimizer, shape.disturbed)
         self.kernel, self.kinds, self.codes = _kernel(key, self.workspaces)
         self.fixed = [self._fixed(space) for space in self.workspaces]
         self.borrowed: dict[str, Array] = {}
@@ -336,8 +339,7 @@ class Runner:
             *self.kinds, codes, plan, work, *arrays, optimizer.rule.code, *optimizer.clips,
             k.reshape(-1), data.reset.size, data.x, data.ids, data.y, data.y.size > 0,
             data.classes, data.lengths, data.full, data.weights, data.weights.size > 0, data.scale,
-            apart, data.reset, carry,
-            results.reshape(-1),
+            apart, data.chances, data.reset, carry, results.reshape(-1),
         )  # fmt: skip
         return results
 
@@ -387,11 +389,14 @@ class Runner:
 class Data:
     """A batch's arrays as kernels want them: x or ids (N, B, T, ...), y or classes (N, B, R, ...),
     lengths (N, B), weights (N, B, R), empty where every case counts 1, scale and reset (N,), where
-    one pass has N 1, and of M models N and B stand for M and N.
+    one pass has N 1, and of M models N and B stand for M and N. chances: see `chances_of`.
     """
 
-    def __init__(self, batch: Batch, judged: bool = True) -> None:
-        """judged: whether the targets are wanted."""
+    def __init__(self, batch: Batch, judged: bool = True, chances: Sequence[Chance] = ()) -> None:
+        """judged: whether the targets are wanted. chances: of the first iteration, one, or of M
+        models M; none where nothing is disturbed."""
+        self.chances = chances_of(chances, batch.structure.dtype)
+        batch = as_disturbed(batch) if chances else batch
         dtype, classes = batch.structure.dtype, batch.structure.head.classes
 
         def lead(values: Anything) -> Anything:
@@ -414,8 +419,10 @@ class Data:
         else:
             self.reset = batch.reset.astype(np.int64)
 
-    def _of(self, index: Any, reset: Anything, scale: Anything) -> "Data":
+    def _of(self, index: Any, reset: Anything, scale: Anything, n: int = 0) -> "Data":
         part = object.__new__(Data)
+        part.chances = self.chances.copy() if n else self.chances
+        part.chances[2 * len(part.chances) // 3 :] += n
         for name in ("x", "ids", "y", "classes", "lengths", "weights"):
             setattr(part, name, getattr(self, name)[index].reshape(-1))
         part.full, part.reset, part.scale = self.full, reset, scale.reshape(-1)
@@ -428,7 +435,17 @@ class Data:
     def part(self, n: int, start: int, end: int) -> "Data":
         """Samples start..end of iteration n, in flat arrays."""
         one = slice(n, n + 1)
-        return self._of((n, slice(start, end)), self.reset[one], self.scale[one])
+        return self._of((n, slice(start, end)), self.reset[one], self.scale[one], n)
+
+
+def chances_of(chances: Sequence[Chance], dtype: str) -> NDArray[np.int64]:
+    """What random numbers begin from, as kernels read it: both words of the key and the iteration,
+    each for every lane; nothing if there are none."""
+    if not chances:
+        return np.zeros(0, np.int64)
+    columns = [(*seed_words(each.seed), each.iteration) for each in chances]
+    columns += columns[-1:] * (lanes(dtype) - len(columns))
+    return np.array(columns, np.int64).T.reshape(-1)
 
 
 def scale_of(batch: Batch) -> NDArray[np.float64]:

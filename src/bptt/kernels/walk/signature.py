@@ -3,7 +3,7 @@
 A call works through N iterations of one regime, cell and float type. It takes:
 
     kind, regime   the regime with and without its cell; types to the compiler, nothing at run time
-    codes          addresses of the routines and the update that it calls (of strips: in `program`)
+    codes          addresses of the routines that it calls (of strips: in `program`)
     plan           a record of sizes, places and strides (`workspace.Workspace`)
     work           what is done, of PREPARE, FORWARD, JUDGE, BACKWARD and UPDATE
     m, program, bases, copies        see `workspace.Workspace`
@@ -19,6 +19,8 @@ A call works through N iterations of one regime, cell and float type. It takes:
     weighted       whether weights are there; if not, every case of a sequence counts 1
     scale          (N,): what the sum of the losses is multiplied by, `outputs.loss_scale` of the
                    whole batch; of models (M, N)
+    chances        what random numbers begin from (`bptt.kernels.machine.chance`): (3, lanes), those
+                   of the first iteration
     reset, carry   an iteration starts from the state that the one before ended in, except where
                    `reset` (N,) sets it back
     results        (N, RESULTS): loss, wrong, exact, norm of each; of models (lanes, N, RESULTS)
@@ -39,8 +41,8 @@ RESULTS = 4
 
 # The routines that a kernel calls by their addresses, in the order of these. What has nothing to do
 # with the cell is compiled by itself, once for all cells.
-ROUTINES = ("begin", "assess", "update")
-BEGIN, ASSESS, UPDATES = range(len(ROUTINES))
+ROUTINES = ("begin", "assess", "update", "disturb")
+BEGIN, ASSESS, UPDATES, DISTURB = range(len(ROUTINES))
 
 # In order; "number" is the network's float type, a star an array's first element.
 ARGUMENTS = {
@@ -69,6 +71,7 @@ ARGUMENTS = {
     "weighted": "boolean",
     "scale": "float64*",
     "apart": "int64",
+    "chances": "int64*",
     "reset": "int64*",
     "carry": "boolean",
     "results": "number*",
@@ -77,7 +80,8 @@ ARGUMENTS = {
 
 class Key(NamedTuple):
     """What a kernel is compiled for. cell, output and rule are text, or equations of a user's own
-    (`bptt.equations.own.Equations`); rule may be ''."""
+    (`bptt.equations.own.Equations`); rule may be ''. disturbed: as training
+    disturbs (`bptt.network.disturbance`)."""
 
     regime: str
     cell: str
@@ -86,6 +90,7 @@ class Key(NamedTuple):
     loss: str
     rule: str
     dtype: str
+    disturbed: bool = False
 
     @property
     def equations(self) -> Cell:
@@ -100,13 +105,14 @@ class Key(NamedTuple):
 
     def names(self) -> list[str]:
         """The names that its functions are kept under, those that take longest to compile first:
-        the kernel, `assess`, `begin`, and, with a rule, the update."""
+        the kernel, `assess`, `begin`, `disturb` if there is one, and, with a rule, the update."""
         end, output = f"{self.regime}-{self.dtype}", self.own_output
         cell = f"{_file_name(self.cell)}-{self.activation}"
         found = [
-            f"train-{self.regime}-{cell}-{self.dtype}",
+            f"train-{self.regime}-{cell}{'-disturbed' if self.disturbed else ''}-{self.dtype}",
             f"assess-{end}" if output is None else f"assess-{_file_name(output)}-{end}",
             f"begin-{end}",
+            *([f"disturb-{end}"] if self.disturbed else []),
         ]
         if self.rule:
             rule = rule_of(self.rule)
@@ -117,10 +123,10 @@ class Key(NamedTuple):
         return found
 
 
-def key_of(structure: Structure, regime: str, rule: str) -> Key:
+def key_of(structure: Structure, regime: str, rule: str, disturbed: bool) -> Key:
     """The key of a network's kernel."""
     s = structure
-    return Key(regime, s.cell, s.activation, s.output, s.loss, rule, s.dtype)
+    return Key(regime, s.cell, s.activation, s.output, s.loss, rule, s.dtype, disturbed)
 
 
 def _file_name(equations: str) -> str:

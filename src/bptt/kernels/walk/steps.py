@@ -17,6 +17,7 @@ from typing import Any
 from bptt.kernels.machine.compiler import part
 from bptt.kernels.machine.simd import any_true, constant, get, load, select, store, width, zero
 from bptt.kernels.machine.tile import loads, multiply, stores
+from bptt.kernels.walk.noise import add_noise, take_noise
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.walk.program import (
     BASES,
@@ -36,6 +37,7 @@ from bptt.kernels.walk.program import (
     OWN_GRADIENT,
     RECURRENT,
     RECURRENT_BACK,
+    SKIP_BACK,
     START,
     START_GRADIENT,
     STATES,
@@ -76,6 +78,7 @@ def cell_forward(kind, plan, m, gates, states, own, a):
     s, p = read_states(kind, m, states, plan.plane), read_parameters(kind, plan, m, own)
     a, after = step_forward(kind, a, s, p)
     keep_gates(kind, m, gates, plan.plane, a)
+    after = add_noise(kind, plan, m, states + plan.state_t, after)
     stores(m, states + plan.state_t, plan.plane, after)
 
 
@@ -90,6 +93,7 @@ def cell_backward(kind, plan, m, gates, deltas, states, ds, own, dh):
         read_states(kind, m, states + plan.state_t, plane),
         read_parameters(kind, plan, m, own),
     )
+    after = take_noise(kind, plan, m, states + plan.state_t, after)
     a, d, dp = step_backward(kind, a, s, after, d, p)
     stores(m, deltas, plane, a)
     stores(m, ds, plane, d)
@@ -431,6 +435,14 @@ def input_backward(plan, m, program, layer, span):
     first, _, version = span
     for b in range(plan.outer):
         multiply(m, program, of_layer(plan, layer, INPUT_BACK, version), first, b)
+
+
+@part
+def skip_backward(plan, m, program, span):
+    """What inputs that are added to the outputs add to their derivative, of a segment."""
+    first, _, version = span
+    for b in range(plan.outer):
+        multiply(m, program, of_head(plan, SKIP_BACK, version), first, b)
 
 
 @part

@@ -58,6 +58,8 @@ PARAMETERS = ("theta", "s0", "s1")
 BORROWED = 2**20
 # Before it is known where they are, borrowed arrays stand for multiples of this.
 FAR = 2**44
+# The fields of a plan that are no whole numbers.
+FLOATS = ("threshold", "deviation", "rate", "input_rate")
 # The layers' widest that several models are walked side by side for.
 SIDE_BY_SIDE = 16
 
@@ -83,7 +85,7 @@ def goes_side_by_side(structure: Structure, batch: int) -> bool:
 class Shape:
     """What a workspace is made for: T steps, B samples or models; which derivatives are wanted (by
     the weights, by x, by the initial state); the optimizer's rule, as `Optimizer.kind`, if there is
-    one."""
+    one; whether it is disturbed as training is."""
 
     structure: Structure
     regime: str
@@ -94,6 +96,7 @@ class Shape:
     dx: bool = False
     to_start: bool = False
     optimizer: str = ""
+    disturbed: bool = False
 
     @property
     def borrows(self) -> bool:
@@ -132,7 +135,7 @@ def _record(values: dict[str, Any]) -> Any:
     if COMPILER_OFF:  # a record in Python would take T and size for its own transpose and size
         return SimpleNamespace(**values)
     names = sorted(values)
-    kinds = ["f8" if name == "threshold" else "i8" for name in names]
+    kinds = ["f8" if name in FLOATS else "i8" for name in names]
     row = tuple(values[name] for name in names)
     return np.array([row], dtype=list(zip(names, kinds, strict=True)))
 
@@ -159,8 +162,10 @@ class Workspace:
 
     m: NDArray[np.floating]
 
-    def __init__(self, shape: Shape, first: "Workspace | None" = None) -> None:
-        self.shape, self.first = shape, first
+    def __init__(
+        self, shape: Shape, first: "Workspace | None" = None, first_sample: int = 0
+    ) -> None:
+        self.shape, self.first, self.first_sample = shape, first, first_sample
         self.L = lanes(shape.structure.dtype)
         self.room: Places = first.room if first else Places(self.L)
         self.values: dict[str, Any] = {}
@@ -187,6 +192,10 @@ class Workspace:
         ):
             place = self.values[name]
             self.m[place : place + count] = 1
+        row, w = int(self.values["unit_row"]), int(self.values["weight"])
+        for k in range(self.shape.structure.skip):
+            place = self.values["unit_matrix"] + k * (row + 1) * w
+            self.m[place : place + w] = 1
         levels = self.shape.structure.head.levels
         self.m[self.values["levels"] : self.values["levels"] + len(levels)] = levels
 
@@ -205,6 +214,9 @@ class Workspace:
             threshold=head.threshold,
             last=structure.readout == "last",
             want_dx=shape.dx, to_start=shape.to_start,
+            first_sample=self.first_sample, deviation=structure.noise,
+            rate=structure.dropout, input_rate=structure.input_dropout,
+            once=structure.dropout_mask == "sequence",
         )  # fmt: skip
         # Hw: what a plane of H units spans in a row of weights. weight: how far apart these are.
         Bp = 1 if units else self.room.padded(B)
@@ -231,7 +243,7 @@ class Workspace:
         self._segments()
         # Derivatives take the place of the gates; where these are states, which others still need
         # on the way back, they lie apart, of one segment.
-        in_place = not cell.gates_are_states
+        in_place = shape.disturbed or not cell.gates_are_states
         delta_b = v["gate_b"] if in_place else v["steps"] * v["gate_t"]
         v.update(in_place=in_place, delta_b=delta_b)
         if not in_place:
@@ -335,7 +347,9 @@ class Workspace:
         T, D, Bp = (int(v[each]) for each in ("T", "D", "Bp"))
         units, outer = self.shape.regime == UNITS, int(v["outer"])
         gradient = self.shape.gradient
-        v["ones"], v["zeros"] = take(Bp), take(self.L)
+        v["ones"], v["zeros"], skip = take(Bp), take(self.L), structure.skip
+        v["unit_row"] = self.room.padded(skip) if units else skip
+        v["unit_matrix"] = take(skip * v["unit_row"] * v["weight"])
         # A row of a parameter of the cell's own, or of the sums of its derivatives.
         parameters = len(structure.equations.parameters)
         v["own_row"] = (v["Hw"] if units else v["H"] * self.L) if parameters else 0
@@ -357,15 +371,28 @@ class Workspace:
         self.bases: NDArray[np.int64] = np.zeros((structure.layers, BASES), np.int64)
         self.inputs: list[tuple[Values, int]] = []
         source = Values(v["x"], v["x_t"], v["x_t"], T * D if units else 0)
+        # Of a disturbed walk: noise, and, where something is dropped on the way up, masks and
+        # masked states, each so far behind the states that they belong to.
+        disturbed = self.shape.disturbed
+        apart = self.room.padded(outer * v["state_b"])
+        dropped = disturbed and structure.dropout > 0
+        v["noise"] = apart if disturbed else 0
+        v["mask"], v["masked"] = (2 * apart, 3 * apart) if dropped else (0, 0)
+        x_dropped = disturbed and structure.input_dropout > 0
+        numbers = T * v["x_t"] * outer if x_dropped else 0
+        v["x_mask"], v["x_masked"] = take(numbers), take(numbers)
+        if x_dropped:
+            source = source._replace(place=v["x_masked"])
         for layer in range(structure.layers):
             states, state_t = take(outer * v["state_b"]), v["state_t"]
+            take(max(v["noise"], v["masked"]))
             gates = take(outer * v["gate_b"]) if v["in_place"] else states + state_t
             dh_here = dh[layer % places]
             deltas = gates if v["in_place"] else dh_here
             ds = take(outer * state_t if gradient else 0)
             self.bases[layer, [GATES, DELTAS, STATES, DS, DH]] = gates, deltas, states, ds, dh_here
             self.inputs.append((source, structure.layer_inputs(layer)))
-            source = Values(states + state_t, state_t, state_t, v["state_b"])
+            source = Values(states + v["masked"] + state_t, state_t, state_t, v["state_b"])
 
     def _cases(self) -> None:
         """Outputs: rows (o), and the same with the cases in the lanes (oc, p, y): [block][O][Cp],
@@ -401,7 +428,7 @@ def workspaces(shape: Shape, ranges: Sequence[tuple[int, int]]) -> list[Workspac
     """A workspace for each range of samples, in one array."""
     made: list[Workspace] = []
     for start, end in ranges:
-        made.append(Workspace(replace(shape, B=end - start), made[0] if made else None))
+        made.append(Workspace(replace(shape, B=end - start), made[0] if made else None, start))
     for each in made:
         each.allocate()
     return made
