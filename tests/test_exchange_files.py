@@ -11,6 +11,7 @@ import pytest
 from exchange_networks import network
 
 import bptt
+from bptt.commands.exchange import check_file, export_run
 from bptt.exchange import onnx_files
 from bptt.exchange.c_reader import Twin
 from bptt.exchange.doors import check
@@ -126,6 +127,19 @@ def test_what_was_fitted_goes_out_with_its_scaling(name, library, fitted, tmp_pa
         found = Ours(bptt.read_model(path)).run(x[0])
     # float32 on either side, with outputs of about 100
     np.testing.assert_allclose(found, wanted[0], rtol=0, atol=1e-4)
+
+
+def test_a_fitted_run_goes_out_by_the_command_with_its_scaling(fitted, tmp_path):
+    model, x = fitted
+    data = bptt.Sequences(x, x, kind="numbers", per="step")
+    other = bptt.fit(data, hidden=8, epochs=1, out=tmp_path / "run", seed=2, engine="reference")
+    model.save(tmp_path / "model.safetensors")
+    for path, fit in ((tmp_path / "run", other), (tmp_path / "model.safetensors", model)):
+        values, _ = export_run(path, "aidax", tmp_path / "net.json", None, 44100, {})
+        assert values["passed"]
+        assert check_file(path, tmp_path / "net.json", "aidax")[0]["passed"]
+        found = Ours(bptt.read_model(tmp_path / "net.json")).run(x[0])
+        np.testing.assert_allclose(found[:, 0], fit.predict(x)[0], rtol=0, atol=1e-4)
 
 
 def test_quantiles_and_scaled_sigmoids_are_refused():
