@@ -295,3 +295,11 @@ def test_validation_does_not_depend_on_how_it_is_cut():
     one = judged(job.network, small, job.scaling, job.baseline)
     np.testing.assert_allclose(one.loss, job.score.loss, rtol=1e-5)  # float32, other sums
     assert one.total == len(job.held)
+
+
+def test_a_prediction_is_the_same_alone_and_beside_others():
+    data = signs(30)
+    model = fit(data, **SMALL | {"epochs": 1, "engine": "compiled", "hidden": 12})
+    p = model.predict_proba(data)
+    for count in (1, 2, 5, 7, 17):
+        np.testing.assert_array_equal(model.predict_proba(data[:count]), p[:count])

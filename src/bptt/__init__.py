@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bptt.equations.optimizers import Optimizer, Rule, Schedule
     from bptt.equations.outputs import Output
     from bptt.errors import BpttError
+    from bptt.estimators import RNNClassifier, RNNRegressor, RNNTagger
     from bptt.exchange.doors import export, from_torch, read, read_model, to_torch
     from bptt.experiments import experiment
     from bptt.fitting import Model, fit, load_model
@@ -59,6 +60,9 @@ _HOMES = {
     "Panel": "studies",
     "Parameter": "equations.cells",
     "Parity": "tasks",
+    "RNNClassifier": "estimators",
+    "RNNRegressor": "estimators",
+    "RNNTagger": "estimators",
     "Rule": "equations.optimizers",
     "Run": "api",
     "Schedule": "equations.optimizers",
@@ -117,6 +121,9 @@ __all__ = [
     "Parameter",
     "Parity",
     "Proof",
+    "RNNClassifier",
+    "RNNRegressor",
+    "RNNTagger",
     "Rule",
     "Run",
     "Schedule",
