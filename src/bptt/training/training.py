@@ -301,8 +301,9 @@ class Training:
             return "diverged"
         if self.history:
             record = self.history[-1]
-            wanted = self.proof_due() if stop.proved else stop.exact
-            if wanted and record.wrong == 0:
+            # Noise may spoil outputs in training that are right without it.
+            exact = stop.exact and record.wrong == 0
+            if self.proof_due() if stop.proved else exact:
                 verdict = self.task.test(self.network, give_up=True)
                 if verdict.passed and (not stop.proved or proved_quickly(self.network, self.task)):
                     self.verdict = verdict
