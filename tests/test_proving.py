@@ -158,6 +158,16 @@ def test_a_proof_is_tried_where_iterations_have_grown(monkeypatch: pytest.Monkey
     assert tried[-1] == 950  # and at the end
 
 
+def test_what_suits_proofs_is_put_over_the_preset_and_under_what_is_given() -> None:
+    task = bptt.Addition()
+    assert settings_for(task, {"proved": True}).optimizer.kind == "adamw"
+    assert settings_for(task, {"proved": True, "optimizer": "sgd"}).optimizer.kind == "sgd"
+    assert settings_for(task, {}).optimizer.kind == "adam"
+    gru = settings_for(task, {"proved": True, "cell": "gru", "batch": 2})
+    assert (gru.structure.noise, gru.batch, gru.optimizer.kind) == (0.3, 2, "adam")
+    assert settings_for(task, {"cell": "gru"}).structure.noise == 0
+
+
 def test_what_cannot_be_proved_is_not_trained_for() -> None:
     with pytest.raises(BpttError, match="'text' states no automaton"):
         bptt.train(bptt.Text(text="abc" * 50), proved=True)

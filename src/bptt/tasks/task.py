@@ -153,6 +153,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     }  # fmt: skip
     proving: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "elman": {"optimizer": "adamw"},
+        "gru": {"noise": 0.3, "batch": 16},
+        "lstm": {"noise": 0.3, "batch": 16},
     }  # fmt: skip
     fixed: ClassVar[Sequence[str]] = ()
     example: ClassVar[Mapping[str, Any]] = {}
