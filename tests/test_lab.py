@@ -25,6 +25,7 @@ from bptt import BpttError
 from bptt.lab import page, session
 from bptt.lab.choices import settings_from
 from bptt.lab.page import MODULES, page_html, script, static
+from bptt.lab.server import Lab
 from bptt.lab.session import Engines, Watching
 from bptt.lab.views import Looker, packed, states_of
 from bptt.network.reference_engine import ReferenceEngine
@@ -77,6 +78,9 @@ def test_the_views_numbers_are_the_traces(name: str, cell: str) -> None:
     for plane, values in expected.items():
         # float32 has 24 bits.
         assert np.allclose(unpacked(packed(shown[plane])), values, rtol=1e-7, atol=1e-30), plane
+    sure, y = unpacked(packed(shown["sure"])), found["y"][0]
+    right = found["p"][0][np.arange(len(y)), y] if s.head.classes else found["p"][0, :, 0]
+    assert np.allclose(sure, right, rtol=1e-6)
     info = looker.info()
     steps = info["steps"]
     assert steps == looker.watched.x.shape[1]
@@ -135,6 +139,10 @@ def test_a_watched_training_is_the_same_training(monkeypatch: pytest.MonkeyPatch
         pass
     assert list(watching.moments) == [0, 20, 40, 60, 80, 100, 120]
     assert np.array_equal(watching.moments[120], training.network.theta)
+    half = Training(settings, ReferenceEngine())
+    half.advance(60)
+    assert np.array_equal(watching.moments[60], half.network.theta)
+    assert not np.array_equal(watching.moments[60], watching.moments[120])
     assert np.array_equal(first["W"], Training(settings).network["W"])
     news = watching.news(2, True)
     assert news["records"]["losses"] == [each.loss_per_step for each in training.history[2:]]
@@ -402,6 +410,21 @@ def spoilt(rng: random.Random, values: dict[str, Any]) -> Any:
     else:
         found["settings"] = {**found["settings"], rng.choice([*SMALL, "what"]): rng.choice(odd)}
     return found
+
+
+def test_the_lab_begins_with_a_runs_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    uncompiled(monkeypatch)
+    text = bptt.Text(text="to be or not to be", window=5)
+    settings = bptt.train(text, hidden=6, seed=4, iterations=0, engine="reference").settings
+    with served(Lab(settings)) as server:
+        assert data_of(server.lab.page())["choices"]["run"]["task"] == "text"
+        found = asked(server, "start", {"tab": "a", "settings": None})
+        assert (found["info"]["hidden"], found["seed"]) == (6, 4)
+        assert found["info"]["title"] == "5 characters"
+        cells = asked(server, "beginnings", {"tab": "a", "id": found["id"]})["beginnings"]
+        assert {name: len(values) for name, values in cells.items()} == dict.fromkeys(
+            ("elman", "lstm", "gru"), 6
+        )
 
 
 def test_many_trainings_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,8 @@ class Looker:
         """Everything that the views show of a network with these weights."""
         found, s = self.trace(theta), self.structure
         arrays: Arrays = {
-            "p": found["p"][0], "wrong": _wrong(found), "loss": found["loss"][0],
+            "p": found["p"][0], "wrong": _wrong(found), "sure": _sure(found),
+            "loss": found["loss"][0],
             "states": found["states"][-1, :, 0], "dstates": found["dstates"][-1, :, 0],
             "gates": found["gates"][-1, :, 0], "a": found["a"][-1, :, 0],
             "dabove": found["dabove"][-1, 0],
@@ -186,6 +187,15 @@ def _wrong(found: Trace) -> NDArray[Any]:
     else:
         wrong = (found["o"][0] > head.threshold) != (found["y"][0] > 0.5)
     return np.asarray(wrong, np.float64)
+
+
+def _sure(found: Trace) -> NDArray[Any]:
+    """What the bar under each answer shows, (answers,): of classes the right one's probability, of
+    one output its value, of several the share that is right."""
+    p, y = found["p"][0], found["y"][0]
+    if found.structure.head.classes:
+        return np.asarray(np.take_along_axis(p, y[:, None].astype(np.intp), axis=1)[:, 0])
+    return np.asarray(p[:, 0] if p.shape[1] == 1 else 1 - _wrong(found).mean(axis=1))
 
 
 def states_of(machine: Automaton, x: NDArray[Any]) -> NDArray[np.intp] | None:

@@ -131,13 +131,14 @@ function makeControls() {
   input.addEventListener("change", () => { chosen.input = input.value; train(); });
   controls.push({ root: element("label", { class: "field", for: "input" }, "Look at ", input), set: () => { input.value = chosen.input; } });
   byId("controls").replaceChildren(controls[0].root, options, ...controls.slice(1).map((each) => each.root),
-    element("button", { type: "button", class: "primary", onclick: () => { chosen.seed += 1; fillControls(); train(); } }, "Next seed"));
+    element("button", { type: "button", class: "primary", id: "next-seed", onclick: () => { chosen.seed += 1; fillControls(); train(); } }, "Next seed"));
 }
 
 function fillControls() {
   optional = Object.keys(chosen.options).map((name) => counter(`option-${name}`, name, () => chosen.options[name], (value) => { chosen.options[name] = value; }, 10000));
   options.replaceChildren(...(chosen.task ? optional : []).map((each) => each.root));
   for (const each of [...controls, ...optional]) each.set();
+  byId("next-seed").hidden = !chosen.task; // a run has its own
   controls.slice(1, 7).forEach((each) => { each.root.hidden = !chosen.task; });
 }
 

@@ -145,7 +145,7 @@ export function makeStage(app) {
       if (n >= 0 && shown(t + 1)) {
         let wrong = 0;
         for (let k = 0; k < outputs; k++) wrong += frame.wrong.data[n * outputs + k];
-        const p = info.outputs === 1 && !info.classes ? frame.p.data[n] : Math.exp(-frame.loss.data[n]);
+        const p = frame.sure.data[n];
         const text = info.outputs === 1 && !info.classes ? (p > 0.5 ? "1" : "0") : (wrong ? "✗" : "✓");
         cell.append(element("span", { class: wrong ? "wrong" : "right", title: `p = ${number(p, 3)}${wrong ? ", wrong" : ""}` }, text));
         cell.append(element("span", { class: "bar", style: `--p:${Math.max(0, Math.min(1, p))}` }));
