@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from bptt.equations.optimizers import Optimizer
 from bptt.errors import BpttError
 from bptt.fitting.judging import Score, balanced, baseline_of, for_judging, judged, wanted
 from bptt.fitting.model import Model
@@ -110,6 +111,7 @@ class Fit:
         self.reason = ""
         self.score: Score | None = None
         self._pace = Pace(CALL_NUMBERS)
+        self._made: tuple[tuple[float, int], Optimizer] | None = None
 
     def _epochs(self) -> Epochs:
         """The minibatches to train on."""
@@ -221,7 +223,7 @@ class Fit:
             structure, x, wanted(y, structure.head, len(plan.levels)), some.lengths[which], axes=1,
             reset=reset if plan.window else None, weights=some.weights[which],
         )  # fmt: skip
-        optimizer = plan.rate_of(now.learning_rate, plan.decay_over * self.epochs.batches)
+        optimizer = self._optimizer(now.learning_rate, plan.decay_over * self.epochs.batches)
         before = self.learner.theta.copy()
         chunk = self.network.engine.train(optimizer, self.learner, batch)
         loss = np.asarray(chunk.loss, np.float64)
@@ -234,6 +236,13 @@ class Fit:
         for each, counts in zip(loss.tolist(), weight.tolist(), strict=True):
             now.loss += each * counts
             now.weight += counts
+
+    def _optimizer(self, rate: float, iterations: int) -> Optimizer:
+        """The optimizer at a rate, made anew only when that changes."""
+        known = (rate, iterations)
+        if self._made is None or self._made[0] != known:
+            self._made = known, self.plan.rate_of(*known)
+        return self._made[1]
 
     def _record(self) -> EpochRecord:
         """The end of an epoch: validation, the best weights, the rate."""
