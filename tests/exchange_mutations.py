@@ -288,7 +288,7 @@ def _once(path: Path, watch: Watch, options: dict[str, str]) -> tuple[str, str, 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            bptt.read_model(path, **options)
+            bptt.read_file(path, **options)
         became, words = "right", ""
     except bptt.BpttError as error:
         words = str(error)

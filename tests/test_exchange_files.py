@@ -93,7 +93,7 @@ def test_what_is_added_and_scaled_goes_with_it(name, tmp_path):
         return
     with pytest.raises(bptt.BpttError, match="adds the first input"):
         bptt.read(path)
-    model = bptt.read_model(path)
+    model = bptt.read_file(path)
     assert (model.skip, model.classes) == (2, ("a", "b"))
     x = np.random.default_rng(1).standard_normal((9, 3))
     wanted = model_of(made, **around)
@@ -124,7 +124,7 @@ def test_what_was_fitted_goes_out_with_its_scaling(name, library, fitted, tmp_pa
     if name == "c":
         found = Twin(path.read_text()).run(x[0])
     else:
-        found = Ours(bptt.read_model(path)).run(x[0])
+        found = Ours(bptt.read_file(path)).run(x[0])
     # float32 on either side, with outputs of about 100
     np.testing.assert_allclose(found, wanted[0], rtol=0, atol=1e-4)
 
@@ -138,7 +138,7 @@ def test_a_fitted_run_goes_out_by_the_command_with_its_scaling(fitted, tmp_path)
         values, _ = export_run(path, "aidax", tmp_path / "net.json", None, 44100, {})
         assert values["passed"]
         assert check_file(path, tmp_path / "net.json", "aidax")[0]["passed"]
-        found = Ours(bptt.read_model(tmp_path / "net.json")).run(x[0])
+        found = Ours(bptt.read_file(tmp_path / "net.json")).run(x[0])
         np.testing.assert_allclose(found[:, 0], fit.predict(x)[0], rtol=0, atol=1e-4)
 
 
@@ -172,7 +172,7 @@ def test_guitar_files_come_back(name, cell, sizes, more, tmp_path):
     made = network(cell, sizes=sizes, **{"initial_state": "zeros", **more})
     path, checked = exported(made, name, tmp_path, skip=skip)
     assert checked.worst < 1e-9
-    model = bptt.read_model(path)
+    model = bptt.read_file(path)
     assert model.skip == skip
     for parameter, value in made.parameters.items():
         np.testing.assert_array_equal(model.weights[parameter], value)
@@ -219,7 +219,7 @@ def makers(name):
 @pytest.mark.parametrize("name", ["lstm_1d", "gru_torch", "lstm_torch"])
 def test_it_agrees_with_the_makers_of_a_file(name):
     x, y = makers(name)
-    model = bptt.read_model(DATA / "rtneural" / f"{name}.json")
+    model = bptt.read_file(DATA / "rtneural" / f"{name}.json")
     assert model.structure.layers == (1 if name == "lstm_1d" else 4)
     worst = np.abs(Ours(model).run(x) - y).max()
     assert worst < 4e-7  # their arithmetic is float32

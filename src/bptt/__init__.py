@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bptt.equations.outputs import Output
     from bptt.errors import BpttError
     from bptt.estimators import RNNClassifier, RNNRegressor, RNNTagger
-    from bptt.exchange.doors import export, from_torch, read, read_model, to_torch
+    from bptt.exchange.doors import export, from_torch, read, read_file, to_torch
     from bptt.experiments import experiment
     from bptt.fitting import Model, fit, load_model
     from bptt.lab.page import Page, look
@@ -98,7 +98,7 @@ _HOMES = {
     "Page": "lab.page",
     "look": "lab.page",
     "read": "exchange.doors",
-    "read_model": "exchange.doors",
+    "read_file": "exchange.doors",
     "resume": "api",
     "to_torch": "exchange.doors",
     "trace": "traces.trace",
@@ -156,7 +156,7 @@ __all__ = [
     "named_mistakes",
     "prove",
     "read",
-    "read_model",
+    "read_file",
     "resume",
     "scout",
     "to_torch",

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from bptt.errors import BpttError
-from bptt.exchange.doors import check, export, outgoing, read_model
+from bptt.exchange.doors import check, export, outgoing, read_file
 from bptt.exchange.formats import FORMATS, format_of
 from bptt.exchange.model import Model, model_of, network_of
 from bptt.exchange.torch_files import About, about, surroundings
@@ -128,7 +128,7 @@ def check_file(run: Path, path: Path, name: str | None) -> Answer:
 def import_file(path: Path, out: Path | None, options: dict[str, Any]) -> Answer:
     """Read another program's file into a run's folder."""
     given = {key: value for key, value in options.items() if value is not None}
-    model = read_model(path, **given)
+    model = read_file(path, **given)
     network = network_of(model)
     folder = out or new_folder(Path("runs"), "imported")
     runs.check_free(folder)

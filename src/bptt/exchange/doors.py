@@ -107,7 +107,7 @@ def check(
     return _check(model, chosen, content, _data(model, inputs))
 
 
-def read_model(path: str | Path, **options: Any) -> Model:
+def read_file(path: str | Path, **options: Any) -> Model:
     """What is in another program's file: `Model.structure`, weights, skip, classes, notes.
 
     options: what the file may not say: activation (of an Elman layer: 'tanh', 'relu'), output
@@ -152,12 +152,12 @@ def _own_vectors(model: Model, content: bytes, kind: str) -> None:
 
 
 def read(path: str | Path, engine: str = "compiled", **options: Any) -> Network:
-    """The network in another program's file; see `read_model` for options and errors.
+    """The network in another program's file; see `read_file` for options and errors.
 
     Raises BpttError, besides, for a file whose outputs are more than the network's (the input
-    added, other scales): `read_model` has all of it.
+    added, other scales): `read_file` has all of it.
     """
-    return _network(read_model(path, **options), f"'{path}'", engine)
+    return _network(read_file(path, **options), f"'{path}'", engine)
 
 
 def _network(model: Model, where: str, engine: str) -> Network:
@@ -167,7 +167,7 @@ def _network(model: Model, where: str, engine: str) -> Network:
     ):
         if there:
             raise BpttError(
-                f"{where} {what}, which a network does not: use bptt.read_model({where}), "
+                f"{where} {what}, which a network does not: use bptt.read_file({where}), "
                 "whose `.skip` and `.scaling` say what to add, and network_of"
             )
     return network_of(model, engine)
@@ -176,7 +176,7 @@ def _network(model: Model, where: str, engine: str) -> Network:
 def from_torch(module_or_state_dict: Any, engine: str = "compiled", **options: Any) -> Network:
     """A network from a PyTorch module or its state dict: RNN, LSTM or GRU layers and one Linear.
 
-    options as for `read_model`. Raises BpttError for anything else in it.
+    options as for `read_file`. Raises BpttError for anything else in it.
     """
     from bptt.exchange.torch_files import activation_of, from_state_dict, of_module, play_tensors
 
@@ -285,4 +285,4 @@ def _bytes(path: Path) -> bytes:
         raise BpttError(f"'{path}' cannot be read: {error.strerror}; give a file") from None
 
 
-__all__ = ["UnverifiedError", "check", "export", "from_torch", "read", "read_model", "to_torch"]
+__all__ = ["UnverifiedError", "check", "export", "from_torch", "read", "read_file", "to_torch"]
