@@ -416,6 +416,20 @@ def test_as_a_process_json_and_nothing_else(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["import bptt", "from bptt.commands.cli import run; run(['--help'])"],
+    ids=["import", "help"],
+)
+def test_what_is_asked_first_imports_nothing_heavy(line):
+    code = f"import sys\n{line}\nheavy = {{'numpy', 'numba', 'matplotlib', 'pandas'}}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print(heavy & {*sys.modules} or 'none')"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "none"
+
+
 def test_help_and_version():
     from bptt import __version__
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bptt.arguments import shown
 from bptt.errors import BpttError, BpttTypeError, quoted_list
 
 if TYPE_CHECKING:
@@ -108,6 +107,8 @@ def kind_of(name: Any, own: "type[Task] | None" = None) -> "type[Task]":
         found = BUILT_IN[name]
         kind: type[Task] = getattr(import_module(f"bptt.tasks.{found.home}"), found.kind)
         return kind
+    from bptt.arguments import shown  # here: NumPy is not needed to list commands
+
     if own is not None:
         raise BpttError(f"the task is '{name}', not '{own.name}': hand in that one")
     raise BpttError(
@@ -128,6 +129,8 @@ def task_from_config(config: Mapping[str, Any], own: "Task | type[Task] | None" 
     name = fields.pop("task", None)
     kind = own if own is None or isinstance(own, type) else type(own)
     if kind is not None and not hasattr(kind, "from_config"):
+        from bptt.arguments import shown
+
         raise BpttTypeError(f"task {shown(own)} must be a bptt.Task, or its class")
     found = kind_of(name, kind)
     if own is None or isinstance(own, type):
