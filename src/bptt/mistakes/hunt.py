@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.arguments import one_of, shown, text, whole
+from bptt.arguments import instance, numbers, one_of, shown, table, text, whole
 from bptt.errors import BpttError, BpttTypeError, not_there
 from bptt.mistakes.programs import PROGRAMS, Array, Arrays, Program
 from bptt.mistakes.table import MISTAKES, known, program, source
@@ -85,14 +85,19 @@ def named_mistakes(
     network: of float64, one layer. x, y: as of `Network.gradient`. Raises BpttError for a network
     that the mistakes are not written for.
     """
-    s = network.structure
+    s = instance("network", network, Network, "a bptt.Network").structure
     check_fits(s)
     if s.dtype != "float64":
         raise BpttError("mistakes are told apart in float64: make the network with dtype='float64'")
-    missing = [name for name in "UWbVc" if name not in gradients]
+    missing = [name for name in "UWbVc" if name not in table("gradients", gradients)]
     if missing:
         raise BpttError(f"there is no gradient of '{missing[0]}': give those of U, W, b, V and c")
-    claimed = {name: np.asarray(gradients[name], np.float64) for name in "UWbVc"}
+    claimed = {name: numbers(f"gradient of '{name}'", gradients[name]) for name in "UWbVc"}
+    for name, values in network.parameters.items():
+        if name in claimed and claimed[name].shape != values.shape:
+            raise BpttError(
+                f"gradient of '{name}' has shape {claimed[name].shape}: {values.shape} is needed"
+            )
     found = []
     for name in known(s.cell):
         engine = PlantedEngine(program(s.cell, name))
@@ -271,9 +276,10 @@ def bug_hunt(
     number = 0 if seed is None else whole("seed", seed, 0)
     digest = hashlib.sha256(f"{text('word', word)}/{number}".encode()).digest()
     rng = np.random.default_rng(np.frombuffer(digest, "<u4"))
+    name = None if name is None else text("name", name)
     right = name == "none"
     if name is not None and not right and name not in MISTAKES:
-        raise not_there("mistake", text("name", name), [*MISTAKES, "none"])
+        raise not_there("mistake", name, [*MISTAKES, "none"])
     if cell is None:
         fits = [each for each in PROGRAMS if name is None or right or name in known(each)]
         cell = str(rng.choice(fits))

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.arguments import flag, instance, integers, table, whole
+from bptt.arguments import flag, instance, integers, table, text, whole
 from bptt.equations.outputs import OUTPUTS
 from bptt.errors import BpttError, one_line, quoted_list
 from bptt.floats import usual
@@ -274,6 +274,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def drawn(self, rng: np.random.Generator, count: int) -> Samples:
         """Some fresh samples, from a stream where the task has no `samples` of its own."""
+        instance("rng", rng, np.random.Generator, "a NumPy generator")
+        count = whole("count", count, 1)
         if type(self).samples is not Task.samples:
             return Samples(*self.samples(rng, count))
         batch = self.stream(int(rng.integers(1 << 62)), count).draw(1)
@@ -308,7 +310,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def watch(self, words: str = "") -> Watched:
         """One sequence to be looked at. words: which, as a user types it; here the number of a
         fresh one. Raises BpttError for words that name none."""
-        number = words.strip() or "0"
+        number = text("words", words).strip() or "0"
         if not (number.isascii() and number.isdigit() and len(number) < 10):
             raise BpttError(f"input '{words:.40}' must be a number, which draws a sequence")
         drawn = self.drawn(np.random.default_rng([int(number), 3]), 1)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from bptt.arguments import flag, instance, real
+from bptt.arguments import flag, instance, real, text
 from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.network.structure import Structure
@@ -89,7 +89,7 @@ class Text(Characters, frozen=True, kw_only=True):
 
     def watch(self, words: str = "") -> Watched:
         """See `Task.watch`: characters of its vocabulary, by default the text's first window."""
-        shown = words or self.text[: self.window + 1]
+        shown = text("words", words) or self.text[: self.window + 1]
         if len(shown) < 2:
             raise BpttError(f"input '{shown}' is too short: at least 2 characters are needed")
         numbers = self.encode(shown)[None]
