@@ -83,6 +83,7 @@ class CompiledEngine:
     def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
         """See `bptt.network.engines.Engine.forward`."""
         check_pass(theta, batch, judged=False)
+        batch = batch.starting_from(batch.state)  # not disturbed
         structure, (B, T) = batch.structure, batch.x.shape[:2]
         values = structure.equations.kept * structure.layers * structure.hidden
         count = -(-AT_ONCE // (FEWEST_SAMPLES * values * T)) * FEWEST_SAMPLES  # whole vectors

@@ -99,8 +99,8 @@ class Engine(Protocol):
     """What an engine can do. Raises BpttError for weights and learners that do not fit."""
 
     def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
-        """Outputs and final states of a batch. go_on: whether the states are wanted; if not, those
-        given are of no samples."""
+        """Outputs and final states of a batch, which is not disturbed. go_on: whether the states
+        are wanted; if not, those given are of no samples."""
 
     def loss(self, theta: Array, batch: Batch) -> float:
         """Loss of a batch."""

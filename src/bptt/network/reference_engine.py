@@ -57,6 +57,7 @@ class ReferenceEngine:
     def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
         """See `Engine.forward`."""
         check_pass(theta, batch, judged=False)
+        batch = batch.starting_from(batch.state)  # not disturbed
         structure = batch.structure
         trace, final = self._forward(theta, batch)
         final = final if go_on else final[:, :, :0]
