@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 from bptt.errors import BpttError
 from bptt.fitting import Fit, Model
 from bptt.fitting.plan import plan_of
+from bptt.fitting.streaming import AnswerStream
 from bptt.sequences import Sequences
 from bptt.sequences.splits import split
 
@@ -191,6 +192,13 @@ class Recurrent(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """A table with a row an epoch, see `bptt.fitting.training.EpochRecord`."""
         check_is_fitted(self)
         return self.model_.history
+
+    def stream(self, probabilities: bool = False) -> AnswerStream:
+        """The answers of `predict` one step at a time, the state kept; probabilities: those of
+        `predict_proba`. See `bptt.fitting.streaming`."""
+        check_is_fitted(self)
+        levels = len(self.model_.levels)
+        return self.model_.stream(probabilities, levels // 2 if levels > 1 else None)
 
     def save(self, path: str | Path) -> None:
         """Write the model as a safetensors file, which `bptt.load_model` reads: no pickle."""

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from bptt.estimators.base import Recurrent, with_more
-from bptt.fitting import Model
 from bptt.sequences import Sequences
 
 
@@ -62,22 +61,3 @@ class RNNTagger(Recurrent):
         check_is_fitted(self)
         X = X.X if isinstance(X, Sequences) else X
         return self.model_.test(Sequences(X, Y, like=self.model_.schema)).value
-
-    def stream(self) -> "LabelStream":
-        """Labels as the steps come in, the state kept."""
-        check_is_fitted(self)
-        return LabelStream(self.model_)
-
-
-class LabelStream:
-    """A tagger one step at a time."""
-
-    def __init__(self, model: Model) -> None:
-        self._model, self._stream = model, model.network.stream()
-
-    def step(self, x: Any) -> Any:
-        """The label of the next step, whose inputs are x (D,)."""
-        dtype = self._model.network.structure.dtype
-        scaled = self._model.scaling.inputs(np.asarray(x, dtype))
-        p = self._stream.step(scaled)
-        return self._model.schema.classes[int(np.argmax(p))]

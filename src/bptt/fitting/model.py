@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bptt.equations.outputs import UNITS
 from bptt.errors import BpttError
 from bptt.fitting.judging import WORDS, Score, for_judging, judged, outputs, score_of
+from bptt.fitting.streaming import AnswerStream, numbers_of
 from bptt.network.network import Network
 from bptt.sequences import Scaling, Schema, Sequences
 from bptt.training import runs
@@ -115,16 +116,20 @@ class Model:
             names = np.array(self.schema.classes)
             return self._each(data, lambda o: names[o.argmax(axis=-1)])
 
-        def numbers(o: NDArray[Any]) -> NDArray[Any]:
-            levels = len(self.levels)
-            if levels > 1:
-                o = np.swapaxes(o.reshape(*o.shape[:-1], -1, levels), -1, -2)
-                values = np.swapaxes(self.scaling.undone(o), -1, -2)
-                return values[..., 0, :] if values.shape[-2] == 1 else values
-            values = self.scaling.undone(o)
-            return values[..., 0] if values.shape[-1] == 1 else values
+        levels = len(self.levels)
+        return self._each(data, lambda o: numbers_of(o, self.scaling, levels))
 
-        return self._each(data, numbers)
+    def stream(self, probabilities: bool = False, level: int | None = None) -> AnswerStream:
+        """The model one step at a time, its state kept; see `bptt.fitting.streaming`.
+
+        probabilities: give those of the classes, not the likeliest one's name. level: of several
+        quantiles give this one alone, by its place in `levels`. Raises BpttError for what was not
+        learned.
+        """
+        levels = len(self.levels)
+        if level is not None and level not in range(levels):
+            raise BpttError(f"level {level!r} is not there: places 0 to {levels - 1} are")
+        return AnswerStream(self.network, self.schema, self.scaling, levels, probabilities, level)
 
     def _each(self, data: Any, of: Any) -> Any:
         """A function of the outputs of each sequence, in the order of the data."""
