@@ -168,6 +168,9 @@ def weights_of(structure: Structure, shape: tuple[int, ...], rng: Any) -> NDArra
 def case_of(key: tuple[str, str], row: Options, seed: int, dtype: str = "float64") -> Case:
     """The case of a row; no parameter is zero. Of options that the row lacks, the plain value."""
     row = {"carried": False, "iterations": N, **row}
+    if not COMPILER_OFF and key != GRU:
+        # A disturbed walk is a kernel of its own: it is compiled for one cell.
+        row = row | {"noise": 0.0, "dropout": {}}
     rng = np.random.default_rng(seed)
     B, T, count = row["B"], row["T"], row["iterations"]
     # What goes past the network needs values, and an output at every step.

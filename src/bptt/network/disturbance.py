@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bptt.arguments import whole
+from bptt.arguments import shown, whole
 from bptt.equations.chance import (
     GROUP,
     ITERATION_BITS,
@@ -38,7 +38,7 @@ def chance_of(given: Chance | tuple[int, int] | None) -> Chance | None:
     if given is None:
         return None
     if not isinstance(given, tuple) or len(given) != 2:
-        raise BpttError(f"chance {given!r:.60} is not known: give (seed, iteration)")
+        raise BpttError(f"chance {shown(given)} is not known: give (seed, iteration)")
     most = 2**ITERATION_BITS - 1
     return Chance(whole("seed", given[0], 0), whole("iteration", given[1], 0, most))
 
