@@ -5,6 +5,7 @@ layers, odd sizes, with and without biases, no parameter and no initial state ze
 """
 
 import io
+import os
 from itertools import cycle
 
 import numpy as np
@@ -17,7 +18,8 @@ from bptt.exchange.model import model_of, network_of
 from bptt.exchange.players import Ours
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
-NETWORKS = 100
+# Fewer where time is short.
+NETWORKS = int(os.environ.get("BPTT_EXCHANGE_NETWORKS", "100"))
 KINDS = [("lstm", "tanh"), ("gru", "tanh"), ("elman", "tanh"), ("elman", "relu")]
 # Two float32 programs against float64, over 20 steps, relative to outputs larger than 1.
 CLOSE = 3e-6
