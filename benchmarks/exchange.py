@@ -266,7 +266,7 @@ def counted_rows() -> Iterator[list[str]]:
 
 def microcontroller_tables() -> Iterator[str]:
     """The Cortex-M4."""
-    rows, x = [], signal(40)[:, 0]
+    rows, x = [], signal(40)[None]
     for cell, hidden in (("gru", 8), ("lstm", 16)):
         model = model_of(network(cell, hidden, "reference"))
         for math in ("exact", "fast", "int8"):

@@ -1,6 +1,6 @@
 /* A network on a bare Cortex-M4: no operating system; the host hears through semihosting.
    Built by benchmarks/microcontroller.py, which defines NETWORK (the exported file, then `inputs` of
-   TOLD steps) and TIMED. One input, one output. */
+   CASES sequences of STEPS steps), TIMED, and CLASSES where the classes are to be told. */
 
 #include NETWORK
 
@@ -52,29 +52,35 @@ void start(void)
 
 __attribute__((section(".vectors"), used)) static void *const vectors[2] = { &stack_top, (void *)start };
 
-/* Tells the outputs of TOLD steps as the bits of float32, then the instructions of TIMED steps. */
+/* Tells of each case the outputs of its steps as the bits of float32, or with CLASSES the number of
+   the class after its last step; then the instructions of TIMED steps. */
 int main(void)
 {
     net_state state;
     volatile uint32_t *tick = (volatile uint32_t *)0xE000E010;
     uint32_t t, before;
-    float x, y;
-    net_reset(&state);
-    for (t = 0; t < TOLD; t++) {
-        uint32_t bits;
-        x = inputs[t];
-        net_step(&state, &x, &y);
-        memcpy(&bits, &y, sizeof y);
-        say(bits);
+    float y[NET_OUTPUTS];
+    for (t = 0; t < CASES * STEPS; t++) {
+        if (t % STEPS == 0)
+            net_reset(&state);
+        net_step(&state, inputs[t], y);
+#ifdef CLASSES
+        if (t % STEPS == STEPS - 1)
+            say(net_class(y));
+#else
+        for (uint32_t i = 0; i < NET_OUTPUTS; i++) {
+            uint32_t bits;
+            memcpy(&bits, y + i, sizeof bits);
+            say(bits);
+        }
+#endif
     }
     tick[1] = 0xFFFFFF;
     tick[2] = 0;
     tick[0] = 5; /* counts down, a tick for 40 instructions under -icount shift=0 */
     before = tick[2];
-    for (t = 0; t < TIMED; t++) {
-        x = inputs[t % TOLD];
-        net_step(&state, &x, &y);
-    }
+    for (t = 0; t < TIMED; t++)
+        net_step(&state, inputs[t % (CASES * STEPS)], y);
     say((before - tick[2]) & 0xFFFFFF);
     return 0;
 }

@@ -44,11 +44,12 @@ SECTIONS {{
 class Found:
     """What a network did there.
 
-    outputs (T,); instructions a step; bytes: code and constants of the network itself, flash of the
-    whole program with the C library's functions, variables (data and bss), and stack.
+    outputs (N, T, O), or the numbers of the classes (N,); instructions a step; bytes: code and
+    constants of the network itself, flash of the whole program with the C library's functions and
+    the inputs, variables (data and bss), and stack.
     """
 
-    outputs: NDArray[np.float32]
+    outputs: NDArray[np.float32 | np.int64]
     instructions: float
     code: int
     constants: int
@@ -81,16 +82,22 @@ def _symbols(folder: Path) -> tuple[int, int]:
     return code, constants
 
 
-def run(source: str, x: NDArray[np.floating]) -> Found:
-    """Build and run an exported file (name `net`, one input, one output) on inputs x (T,)."""
+def run(source: str, x: NDArray[np.floating], classes: bool = False) -> Found:
+    """Build and run an exported file (name `net`) on inputs x (N, T, D), reset before each of N.
+
+    classes: tell the class after the last step (`net_class`), not the outputs of all.
+    """
+    cases, steps, width = x.shape
+    rows = np.asarray(x, np.float32).reshape(-1, width)
+    values = ",\n".join(f"{{ {', '.join(f'{float(v).hex()}f' for v in row)} }}" for row in rows)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        numbers = ", ".join(f"{float(v).hex()}f" for v in np.asarray(x, np.float32))
         (folder / "net.h").write_text(
-            f"{source}\n#define TOLD {len(x)}\nstatic const float inputs[TOLD] = {{ {numbers} }};\n"
+            f"{source}\n#define CASES {cases}u\n#define STEPS {steps}u\n"
+            f"static const float inputs[CASES * STEPS][NET_INPUTS] = {{\n{values}\n}};\n"
         )
         (folder / "net.ld").write_text(MAP)
-        given = [f'-DNETWORK="{folder / "net.h"}"', f"-DTIMED={TIMED}"]
+        given = [f'-DNETWORK="{folder / "net.h"}"', f"-DTIMED={TIMED}", *["-DCLASSES"] * classes]
         _said([COMPILER, *PROCESSOR, *WARNINGS, *BUILD, *given, "-T", "net.ld", "-o", "net.elf",
                str(HARNESS), "-lm"], folder)  # fmt: skip
         said = _said(
@@ -99,8 +106,9 @@ def run(source: str, x: NDArray[np.floating]) -> Found:
         )  # fmt: skip
         sizes = _said(["arm-none-eabi-size", "net.elf"], folder).splitlines()[1].split()
         code, constants = _symbols(folder)
-    *bits, ticks, stack = (int(line) for line in said.split())
+    *told, ticks, stack = (int(line) for line in said.split())
     text, data, bss = (int(size) for size in sizes[:3])
-    outputs = np.array(bits, np.uint32).view(np.float32)
+    bits = np.array(told, np.uint32)
+    outputs = bits.astype(int) if classes else bits.view(np.float32).reshape(cases, steps, -1)
     instructions = ticks * TICK / TIMED
     return Found(outputs, instructions, code, constants, text + data, data + bss, stack)

@@ -38,7 +38,9 @@ FILES = (TOP / "docs" / "files.md").read_text()
 TRACES = (TOP / "docs" / "traces.md").read_text()
 TEACHING = (TOP / "docs" / "teaching.md").read_text()
 OWN_CELLS = ("leaky_network", "minimal_gated_unit", "peephole_lstm")
-EXAMPLES = ("adder", "check_your_own_gradient", "pedal", "trace", *OWN_CELLS)
+EXAMPLES = (
+    "adder", "check_your_own_gradient", "digits_on_a_microcontroller", "pedal", "trace", *OWN_CELLS
+)  # fmt: skip
 # Which equations stand in which module.
 EQUATIONS = {
     "cells": range(1, 22),
