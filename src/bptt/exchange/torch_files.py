@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import shown
 from bptt.errors import BpttError
 from bptt.exchange.gates import cell_of_gates, enter, leave
 from bptt.exchange.model import Affine, Model, assembled
@@ -258,7 +259,7 @@ def _dense(rest: Mapping[str, Array], H: int) -> tuple[Array, Array | None]:
     strangers = sorted(set(rest) - names)
     if strangers:
         raise BpttError(
-            f"the state dict has '{strangers[0]:.80}' besides recurrent layers and one Linear: "
+            f"the state dict has {shown(strangers[0])} besides recurrent layers and one Linear: "
             "only these are read"
         )
     if not weights:
