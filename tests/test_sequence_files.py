@@ -133,6 +133,8 @@ w = Sequences.read("large.npy", single=True).windows(1000)
 scaling = w.scaling()
 for first in range(0, len(w), 200):
     w.padded(slice(first, first + 200), scaling)
+for first in range(4):  # far apart: whole pages, perhaps large ones, come along with each
+    w.next_step().padded(slice(first, None, 20), scaling)
 print(most() - before)
 """
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.sequences.parts import Anything, Parts, release
+from bptt.sequences.parts import Anything, Parts, taken
 from bptt.sequences.scaling import Scaling
 from bptt.sequences.targets import Target
 
@@ -44,8 +44,7 @@ def padded(
     inside = t < lengths[:, None]  # (B, T)
     row = starts[:, None] + np.minimum(t, lengths[:, None] - 1)
     row = np.where(lengths[:, None] > 0, row, 0)
-    x = _inputs(parts.rows[row], parts.unit, scaling, dtype)
-    release(parts.rows)
+    x = _inputs(taken(parts.rows, row), parts.unit, scaling, dtype)
     x[~inside] = 0
     target = parts.target
     if target is None:
@@ -55,7 +54,7 @@ def padded(
         values, counts = target.values[some], ends.astype(np.float64)
     else:
         there = inside & (t + target.ahead < whole[:, None])
-        values = target.values[np.where(there, row + target.ahead, row)]
+        values = taken(target.values, np.where(there, row + target.ahead, row))
         counts = there.astype(np.float64)
     y, known = _answers(values, target, scaling, dtype)
     if parts.weights is not None:
