@@ -1,6 +1,7 @@
 """What a notebook user types: train, look, predict, save, load."""
 
 import inspect
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,13 +120,16 @@ def resume(
     output: Output | None = None, optimizer: Rule | None = None,
 ) -> Run:  # fmt: skip
     """Go on with an interrupted run, or with a run's folder; ends with the weights that an
-    uninterrupted run gives. task, cell, output, optimizer: as of `load`."""
+    uninterrupted run gives, on a processor whose vectors are as wide (on another it warns, and goes
+    on). task, cell, output, optimizer: as of `load`."""
     if isinstance(run, Run):
         training = run.training
         training.grant_time()
     else:
         with handed_in(cell, output, optimizer):
             training = runs.load_unfinished(path_of("run", run), task)
+    if training.move():
+        warnings.warn(training.move(), stacklevel=2)
     with interrupts() as received:
         for _ in training.records(lambda: bool(received)):
             pass

@@ -178,6 +178,8 @@ def resume_job(place: Path, as_json: bool) -> int:
         raise BpttError(f"'{place}' was trained from Python: bptt.fit(data, out=..., resume=True)")
     with runs.held(place):
         work = folder.go_on(place, *read(source))
+        if work.move():
+            print(work.move(), file=sys.stderr)
         before = work.progress.epoch
         code = _train(work, place, source, 1.0, as_json)
     if work.progress.epoch == before and not work.progress.diverged:

@@ -41,8 +41,14 @@ def show_run(path: Path, own: type[Task] | None = None) -> Answer:
             f"last      iteration {last.iteration:,}: loss per step {last.loss_per_step:.4g}, "
             f"wrong {100 * last.wrong:.2f} %, {last.seconds:.2f} s"
         )
+    lines += _arithmetic(run.training.arithmetic)
     words, found = every_length(run.network, run.task, path) if run.reason else ([], {})
     return values | found, "\n".join(lines + words)
+
+
+def _arithmetic(found: list[str]) -> list[str]:
+    """The line that says on which processors a run was trained."""
+    return [f"vectors   {'; then '.join(found)}"] if found else []
 
 
 def _on_data(path: Path) -> Answer:
@@ -66,6 +72,7 @@ def _on_data(path: Path) -> Answer:
             f"epochs    {result['epoch']}, the weights of epoch {result['best_epoch']}, "
             f"{result['seconds']:.2f} s"
         )
+    lines += _arithmetic(result.get("arithmetic") or [])
     if (path / runs.WEIGHTS).exists() and model.score:
         lines.append(f"score     {model.score}")
     return {"run": str(path), **config, **result}, "\n".join(lines)

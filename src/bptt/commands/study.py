@@ -72,9 +72,9 @@ def run_command(
         results = study.run(folder, workers=workers, client=client, resume=resume, shard=part)
     values = {
         "folder": str(folder), "reason": results.reason, "missing": results.missing,
-        **counts(results.store.statuses()),
+        **counts(results.store.statuses()), "arithmetic": results.store.arithmetics(),
     }  # fmt: skip
-    print(json_text(values) if as_json else summary(values))
+    print(json_text(values) if as_json else summary(values, results.mixed))
     if results.reason != "done":
         again = " ".join(["bptt study", str(file), "--resume", *_given(out, shard, scheduler)])
         print(f"go on with: {again}", file=sys.stderr) if not as_json else None
@@ -122,15 +122,16 @@ def counts(statuses: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def summary(values: dict[str, Any]) -> str:
-    """How a study has ended, for people."""
+def summary(values: dict[str, Any], mixed: str = "") -> str:
+    """How a study has ended, for people. mixed: `Results.mixed`."""
     runs = values["runs"]
     shares = ", ".join(
         f"{values[name]:,} {name} ({100 * values[name] / max(runs, 1):.1f} %)"
         for name in ("solved", "not solved", "diverged")
     )
     missing = f"; {values['missing']:,} runs are missing" if values["missing"] else ""
-    return f"{runs:,} runs: {shares}{missing}\nin {values['folder']}"
+    line = f"{runs:,} runs: {shares}{missing}\nin {values['folder']}"
+    return f"{line}\n{mixed}" if mixed else line
 
 
 @app.command("merge")
@@ -147,8 +148,11 @@ def merge_command(
     from bptt.studies.study import merge
 
     results = merge(folders, out)
-    values = {"folder": str(out), "missing": results.missing, **counts(results.store.statuses())}
-    print(json_text(values) if as_json else summary(values))
+    values = {
+        "folder": str(out), "missing": results.missing, **counts(results.store.statuses()),
+        "arithmetic": results.store.arithmetics(),
+    }  # fmt: skip
+    print(json_text(values) if as_json else summary(values, results.mixed))
 
 
 study_report.register(app)

@@ -42,24 +42,25 @@ def report(
         frame, results.curves if results.study.curves else None, results.study.name or folder.name,
         _details(results, frame), _unit(results),
     )  # fmt: skip
-    missing = _missing(results)
+    remarks = _remarks(results)
     table = summary(frame)
     try:
         files = page.write(out or folder)
     except BpttError as error:  # the answer is no less wanted
         if not as_json:
-            print(text_table(table), *([missing] if missing else []), *page.findings, sep="\n")
+            print(text_table(table), *remarks, *page.findings, sep="\n")
         raise BpttError(
             f"{error}".replace(REMEDY, "name another folder for the page with --out")
         ) from None
     if as_json:
         values = {
             "folder": str(folder), "findings": page.findings, "missing": results.missing,
-            "settings": records(table), "files": [str(file) for file in files],
+            "arithmetic": results.store.arithmetics(), "settings": records(table),
+            "files": [str(file) for file in files],
         }  # fmt: skip
         print(json_text(values))
         return
-    print(text_table(table), *([missing] if missing else []), *page.findings, sep="\n")
+    print(text_table(table), *remarks, *page.findings, sep="\n")
     print(f"page    {files[0]}")
 
 
@@ -139,11 +140,14 @@ def _load(folder: Path) -> "tuple[Results, pandas.DataFrame]":
     return results, frame
 
 
-def _missing(results: "Results") -> str:
-    """A line that says how much of the study is not there yet."""
-    if not results.missing:
-        return ""
-    return f"{results.missing:,} runs of the study are missing: 'bptt study ... --resume' adds them"
+def _remarks(results: "Results") -> list[str]:
+    """Lines that say how much of the study is not there yet, and what of it is not alike."""
+    missing = (
+        f"{results.missing:,} runs of the study are missing: 'bptt study ... --resume' adds them"
+        if results.missing
+        else ""
+    )
+    return [line for line in (missing, results.mixed) if line]
 
 
 def _unit(results: "Results") -> str:
@@ -165,14 +169,16 @@ def _details(results: "Results", frame: Any) -> "list[Section]":
         if value not in ({}, [], "", None)
     }
     versions = ", ".join(sorted(frame["version"].unique()))
-    missing = _missing(results)
+    made = ", ".join(name for name in results.store.arithmetics() if name)
+    vectors = f" on vectors of {made}" if made else ""
     return [
         Section(
             "How to get this again",
             [
-                *([Text(missing)] if missing else []),
+                *map(Text, _remarks(results)),
                 Text(
-                    f"bptt {versions}; the seeds fix every number of the table but the time. "
+                    f"bptt {versions}{vectors}; the seeds fix every number of the table but the "
+                    "time, on processors with such vectors. "
                     f"{frame['seconds'].sum():,.0f} seconds of training in all. In Python, with "
                     f"this declaration (also in {DECLARATION}) as study.json:"
                 ),

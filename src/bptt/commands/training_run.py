@@ -75,6 +75,8 @@ def resume_and_report(
         runs.load_training(folder)  # which says what is wrong with it
     with runs.held(folder):
         training = runs.load_unfinished(folder, own)
+        if training.move():
+            print(training.move(), file=sys.stderr)
         before = training.learner.iteration
         code = _train(training, folder, 1.0, as_json, drawer)
     if training.learner.iteration == before and not training.divergence:

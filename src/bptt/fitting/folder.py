@@ -104,6 +104,7 @@ def result_of(work: Fit) -> dict[str, Any]:
         "iteration": now.iteration, "loss": last.loss if last else None,
         "seconds": now.seconds, "parameters": work.learner.theta.size,
         "score": vars(work.score) if work.score else None,
+        "arithmetic": now.arithmetic or [],
     }  # fmt: skip
 
 

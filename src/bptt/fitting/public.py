@@ -1,5 +1,6 @@
 """`bptt.fit`: train on sequences and give the model; with a folder, as a run."""
 
+import warnings
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,8 @@ def fit(
             stack.enter_context(runs.held(folder))
         if resume and folder is not None:
             work = folders.go_on(folder, data, validation_data)
+            if work.move():
+                warnings.warn(work.move(), stacklevel=2)
         else:
             if folder is not None and runs.is_run(folder):
                 raise BpttError(

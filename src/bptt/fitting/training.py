@@ -28,6 +28,7 @@ from bptt.network.network import Network
 from bptt.sequences import Sequences
 from bptt.sequences.epochs import Epochs, Minibatches
 from bptt.sequences.splits import places, split
+from bptt.training import moves
 from bptt.training.training import Pace
 
 # A call of the engine gets at most so many numbers of data.
@@ -69,6 +70,7 @@ class Progress(msgspec.Struct):
     place: dict[str, int] = {}  # in the epochs
     diverged: bool = False
     history: list[EpochRecord] = []
+    arithmetic: list[str] | None = None  # `bptt.training.moves`
 
 
 class Fit:
@@ -156,6 +158,10 @@ class Fit:
             self.reason = reason
             self._put_back()
 
+    def move(self) -> str:
+        """What is to be said where this goes on with another arithmetic than before; or ''."""
+        return moves.move(self.progress.arithmetic or [], self.network.engine.arithmetic)
+
     def grant_time(self) -> None:
         """A training that goes on after it had used up its seconds has as many again."""
         if self._out_of_time():
@@ -224,8 +230,10 @@ class Fit:
             reset=reset if plan.window else None, weights=some.weights[which],
         )  # fmt: skip
         optimizer = self._optimizer(now.learning_rate, plan.decay_over * self.epochs.batches)
-        before = self.learner.theta.copy()
-        chunk = self.network.engine.train(optimizer, self.learner, batch)
+        before, engine = self.learner.theta.copy(), self.network.engine
+        so_far = moves.kept(now.arithmetic, now.iteration)
+        now.arithmetic = moves.gone_on(so_far, engine.arithmetic)
+        chunk = engine.train(optimizer, self.learner, batch)
         loss = np.asarray(chunk.loss, np.float64)
         if not (np.isfinite(loss).all() and np.isfinite(self.learner.theta).all()):
             self.learner.theta[:] = before

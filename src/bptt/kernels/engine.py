@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from bptt.equations.optimizers import COEFFICIENTS, Optimizer
-from bptt.kernels.machine.processor import lanes
+from bptt.kernels.machine.library import COMPILER_OFF
+from bptt.kernels.machine.processor import arithmetic, lanes
 from bptt.kernels.stream import CompiledStepper
 from bptt.kernels.walk.products import MODELS
 from bptt.kernels.walk.runner import Data, Runner, each
@@ -46,6 +47,11 @@ class CompiledEngine:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Shape, list[Runner]] = OrderedDict()
+
+    @property
+    def arithmetic(self) -> str:
+        """See `bptt.network.engines.Engine`."""
+        return arithmetic(compiled=not COMPILER_OFF)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What it keeps is not copied and not pickled."""

@@ -98,6 +98,11 @@ class Learner:
 class Engine(Protocol):
     """What an engine can do. Raises BpttError for weights and learners that do not fit."""
 
+    @property
+    def arithmetic(self) -> str:
+        """What the last digits of its numbers depend on, besides what it is given: the processor's
+        vectors, as '32 bytes, fused' (`bptt.kernels.machine.processor.arithmetic`), or 'NumPy'."""
+
     def forward(self, theta: Array, batch: Batch, go_on: bool = True) -> Forward:
         """Outputs and final states of a batch, which is not disturbed. go_on: whether the states
         are wanted; if not, those given are of no samples."""

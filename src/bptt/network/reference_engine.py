@@ -28,6 +28,8 @@ _quiet = np.errstate(all="ignore")
 class ReferenceEngine:
     """The engine that runs `bptt.network.recurrence`."""
 
+    arithmetic = "NumPy"
+
     def _forward(self, theta: Array, batch: Batch) -> tuple[Trace, Array]:
         structure, steps = batch.structure, batch.x.shape[1]
         if batch.chance is not None:

@@ -29,7 +29,7 @@ from bptt.studies.statistics import (
 COLUMNS = (
     "run", "panel", "setting", "label", "seed", "status", "iterations", "solved_at", "loss",
     "loss_per_step", "wrong", "exact", "right", "total", "what", "seconds", "version",
-    "every_length",
+    "every_length", "arithmetic",
 )  # fmt: skip
 VERDICTS = ("proved", "wrong", "undecided")  # of `every_length`
 LONGER = re.compile(r"exact_(\d+)x")

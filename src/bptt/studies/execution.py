@@ -52,6 +52,19 @@ class Results:
         """One row a record, if the study keeps curves."""
         return self.store.curves()
 
+    @property
+    def mixed(self) -> str:
+        """What is to be said where runs were trained with different arithmetic; or ''."""
+        found = self.store.arithmetics()
+        known = sorted(name for name in found if name)
+        if len(known) < 2:
+            return ""
+        counts = ", ".join(f"{found[name]:,} of {name}" for name in known)
+        return (
+            f"the runs are of processors with other vectors ({counts}): a seed gives each the same "
+            "numbers only where these are as wide"
+        )
+
     def __repr__(self) -> str:
         return f"Results({len(self.store.done()):,} runs, {self.reason}, {self.missing:,} missing)"
 

@@ -44,6 +44,8 @@ COLUMNS = {
     "loss_per_step": "REAL", "wrong": "REAL", "exact": "REAL", "right": "INTEGER",
     "total": "INTEGER", "what": "TEXT", "seconds": "REAL", "version": "TEXT",
 }  # fmt: skip
+# The last column, for databases that earlier versions wrote have none.
+ARITHMETIC = "arithmetic"
 CURVE = ("iteration", "loss", "loss_per_step", "wrong", "exact", "smooth_loss")
 
 
@@ -59,7 +61,8 @@ class Row(NamedTuple):
 def columns_of(study: Expanded) -> dict[str, str]:
     """Names and types of a run's columns in the database."""
     asked = {"every_length": "TEXT"} if study.every_length else {}
-    return {**COLUMNS, **{f"exact_{each}x": "REAL" for each in study.lengths}, **asked}
+    lengths = {f"exact_{each}x": "REAL" for each in study.lengths}
+    return {**COLUMNS, **lengths, **asked, ARITHMETIC: "TEXT"}
 
 
 @contextmanager
@@ -245,6 +248,17 @@ class Store:
             found = self._base.execute("SELECT status, COUNT(*) FROM runs GROUP BY status")
             return dict(found.fetchall())
 
+    def arithmetics(self) -> dict[str, int]:
+        """How many of the finished runs were trained with which arithmetic (`Engine.arithmetic`);
+        '' of those of which it was not recorded."""
+        with self._used():
+            if ARITHMETIC not in _columns_in(self._base):
+                return {"": sum(self.statuses().values())}
+            found = self._base.execute(
+                f"SELECT COALESCE({ARITHMETIC}, ''), COUNT(*) FROM runs GROUP BY 1 ORDER BY 1"
+            )
+            return dict(found.fetchall())
+
     def rows(self) -> Iterator[Row]:
         """All finished runs."""
         with self._used():
@@ -262,7 +276,10 @@ class Store:
         import pandas
 
         with self._used():
-            names = ", ".join(f'"{name}"' for name in self.columns)
+            there = _columns_in(self._base)
+            names = ", ".join(
+                f'"{name}"' if name in there else f'NULL AS "{name}"' for name in self.columns
+            )
             found = pandas.read_sql_query(
                 f"SELECT digest, seed, {names} FROM runs JOIN settings ON setting = id", self._base
             )
@@ -306,6 +323,11 @@ class Store:
         return pandas.DataFrame(rows)
 
 
+def _columns_in(base: sqlite3.Connection) -> set[str]:
+    """The columns of a database's runs."""
+    return {row[1] for row in base.execute("PRAGMA table_info(runs)")}
+
+
 def _insert(base: sqlite3.Connection, rows: Sequence[Row], columns: Collection[str]) -> bool:
     """Commit rows, all of them or none: none, and False, where another program is reading."""
     marks = ", ".join("?" * (2 + len(columns)))
@@ -314,6 +336,8 @@ def _insert(base: sqlite3.Connection, rows: Sequence[Row], columns: Collection[s
     base.execute(f"PRAGMA busy_timeout = {1000 * WRITING_SECONDS:.0f}")
     try:
         with base:
+            if ARITHMETIC not in _columns_in(base):
+                base.execute(f"ALTER TABLE runs ADD COLUMN {ARITHMETIC} TEXT")
             base.executemany(
                 "INSERT OR IGNORE INTO settings (digest) VALUES (?)", [(each,) for each in digests]
             )
@@ -338,11 +362,12 @@ def _insert(base: sqlite3.Connection, rows: Sequence[Row], columns: Collection[s
 def _rows(base: sqlite3.Connection) -> list[Row]:
     """All runs of a database."""
     names = dict(base.execute("SELECT id, digest FROM settings").fetchall())
+    more = () if ARITHMETIC in _columns_in(base) else (None,)
     curves: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
     for setting, seed, *point in base.execute("SELECT * FROM curves"):
         curves.setdefault((setting, seed), []).append(tuple(point))
     return [
-        Row(names[setting], seed, tuple(values), curves.get((setting, seed), []))
+        Row(names[setting], seed, (*values, *more), curves.get((setting, seed), []))
         for setting, seed, *values in base.execute("SELECT * FROM runs")
     ]
 

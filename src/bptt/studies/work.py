@@ -82,6 +82,7 @@ def row_of(member: Member, unit: Unit, version: str) -> Row:
         values += member.task.longer(member.network, unit.lengths)
     if unit.every_length:
         values.append(_every_length(member))
+    values.append(member.trainer.arithmetic)
     curve = []
     if unit.curves:
         curve = [tuple(getattr(record, name) for name in CURVE) for record in member.history]

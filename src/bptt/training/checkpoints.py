@@ -4,7 +4,8 @@ Tensors: theta, s0, s1 and, where the task carries a state, state; history (n, 8
 pending (5, m), the iterations since the last record that are no whole block; sums (9,), what the
 blocks before them come to (how many iterations, loss, wrong, exact, norm, counted steps, smoothed
 loss), the last record's smoothed loss, and the seconds in training. Metadata: the settings without
-the data of the task, which stand in config.json; the iteration; where the stream of data stands.
+the data of the task, which stand in config.json; the iteration; where the stream of data stands;
+the arithmetic (`bptt.training.moves`).
 """
 
 import json
@@ -20,6 +21,7 @@ from bptt.errors import BpttError
 from bptt.files import json_text
 from bptt.network.structure import LATER
 from bptt.tasks.task import Task
+from bptt.training import moves
 from bptt.training.records import Pending, Record, Totals
 from bptt.training.settings import Settings, settings_from_dict
 from bptt.training.tensors import read_tensors, write_tensors
@@ -41,6 +43,7 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pending: dict[str, list[float]] | None = None
     smooth_loss: float = 0.0
     seconds: float = 0.0
+    arithmetic: list[str] | None = None
 
 
 def save(path: Path, training: Training) -> None:
@@ -57,7 +60,7 @@ def save(path: Path, training: Training) -> None:
     tensors["sums"] = np.concatenate(sums).astype(np.float64)
     metadata = {
         "settings": without_data(training.settings), "iteration": learner.iteration,
-        "stream": training.stream.state(),
+        "stream": training.stream.state(), "arithmetic": training.arithmetic,
     }  # fmt: skip
     write_tensors(path, tensors, metadata)
 
@@ -102,6 +105,7 @@ def load(
     except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise (error if isinstance(error, BpttError) else damaged) from None
     learner.iteration = stands.iteration
+    training.arithmetic = moves.kept(stands.arithmetic, stands.iteration)
     recorded = training.history[-1].iteration if training.history else 0
     if learner.iteration - recorded != len(training.pending):
         raise damaged

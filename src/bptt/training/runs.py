@@ -159,6 +159,7 @@ def result_of(training: Training) -> dict[str, Any]:
         "verdict": verdict.as_dict() if verdict else None,
         "divergence": str(divergence) if divergence else None,
         "parameters": training.learner.theta.size,
+        "arithmetic": training.arithmetic,
     }
 
 

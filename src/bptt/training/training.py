@@ -19,6 +19,7 @@ from bptt.network.network import Network
 from bptt.proofs.prove import proved_quickly
 from bptt.tasks.batches import Batches
 from bptt.tasks.task import Task, Verdict
+from bptt.training import moves
 from bptt.training.records import (
     Divergence,
     Pending,
@@ -72,7 +73,7 @@ class Training:
 
     Attributes: settings, task, network, learner (weights and optimizer state), stream (the data),
     history (the records so far), seconds, divergence (None while all is well), verdict (None until
-    tested), reason (why it ended, '' while it has not).
+    tested), reason (why it ended, '' while it has not), arithmetic (`bptt.training.moves`).
     """
 
     @usual
@@ -103,6 +104,7 @@ class Training:
         self.divergence: Divergence | None = None
         self.verdict: Verdict | None = None
         self.reason = ""
+        self.arithmetic: list[str] = []
         self._pace = Pace(CALL_NUMBERS)
 
     def _loss_of_guessing(self) -> float:
@@ -150,6 +152,10 @@ class Training:
         goal = self.learner.iteration + iterations
         while self.learner.iteration < goal and not self.divergence:
             self._call_engine(goal - self.learner.iteration)
+
+    def move(self) -> str:
+        """What is to be said where this goes on with another arithmetic than before; or ''."""
+        return moves.move(self.arithmetic, self.network.engine.arithmetic)
 
     def grant_time(self) -> None:
         """A run that goes on after it had used up its seconds has as many again."""
@@ -202,8 +208,9 @@ class Training:
 
     def _train(self, batches: Batches) -> Chunk:
         """The iterations of these batches by the engine."""
-        optimizer = self.settings.optimizer
-        return self.network.engine.train(optimizer, self.learner, self.batch(batches))
+        optimizer, engine = self.settings.optimizer, self.network.engine
+        self.arithmetic = moves.gone_on(self.arithmetic, engine.arithmetic)
+        return engine.train(optimizer, self.learner, self.batch(batches))
 
     def _is_finite(self, chunk: Chunk) -> bool:
         """Whether losses, gradients and weights of a call are all finite numbers."""

@@ -37,10 +37,22 @@ def vector_bytes() -> int:
 
 
 @cache
+def _arm() -> bool:
+    return platform.machine().lower() in ("aarch64", "arm64")
+
+
+@cache
 def registers() -> int:
     """How many vector registers there are."""
-    arm = platform.machine().lower() in ("aarch64", "arm64")
-    return 32 if arm or _has("avx512f") else 16
+    return 32 if _arm() or _has("avx512f") else 16
+
+
+def arithmetic(compiled: bool = True) -> str:
+    """What the order and the rounding of sums depend on, in words: the size of a vector, in whose
+    lanes sums run side by side, and whether a product and a sum are rounded once, together
+    ("fused"), as those of compiled code are where the processor can."""
+    fused = compiled and (_arm() or _has("fma"))
+    return f"{vector_bytes()} bytes{', fused' if fused else ''}"
 
 
 def lanes(dtype: Any) -> int:
