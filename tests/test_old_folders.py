@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import bptt
+from bptt.network.network import engine_of
 from bptt.studies import Study, load
 from bptt.studies.study import merge
 from bptt.training import runs
@@ -79,6 +80,8 @@ def test_a_study_is_loaded_and_gone_on_with(tmp_path):
     after = results.frame.set_index("run")
     assert (len(after), results.missing) == (6, 0)
     assert after.loc[before.index].equals(before)  # the seconds too: they were not run again
+    assert set(before["arithmetic"]) == {""}  # which that version did not record
+    assert results.store.arithmetics() == {"": 3, engine_of("compiled").arithmetic: 3}
     assert set(results.curves["run"]) == set(after.index)
     again = Path(shutil.copytree(OLD / "study", tmp_path / "again"))
     assert len(merge([again, folder], tmp_path / "merged").frame) == 6

@@ -84,7 +84,7 @@ def findings(outcome: Measurements) -> list[str]:
         f"{len(table)} statements, judged by {len(outcome.frame):,} runs of "
         f"{' or '.join(map(str, seeds))} seeds a setting{said}."
     ]
-    if made := sorted(set(outcome.frame["arithmetic"].dropna())):
+    if made := sorted(set(outcome.frame["arithmetic"]) - {""}):
         sentences.append(f"Trained with vectors of {' and of '.join(made)}.")
     if outcome.experiment.recommended:
         sentences.append(f"Recommended: {outcome.experiment.recommended}.")

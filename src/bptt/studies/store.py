@@ -276,12 +276,13 @@ class Store:
         import pandas
 
         with self._used():
-            there = _columns_in(self._base)
-            names = ", ".join(
-                f'"{name}"' if name in there else f'NULL AS "{name}"' for name in self.columns
-            )
+            names = ", ".join(f'"{name}"' for name in self.columns if name != ARITHMETIC)
+            known = ARITHMETIC in _columns_in(self._base)
+            made = f"COALESCE({ARITHMETIC}, '')" if known else "''"
             found = pandas.read_sql_query(
-                f"SELECT digest, seed, {names} FROM runs JOIN settings ON setting = id", self._base
+                f"SELECT digest, seed, {names}, {made} AS {ARITHMETIC} FROM runs "
+                "JOIN settings ON setting = id",
+                self._base,
             )
         table = self._settings_frame().merge(found, on="digest")
         table.insert(0, "run", [
