@@ -47,8 +47,8 @@ def show_run(path: Path, own: type[Task] | None = None) -> Answer:
 
 
 def _arithmetic(found: list[str]) -> list[str]:
-    """The line that says on which processors a run was trained."""
-    return [f"vectors   {'; then '.join(found)}"] if found else []
+    """The line that says on which processors a run was trained, if on more than one."""
+    return [f"vectors   {'; then '.join(found)}"] if len(found) > 1 else []
 
 
 def _on_data(path: Path) -> Answer:
