@@ -1,11 +1,11 @@
 """Models one step at a time: the answers of `predict`, in the user's own terms."""
 
 import os
-import tracemalloc
 
 import numpy as np
 import pandas
 import pytest
+from memory import assert_nothing_is_kept_of_a_step
 
 import bptt
 from bptt import BpttError, Sequences
@@ -210,19 +210,4 @@ def test_estimators():
 def test_nothing_is_kept_of_a_step(what):
     model, x = fitted(what, "compiled"), np.array([5.0, 0.1, 10.0])
     stream = model.stream(probabilities="class" in what)
-    first = stream.step(x)
-    for _ in range(100):
-        stream.step(x)
-    tracemalloc.start()
-    try:
-        stream.step(x)
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        for _ in range(1000):
-            y = stream.step(x)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert y is first
-    assert after - before < 1000  # the loop's own numbers
-    assert peak - before < 2000
+    assert_nothing_is_kept_of_a_step(stream, x)

@@ -1,9 +1,8 @@
 """A network one step at a time: the same numbers as all at once, and nothing made on the way."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
+from memory import assert_nothing_is_kept_of_a_step
 
 import bptt
 
@@ -97,22 +96,7 @@ def test_a_step_of_readout_last_is_the_output_of_a_sequence_that_ends_there(engi
 def test_nothing_is_kept_of_a_step():
     stream = network(**CASES[1]).stream()
     x = np.ones(3, np.float32)
-    first = stream.step(x)
-    for _ in range(100):
-        stream.step(x)
-    tracemalloc.start()
-    try:
-        stream.step(x)
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        for _ in range(1000):
-            y = stream.step(x)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert y is first
-    assert after - before < 1000  # the loop's own numbers
-    assert peak - before < 2000
+    assert_nothing_is_kept_of_a_step(stream, x)
 
 
 @pytest.mark.parametrize(
