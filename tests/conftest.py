@@ -2,7 +2,10 @@
 
 import signal
 
-# Whoever runs the tests in the background of a shell has them started with Ctrl-C ignored, which
-# commands then respect; the tests that send it expect the usual.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Whoever runs the tests in the background of a shell, or under nohup, has them started with these
+# signals ignored, which commands then respect; the tests that send them expect the usual.
+_USUAL = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}  # no SIGHUP on Windows
+for _name, _handler in _USUAL.items():
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
