@@ -167,9 +167,11 @@ def test_add_takes_very_long_numbers(bits, shelf, capsys):
 @needs_compiler
 def test_a_solved_adder_adds_thousands_of_bits_and_says_so(here, capsys):
     value = answer(capsys, "train", "add", "--out", "solved")
-    assert value["reason"] == "exact"
+    assert value["reason"] == "proved"
     assert (value["verdict"]["right"], value["verdict"]["total"]) == (65_536, 65_536)
     assert all(each["right"] for each in value["sums"])
+    assert value["every_length"]["verdict"] == "proved"
+    assert "checked" in said(capsys, "prove", "--check", value["every_length"]["certificate"])
     value = answer(capsys, "add", "solved", 29733, 235)
     assert (value["sum"], value["right"], value["first_wrong_bit"]) == ("29968", True, None)
     assert said(capsys, "add", "solved", "1", "2") == "1 + 2 = 3   right\n"

@@ -2,6 +2,7 @@
 learnt and proved."""
 
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import bptt
 from bptt.errors import BpttError
 from bptt.network.network import Network
 from bptt.proofs.automaton import Automaton, adder
+from bptt.tasks import task_from_config
 from bptt.tasks.words import LONGEST_PERIOD, draw_words, kept_out
 
 # The languages once more, as regular expressions and as counts.
@@ -197,3 +199,29 @@ def test_the_page_s_automaton_is_what_it_prints(capsys: pytest.CaptureFixture[st
     (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
     exec(code, {})
     assert capsys.readouterr().out.strip() == code.strip().split("# ")[-1]
+
+
+@pytest.mark.parametrize("bits", [1, 8, 40])
+def test_a_stream_of_patterns_is_the_same_however_it_is_drawn(bits: int) -> None:
+    task = bptt.Addition(bits=bits, patterns=True)
+    whole = task.stream(3, 7).draw(200)
+    stream, parts = task.stream(3, 7), []
+    for count in (0, 1, 73, 74, 52):
+        parts.append(stream.draw(count).x)
+        again = task.stream(3, 7)
+        again.restore(json.loads(json.dumps(stream.state())))
+        stream = again
+    np.testing.assert_array_equal(np.concatenate(parts), whole.x)
+    a, b, said = (
+        task.decode(columns.reshape(1400, -1))
+        for columns in (whole.x[..., 0], whole.x[..., 1], whole.y[..., 0])
+    )
+    assert [x + y for x, y in zip(a, b, strict=True)] == said
+    if bits == 40:  # a third have long runs of a pair of bits
+        x = whole.x.reshape(1400, -1, 2)[:, :40]
+        assert ((x[:, 1:] != x[:, :-1]).any(axis=2).sum(axis=1) < 10).mean() > 0.15
+        assert not np.array_equal(whole.x, task.stream(4, 7).draw(200).x)
+    assert "patterns" not in bptt.Addition(bits=8).config()
+    assert task_from_config(task.config()) == task
+    with pytest.raises(BpttError, match="patterns"):
+        bptt.Addition(bits=4, patterns=True, pairs=10)

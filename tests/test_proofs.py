@@ -77,6 +77,34 @@ def test_the_image_of_a_set_holds_what_the_network_makes_of_its_states(
             assert inside.max() > 0.05
 
 
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+@pytest.mark.parametrize(("hidden", "layers"), [(1, 1), (3, 2), (4, 1), (6, 2), (9, 1), (17, 1)])
+def test_the_image_of_a_set_is_the_checkers(cell: str, hidden: int, layers: int) -> None:
+    """At sizes that fill vectors and tiles and that do not; and its radius, by eigenvalues."""
+    network = Network(
+        inputs=2, outputs=1, hidden=hidden, layers=layers, cell=cell, seed=5, dtype="float64",
+        engine="reference",
+    )  # fmt: skip
+    machine, rng = Machine(network, adder()), np.random.default_rng(hidden)
+    n, shape = machine.size, {"cell": cell, "activation": "tanh", "layers": layers,
+                              "hidden": hidden, "dtype": "float64"}  # fmt: skip
+    steps = checker.Steps(shape, machine.weights, machine.automaton.inputs)
+    T = rng.standard_normal((n, n))
+    work = machine.workspace(4, 4, 4)
+    work["P"][...], work["ROUNDING"][4] = T.T @ T, (T**2).sum()
+    for symbol in range(4):
+        c, B = rng.uniform(-0.9, 0.9, n), rng.standard_normal((n, n)) * 0.05 / np.sqrt(n)
+        work["NOW_C"][...], work["NOW_Q"][...] = c, B @ B.T
+        native.run(f.IMAGE, symbol, work)
+        after, Q = steps.step(c[None], (B @ B.T)[None], np.array([symbol]))
+        # Both add their own bounds of rounding, which are far below the sets' size.
+        np.testing.assert_allclose(work["NOW_C"], after[0], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(work["NOW_Q"], Q[0], rtol=0, atol=1e-6 * np.trace(Q[0]))
+        values = np.linalg.eigvalsh(T @ work["NOW_Q"] @ T.T)
+        reached = work["LIMITS"][f.REACHED]
+        assert np.sqrt(values[-1]) <= reached <= 1.001 * (values**2).sum() ** 0.25
+
+
 @pytest.mark.parametrize(("cell", "activation", "layers", "dtype"), SHAPES)
 def test_rounding_is_bounded(cell: str, activation: str, layers: int, dtype: str) -> None:
     """Against the same equations in a longer float type, from states without extent."""

@@ -168,6 +168,25 @@ def test_what_suits_proofs_is_put_over_the_preset_and_under_what_is_given() -> N
     assert settings_for(task, {"cell": "gru"}).structure.noise == 0
 
 
+def test_the_command_line_goes_on_until_it_is_proved_where_nothing_else_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def noted(task: bptt.Task, options: dict, *_: object) -> int:
+        asked.append(settings_for(task, options).stop.proved)
+        return 0
+
+    monkeypatch.setattr("bptt.commands.training_run.train_and_report", noted)
+    for words, proved in (
+        ("add", True), ("add --seed 3 --hidden 8 --bits 6", True), ("add --no-stop-proved", False),
+        ("add --cell gru", False), ("add --iterations 9", False), ("add --target-loss 1", False),
+        ("parity", False), ("parity --stop-proved", True),
+    ):  # fmt: skip
+        assert command(["train", *words.split(), "--out", str(tmp_path)]) == 0
+        assert asked.pop() == proved, words
+
+
 def test_what_cannot_be_proved_is_not_trained_for() -> None:
     with pytest.raises(BpttError, match="'text' states no automaton"):
         bptt.train(bptt.Text(text="abc" * 50), proved=True)

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bptt.api import Run
+from bptt.files import write_file
 from bptt.network.network import Network
+from bptt.proofs.certificate import FILE
 from bptt.proofs.prove import quickly
 from bptt.tasks.task import Task
 from bptt.training import runs
@@ -27,7 +29,7 @@ def training_report(run: Run, folder: Path) -> tuple[dict[str, Any], str]:
         )
         values |= report.values
         lines += report.lines
-        words, found = every_length(run.network, run.task, folder)
+        words, found = every_length(run.network, run.task, folder, keep=True)
         values |= found
         lines += [*words, ""] if words else []
     if last:
@@ -36,17 +38,23 @@ def training_report(run: Run, folder: Path) -> tuple[dict[str, Any], str]:
     return values, "\n".join(lines)
 
 
-def every_length(network: Network, task: Task, folder: Path) -> tuple[list[str], dict[str, Any]]:
+def every_length(
+    network: Network, task: Task, folder: Path, keep: bool = False
+) -> tuple[list[str], dict[str, Any]]:
     """What is known of a network at every length, as lines and plain values; none for tasks that
-    have no such question."""
+    have no such question. keep: whether the certificate of a proof is written to the folder."""
     found = quickly(network, task)
     if found is None:
         return [], {}
-    words = {
-        "proved": str(found),
-        "wrong": str(found),
-        "undecided": f"nothing wrong was found, and nothing is proved: 'bptt prove {folder}'",
-    }[found.verdict]
-    return [f"every length: {words}"], {
-        "every_length": {"verdict": found.verdict, "example": found.example or None}
-    }
+    values: dict[str, Any] = {"verdict": found.verdict, "example": found.example or None}
+    line = f"every length: {found}"
+    if found.verdict == "undecided":
+        line = (
+            f"every length: nothing wrong was found, and nothing is proved: 'bptt prove {folder}'"
+        )
+    elif found.certificate is not None and found.balls is not None:
+        line = f"proved: {found.claim} ({len(found.balls):,} sets of states)"
+        if keep:
+            write_file(folder / FILE, found.certificate)
+            values["certificate"] = str(folder / FILE)
+    return [line], {"every_length": values}

@@ -16,6 +16,8 @@ from bptt.tasks import BUILT_IN
 if TYPE_CHECKING:
     from bptt.tasks.task import Task
 
+# What may be chosen of a training that goes on until the network is proved by itself.
+FREE = {"hidden", "seed", "record_every"}
 PANELS = {"structure": "Network", "optimizer": "Optimizer", "stop": "When to stop", "run": "Run"}
 Out = Annotated[
     Path | None,
@@ -111,6 +113,8 @@ def task_command(kind: "type[Task]", words: str) -> Any:
         options: dict[str, Any] = {}
         for group in kept.values():
             options |= flags.given(group, values)
+        if kind.until_proved and not options.keys() - FREE:
+            options["proved"] = True
         return train_and_report(
             kind.from_config(fields), options, out, kind.command, checkpoint_seconds, as_json,
             context.obj,

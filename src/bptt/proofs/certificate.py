@@ -7,7 +7,7 @@ that stated the automaton (or null), its claim and the names of its symbols and 
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -15,13 +15,15 @@ from safetensors.numpy import save
 
 from bptt.equations.own import as_text
 from bptt.proofs.machine import Machine
-from bptt.proofs.search import Balls
 from bptt.version import __version__
+
+if TYPE_CHECKING:  # it imports the compiler
+    from bptt.proofs.search import Balls
 
 FILE = "proof.safetensors"
 
 
-def certificate(machine: Machine, balls: Balls, task: Mapping[str, Any] | None) -> bytes:
+def certificate(machine: Machine, balls: "Balls", task: Mapping[str, Any] | None) -> bytes:
     """The file's content. task: the configuration of the task that stated the automaton."""
     automaton = machine.automaton
     about = {

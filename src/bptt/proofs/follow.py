@@ -9,9 +9,10 @@ import math
 
 from bptt.kernels.machine.compiler import part
 from bptt.proofs import workspace as w
-from bptt.proofs.arrays import view1, view2, view3
+from bptt.proofs.arrays import alone, view1, view2, view3
 from bptt.proofs.forms import UP
 from bptt.proofs.image import image, margin, prepared, radius, step
+from bptt.proofs.products import product
 
 # What became of a ball, or of an exploration.
 DONE, OUTPUT, GROWTH, WORDS, FULL, WRONG, DEEP = range(7)
@@ -19,8 +20,8 @@ DONE, OUTPUT, GROWTH, WORDS, FULL, WRONG, DEEP = range(7)
 STATUS, STEPS, RETURNED, BALL, SYMBOL, DEEPEST, MADE = range(7)
 # The places of LIMITS: a cell of the grid and the radius of new balls; an image may have `GROW`
 # times the radius of its ball; at `SHRUNK` of the radius nearby a ball is made; words of a ball;
-# symbols of a word.
-CELL, LARGEST, GROW, SHRUNK, WORDS_MOST, SYMBOLS_MOST, LEAST = range(7)
+# symbols of a word; the least margin at a centre; what `IMAGE` gives, the image's radius.
+CELL, LARGEST, GROW, SHRUNK, WORDS_MOST, SYMBOLS_MOST, LEAST, REACHED = range(8)
 
 
 @part
@@ -33,6 +34,7 @@ def cell_of(label, x, y, m):
 @part
 def placed(b, numbers, ints, m):
     """Put ball b into the grid."""
+    alone()
     place, cell = view2(numbers, m, w.PLACE), view1(numbers, m, w.LIMITS)[CELL]
     heads, following = view1(ints, m, w.HEADS), view1(ints, m, w.FOLLOWING)
     last = min(1, place.shape[1] - 1)
@@ -45,6 +47,7 @@ def placed(b, numbers, ints, m):
 @part
 def make(c, z, label, size, numbers, ints, m):
     """A new ball; -1 if there is no room."""
+    alone()
     b = m[w.COUNT]
     if b >= m[w.MOST]:
         return -1
@@ -60,19 +63,18 @@ def make(c, z, label, size, numbers, ints, m):
 
 
 @part
-def place_of(c, T, z):
-    """z = T c."""
-    for i in range(c.shape[0]):
-        total = 0.0
-        for j in range(c.shape[0]):
-            total += T[i, j] * c[j]
-        z[i] = total
+def place_of(numbers, ints, m):
+    """Z = T c of the state in NOW_C."""
+    n, each = m[w.N], m[w.EACH]
+    product((m[w.Z], n), (1, n, n), (m[w.NOW_C], 0, 1, each), (m[w.TT], n, each), False,
+            numbers, ints)  # fmt: skip
 
 
 @part
 def search(z, label, room, numbers, ints, m):
     """A ball of this label that holds everything within `room` of z, and the nearest ball; -1 each
     if there is none. The start is never one."""
+    alone()
     place, sizes = view2(numbers, m, w.PLACE), view1(numbers, m, w.RADIUS)
     labels, cell = view1(ints, m, w.LABEL), view1(numbers, m, w.LIMITS)[CELL]
     heads, following = view1(ints, m, w.HEADS), view1(ints, m, w.FOLLOWING)
@@ -112,24 +114,25 @@ def cleared(first, numbers, ints, m):
 def explore(first, numbers, ints, m):
     """Breadth first from ball `first` on: a ball at every state reached that is not within half
     a cell of one of its label. Ends with WRONG at a wrong output, or FULL."""
+    alone()
     result, limits = view1(ints, m, w.RESULT), view1(numbers, m, w.LIMITS)
     centre, labels = view2(numbers, m, w.CENTRE), view1(ints, m, w.LABEL)
     parent, by, after = view1(ints, m, w.PARENT), view1(ints, m, w.BY), view2(ints, m, w.NEXT)
-    c, Q, z = view1(numbers, m, w.NOW_C), view2(numbers, m, w.NOW_Q), view1(numbers, m, w.Z)
-    T, sizes = view2(numbers, m, w.T), view1(numbers, m, w.RADIUS)
+    c, z = view1(numbers, m, w.NOW_C), view1(numbers, m, w.Z)
+    sizes = view1(numbers, m, w.RADIUS)
     b = first
     while b < m[w.COUNT]:
         for symbol in range(m[w.SYMBOLS]):
             for i in range(c.shape[0]):
                 c[i] = centre[b, i]
-            step(symbol, c, numbers, ints, m)
+            step(symbol, numbers, ints, m)
             result[STEPS] += 1
-            least = margin(labels[b], symbol, c, Q, numbers, ints, m, True)
+            least = margin(labels[b], symbol, True, numbers, ints, m)
             limits[LEAST] = min(limits[LEAST], least)
             if not least > 0.0:
                 result[STATUS], result[BALL], result[SYMBOL] = WRONG, b, symbol
                 return
-            place_of(c, T, z)
+            place_of(numbers, ints, m)
             label = after[labels[b], symbol]
             inside, _ = search(z, label, 0.5 * limits[CELL], numbers, ints, m)
             if inside < 0:
@@ -162,6 +165,7 @@ def returned(c, r, label, z, numbers, ints, m):
 @part
 def push(c, Q, label, depth, at, numbers, ints, m):
     """Put a set onto the stack."""
+    alone()
     stack_c, states = view2(numbers, m, w.STACK_C), view2(ints, m, w.STACK_STATE)
     stack_q = view3(numbers, m, w.STACK_Q)
     for i in range(c.shape[0]):
@@ -175,12 +179,13 @@ def push(c, Q, label, depth, at, numbers, ints, m):
 def follow(b, numbers, ints, m):
     """Follow all words from ball b, until each is in a ball again; RESULT tells how it ended, and
     RETURNS which balls it came to."""
+    alone()
     result, limits = view1(ints, m, w.RESULT), view1(numbers, m, w.LIMITS)
     centre, sizes = view2(numbers, m, w.CENTRE), view1(numbers, m, w.RADIUS)
     stack_c, states = view2(numbers, m, w.STACK_C), view2(ints, m, w.STACK_STATE)
     stack_q, start = view3(numbers, m, w.STACK_Q), view2(numbers, m, w.START_Q)
     c, Q, z = view1(numbers, m, w.NOW_C), view2(numbers, m, w.NOW_Q), view1(numbers, m, w.Z)
-    T, after, returns = view2(numbers, m, w.T), view2(ints, m, w.NEXT), view1(ints, m, w.RETURNS)
+    after, returns = view2(ints, m, w.NEXT), view1(ints, m, w.RETURNS)
     n, before, room = c.shape[0], result[STEPS], sizes[b] * (1 + 1e-11)
     for i in range(n):
         for j in range(n):
@@ -202,17 +207,17 @@ def follow(b, numbers, ints, m):
                 for j in range(n):
                     Q[i, j] = stack_q[base, i, j]
             if m[w.LAYERS] > 1 or symbol == m[w.SYMBOLS] - 1:  # the same for all symbols
-                prepared(0, Q, numbers, ints, m)
-            image(symbol, c, Q, numbers, ints, m)
+                prepared(0, numbers, ints, m)
+            image(symbol, numbers, ints, m)
             result[STEPS] += 1
-            if not margin(label, symbol, c, Q, numbers, ints, m, False) > 0.0:
+            if not margin(label, symbol, False, numbers, ints, m) > 0.0:
                 result[STATUS] = OUTPUT
                 return
-            r = radius(Q, T, numbers, ints, m)
+            r = radius(numbers, ints, m)
             if not r <= largest:
                 result[STATUS] = GROWTH
                 return
-            place_of(c, T, z)
+            place_of(numbers, ints, m)
             inside = returned(c, r, after[label, symbol], z, numbers, ints, m)
             if inside == -2:
                 result[STATUS] = FULL
@@ -267,6 +272,6 @@ def work(what, first, numbers, ints, m):
     elif what == FOLLOW:
         follow(first, numbers, ints, m)
     else:
-        c, Q = view1(numbers, m, w.NOW_C), view2(numbers, m, w.NOW_Q)
-        prepared(0, Q, numbers, ints, m)
-        image(first, c, Q, numbers, ints, m)
+        prepared(0, numbers, ints, m)
+        image(first, numbers, ints, m)
+        view1(numbers, m, w.LIMITS)[REACHED] = radius(numbers, ints, m)

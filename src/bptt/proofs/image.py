@@ -7,40 +7,20 @@ after the other. Its extent in a direction l is sqrt(l^T Q l). A layer's step ma
     Q' = (1 + 1/a) A Q A^T + (1 + a) sum(e) diag(e)                                        (1)
 
 holds what comes out: the second matrix is that of an ellipsoid around the box of e, and the sum of
-two ellipsoids lies in (1) for every a. Layer after layer is done so, each on the joint state.
+two ellipsoids lies in (1) for every a. Layer after layer is done so, each on the joint state. What
+the first layer makes of a set before it reads a symbol is worked out once for all symbols.
 
 Everything lies in two arrays, of integers and of numbers, which `bptt.proofs.workspace` lays out;
-a kernel takes `m`, the places of all arrays.
+a kernel takes `m`, the places of all arrays. The set is in NOW_C and NOW_Q.
 """
 
 import math
 
 from bptt.kernels.machine.compiler import part
 from bptt.proofs import workspace as w
-from bptt.proofs.arrays import at3, view1, view2, view3
+from bptt.proofs.arrays import alone, at3, view1, view2, view3
 from bptt.proofs.forms import U64, UP, run, run_points, spread
-
-
-@part
-def product(X, ids, W, Y, half):
-    """Y[i] = the sum over r of X[i, ids[r]] W[r]: rows of X by columns of W, four at a time.
-    half: of a symmetric product, columns up to the diagonal (and at most three more)."""
-    depth, every = W.shape
-    for i in range(Y.shape[0]):
-        columns = min(every, (i | 3) + 1) if half else every
-        for j in range(columns):
-            Y[i, j] = 0.0
-        r = 0
-        while r + 4 <= depth:
-            a, b, c, d = X[i, ids[r]], X[i, ids[r + 1]], X[i, ids[r + 2]], X[i, ids[r + 3]]
-            for j in range(columns):
-                Y[i, j] += a * W[r, j] + b * W[r + 1, j] + c * W[r + 2, j] + d * W[r + 3, j]
-            r += 4
-        while r < depth:
-            a = X[i, ids[r]]
-            for j in range(columns):
-                Y[i, j] += a * W[r, j]
-            r += 1
+from bptt.proofs.products import dot, product
 
 
 @part
@@ -53,49 +33,66 @@ def size_of(Q):
 
 
 @part
-def preactivations(layer, symbol, c, Q, numbers, ints, m):
-    """C and E of the preactivations, in the tape's first places."""
-    C, E = view2(numbers, m, w.C), view2(numbers, m, w.E)
-    bias = at3(numbers, m, w.BIAS, layer)  # (symbols, K, H)
-    terms = at3(numbers, m, w.TERMS, layer)
-    live = view1(ints, m, w.LIVE)  # by preactivation: its matrix, or -1
-    ids = view2(ints, m, w.ROWS)[layer]
-    reach = view1(numbers, m, w.REACH)
-    rounding = view1(numbers, m, w.ROUNDING)
-    unit, flush = rounding[0] * m[w.DEPTH], rounding[1] * m[w.DEPTH]
-    H = C.shape[1]
-    for r in range(ids.shape[0]):
-        i = ids[r]
-        reach[r] = abs(c[i]) + math.sqrt(max(Q[i, i], 0.0)) * UP
-    for k in range(live.shape[0]):
-        for j in range(H):
-            C[k, j] = bias[symbol, k, j]
-            E[k, j] = terms[symbol, k, j]
-        if live[k] >= 0:
-            W = at3(numbers, m, w.W, layer)[live[k]]
-            for r in range(ids.shape[0]):
-                x, size = c[ids[r]], reach[r]
-                for j in range(H):
-                    C[k, j] += x * W[r, j]
-                    E[k, j] += size * abs(W[r, j])
-        for j in range(H):
-            E[k, j] = (unit * E[k, j] + flush) * UP
+def only_matrix(ints, m):
+    """Whether all that matters of a state is one product with a matrix, as in an Elman cell."""
+    linear = view2(ints, m, w.LINEAR)
+    return linear.shape[0] == 1 and linear[0, 1] >= 0 and m[w.STATES] == 1
 
 
 @part
-def inputs(layer, c, Q, numbers, ints, m):
-    """The states as forms (A of all inputs is there from the beginning), and the products G by
-    equation (2) of `bptt.proofs.forms`."""
-    C, E = view2(numbers, m, w.C), view2(numbers, m, w.E)
-    G, Y = view3(numbers, m, w.G), view3(numbers, m, w.Y)
+def prepared(layer, numbers, ints, m):
+    """What a layer makes of the set before it reads a symbol: by matrix k the products BASE = c W_k
+    and SIZE (of the sizes of its terms), Y = Q W_k; G, and of preactivations and states R and S, by
+    equation (2) of `bptt.proofs.forms`; and NEW = W^T Q W where there is but one matrix."""
+    alone()
+    c, Q = view1(numbers, m, w.NOW_C), view2(numbers, m, w.NOW_Q)
+    reach, new = view1(numbers, m, w.REACH), view2(numbers, m, w.NEW)
+    ids = view2(ints, m, w.ROWS)[layer]
+    n, H, R, live, every = Q.shape[0], m[w.H], ids.shape[0], m[w.Y + 1], m[w.EACH]
+    rows = m[w.ROWS] + layer * R
+    for r in range(R):
+        i = ids[r]
+        reach[r] = abs(c[i]) + math.sqrt(max(Q[i, i], 0.0)) * UP
+    for k in range(live):
+        place = (layer * live + k) * R * H
+        W, sizes = (m[w.W] + place, H, every), (m[w.W_SIZES] + place, H, every)
+        y = m[w.Y] + k * n * H
+        product((y, H), (n, H, R), (m[w.NOW_Q], n, 1, rows), W, False, numbers, ints)
+        one, c_rows, reaches = (1, H, R), (m[w.NOW_C], 0, 1, rows), (m[w.REACH], 0, 1, every)
+        product((m[w.BASE] + k * H, H), one, c_rows, W, False, numbers, ints)
+        product((m[w.SIZE] + k * H, H), one, reaches, sizes, False, numbers, ints)
+    if only_matrix(ints, m):
+        W = m[w.W] + layer * live * R * H
+        product((m[w.NEW], H), (H, H, R), (W, 1, H, every), (m[w.Y], H, rows), True, numbers, ints)
+        for j in range(H):
+            for l in range(j):  # noqa: E741
+                new[l, j] = new[j, l]
+    gathered(layer, Q, numbers, ints, m)
+    noise, width = precision(Q, m)
+    for k in range(m[w.K] + m[w.STATES]):
+        spread(k, layer, noise, width, numbers, m)
+
+
+@part
+def precision(Q, m):
+    """What bounds the error of products with Q, and a bound of |v|."""
+    size = size_of(Q)
+    return m[w.TERMS_SUMMED] * U64 * size, math.sqrt(size)
+
+
+@part
+def gathered(layer, Q, numbers, ints, m):
+    """The products G by equation (2) of `bptt.proofs.forms`."""
+    alone()
+    G, Y, new = view3(numbers, m, w.G), view3(numbers, m, w.Y), view2(numbers, m, w.NEW)
     linear = view2(ints, m, w.LINEAR)  # (slot, matrix or -1, part of the state or -1)
     ids = view2(ints, m, w.ROWS)[layer]
-    H, K = C.shape[1], m[w.K]
+    H = m[w.H]
     first = layer * m[w.STATES] * H
-    for p in range(m[w.STATES]):
+    if only_matrix(ints, m):
         for j in range(H):
-            C[K + p, j] = c[first + p * H + j]
-            E[K + p, j] = 0.0
+            G[0, 0, j] = new[j, j]
+        return
     for i in range(linear.shape[0]):
         for l in range(i + 1):  # noqa: E741
             a, b = linear[i, 1], linear[l, 1]
@@ -107,45 +104,58 @@ def inputs(layer, c, Q, numbers, ints, m):
                 for r in range(ids.shape[0]):
                     for j in range(H):
                         G[i, l, j] += Y[a, ids[r], j] * W[r, j]
-            elif a >= 0:
-                for j in range(H):
-                    G[i, l, j] = Y[a, q + j, j]
-            elif b >= 0:
-                for j in range(H):
-                    G[i, l, j] = Y[b, p + j, j]
             else:
                 for j in range(H):
-                    G[i, l, j] = Q[p + j, q + j]
+                    if a >= 0:
+                        G[i, l, j] = Y[a, q + j, j]
+                    elif b >= 0:
+                        G[i, l, j] = Y[b, p + j, j]
+                    else:
+                        G[i, l, j] = Q[p + j, q + j]
             for j in range(H):
                 G[l, i, j] = G[i, l, j]
 
 
 @part
-def prepared(layer, Q, numbers, ints, m):
-    """Y[k] = Q W_k for the matrices of the layer, the same for all symbols."""
-    Y = view3(numbers, m, w.Y)
-    ids = view2(ints, m, w.ROWS)[layer]
-    W = at3(numbers, m, w.W, layer)
-    for k in range(Y.shape[0]):
-        product(Q, ids, W[k], Y[k], False)
+def inputs(layer, symbol, width, c, numbers, ints, m):
+    """C and E of preactivations and states, in the tape's first places; their A is there from the
+    beginning."""
+    C, E, S = view2(numbers, m, w.C), view2(numbers, m, w.E), view2(numbers, m, w.S)
+    bias = at3(numbers, m, w.BIAS, layer)  # (symbols, K, H)
+    terms = at3(numbers, m, w.TERMS, layer)
+    base, sizes = view2(numbers, m, w.BASE), view2(numbers, m, w.SIZE)
+    live = view1(ints, m, w.LIVE)  # by preactivation: its matrix, or -1
+    rounding = view1(numbers, m, w.ROUNDING)
+    unit, flush = rounding[0] * m[w.DEPTH], rounding[1] * m[w.DEPTH]
+    H, K = m[w.H], m[w.K]
+    first = layer * m[w.STATES] * H
+    for k in range(K):
+        matrix = live[k]
+        for j in range(H):
+            C[k, j] = bias[symbol, k, j]
+            E[k, j] = terms[symbol, k, j]
+        if matrix >= 0:
+            for j in range(H):
+                C[k, j] += base[matrix, j]
+                E[k, j] += sizes[matrix, j]
+        for j in range(H):
+            E[k, j] = (unit * E[k, j] + flush + 8.0 * U64 * width * S[k, j]) * UP
+    for p in range(m[w.STATES]):
+        for j in range(H):
+            C[K + p, j] = c[first + p * H + j]
+            E[K + p, j] = 8.0 * U64 * width * S[K + p, j] * UP
 
 
 @part
 def outer_product(layer, Q, numbers, ints, m):
-    """A Q A^T, A Q and the errors for the layer's new states, in place of those in Q."""
+    """A Q A^T, and A Q for the other layers' states, in place of what Q has for this layer's."""
+    alone()
     A, Y, YA = view3(numbers, m, w.A), view3(numbers, m, w.Y), view2(numbers, m, w.YA)
-    AT, picked = view2(numbers, m, w.AT), view2(numbers, m, w.PICKED)
-    new = view2(numbers, m, w.NEW)
+    AW, new = view2(numbers, m, w.AW), view2(numbers, m, w.NEW)
     out, linear = view1(ints, m, w.OUT), view2(ints, m, w.LINEAR)
-    ids = view2(ints, m, w.ROWS)[layer]
-    H, parts, n = A.shape[2], m[w.STATES], Q.shape[0]
+    R, H, parts, n = AW.shape[0], m[w.H], m[w.STATES], Q.shape[0]
     first, width = layer * parts * H, parts * H
-    for i in range(n):
-        for j in range(width):
-            YA[i, j] = 0.0
-    for j in range(width):
-        for r in range(ids.shape[0]):
-            AT[j, r] = 0.0
+    YA[:, :], AW[:, :] = 0.0, 0.0
     for p in range(parts):
         for i in range(linear.shape[0]):
             matrix, state = linear[i, 1], first + linear[i, 2] * H
@@ -155,25 +165,25 @@ def outer_product(layer, Q, numbers, ints, m):
                 for g in range(n):
                     for j in range(H):
                         YA[g, p * H + j] += a[j] * Y[matrix, g, j]
-                for r in range(ids.shape[0]):
+                for r in range(R):
                     for j in range(H):
-                        AT[p * H + j, r] += a[j] * W[r, j]
+                        AW[r, p * H + j] += a[j] * W[r, j]
             else:
                 for g in range(n):
                     for j in range(H):
                         YA[g, p * H + j] += a[j] * Q[g, state + j]
-    for r in range(ids.shape[0]):  # together, for one product
-        for l in range(width):  # noqa: E741
-            picked[r, l] = YA[ids[r], l]
-    product(AT, view1(ints, m, w.EACH), picked, new, True)
+    product(
+        (m[w.NEW], width), (width, width, R), (m[w.AW], 1, width, m[w.EACH]),
+        (m[w.YA], width, m[w.ROWS] + layer * R), True, numbers, ints,
+    )  # fmt: skip
     for p in range(parts):
         for i in range(linear.shape[0]):
             if linear[i, 1] < 0:
                 state = first + linear[i, 2] * H
                 for j in range(H):
-                    a = A[out[p], i, j]
+                    a_j = A[out[p], i, j]
                     for l in range(p * H + j + 1):  # noqa: E741
-                        new[p * H + j, l] += a * YA[state + j, l]
+                        new[p * H + j, l] += a_j * YA[state + j, l]
     for j in range(width):
         for l in range(j + 1):  # noqa: E741
             Q[first + j, first + l] = new[j, l]
@@ -186,22 +196,36 @@ def outer_product(layer, Q, numbers, ints, m):
 
 
 @part
+def scaled(layer, Q, numbers, ints, m):
+    """What `outer_product` does where A is a diagonal matrix times one that `prepared` has used."""
+    a, new = view3(numbers, m, w.A)[view1(ints, m, w.OUT)[0], 0], view2(numbers, m, w.NEW)
+    Y = view3(numbers, m, w.Y)[0]
+    n, H = Q.shape[0], m[w.H]
+    first = layer * H
+    for i in range(H):
+        for j in range(H):
+            Q[first + i, first + j] = a[i] * a[j] * new[i, j]
+    for g in range(n):
+        if g < first or g >= first + H:
+            for j in range(H):
+                Q[g, first + j] = a[j] * Y[g, j]
+                Q[first + j, g] = a[j] * Y[g, j]
+
+
+@part
 def layer_image(layer, symbol, c, Q, numbers, ints, m):
-    """Centre and Q after one layer's step, in place. Y of the layer must be there."""
-    C, E, A = view2(numbers, m, w.C), view2(numbers, m, w.E), view3(numbers, m, w.A)
-    R, S, G = view2(numbers, m, w.R), view2(numbers, m, w.S), view3(numbers, m, w.G)
-    norms = view3(numbers, m, w.NORMS)[layer]
-    rounding, tape = view1(numbers, m, w.ROUNDING), view2(ints, m, w.TAPE)
+    """Centre and Q after one layer's step, in place. `prepared(layer, ...)` has been done."""
+    C, E, S = view2(numbers, m, w.C), view2(numbers, m, w.E), view2(numbers, m, w.S)
     out = view1(ints, m, w.OUT)
-    H, parts, n, K = C.shape[1], m[w.STATES], Q.shape[0], m[w.K]
-    first, size = layer * parts * H, size_of(Q)
-    noise, width = m[w.TERMS_SUMMED] * U64 * size, math.sqrt(size)
-    preactivations(layer, symbol, c, Q, numbers, ints, m)
-    inputs(layer, c, Q, numbers, ints, m)
-    for k in range(K + parts):
-        spread(k, C, E, A, R, S, G, norms, noise, width)
-    run(tape, C, E, A, R, S, G, norms, rounding, noise, width)
-    outer_product(layer, Q, numbers, ints, m)
+    H, parts, n = m[w.H], m[w.STATES], Q.shape[0]
+    first = layer * parts * H
+    noise, width = precision(Q, m)
+    inputs(layer, symbol, width, c, numbers, ints, m)
+    run(layer, noise, width, numbers, ints, m)
+    if only_matrix(ints, m):
+        scaled(layer, Q, numbers, ints, m)
+    else:
+        outer_product(layer, Q, numbers, ints, m)
     total, square = 0.0, 1.0
     for p in range(parts):
         for j in range(H):
@@ -224,105 +248,110 @@ def layer_image(layer, symbol, c, Q, numbers, ints, m):
 
 
 @part
-def image(symbol, c, Q, numbers, ints, m):
-    """Centre and Q after a step, in place. `prepared(0, Q, ...)` has been done for this Q."""
+def image(symbol, numbers, ints, m):
+    """Centre and Q after a step, in place. `prepared(0, ...)` has been done for them."""
+    alone()
+    c, Q = view1(numbers, m, w.NOW_C), view2(numbers, m, w.NOW_Q)
     for layer in range(m[w.LAYERS]):
         if layer:
-            prepared(layer, Q, numbers, ints, m)
+            prepared(layer, numbers, ints, m)
         layer_image(layer, symbol, c, Q, numbers, ints, m)
 
 
 @part
-def step(symbol, c, numbers, ints, m):
-    """The state after a step, in place."""
-    C = view2(numbers, m, w.C)
-    tape, out = view2(ints, m, w.TAPE), view1(ints, m, w.OUT)
-    live = view1(ints, m, w.LIVE)
-    H, parts, K = C.shape[1], m[w.STATES], m[w.K]
+def step(symbol, numbers, ints, m):
+    """The state in NOW_C after a step, in place."""
+    alone()
+    c, C = view1(numbers, m, w.NOW_C), view2(numbers, m, w.C)
+    out, live = view1(ints, m, w.OUT), view1(ints, m, w.LIVE)
+    H, parts, K, R, matrices = m[w.H], m[w.STATES], m[w.K], m[w.ROWS + 2], m[w.Y + 1]
     for layer in range(m[w.LAYERS]):
         bias = at3(numbers, m, w.BIAS, layer)
-        ids = view2(ints, m, w.ROWS)[layer]
+        x = (m[w.NOW_C], 0, 1, m[w.ROWS] + layer * R)
         for k in range(K):
             for j in range(H):
-                C[k, j] = bias[symbol, k, j]
+                C[k, j] = 0.0
             if live[k] >= 0:
-                W = at3(numbers, m, w.W, layer)[live[k]]
-                for r in range(ids.shape[0]):
-                    x = c[ids[r]]
-                    for j in range(H):
-                        C[k, j] += x * W[r, j]
+                W = (m[w.W] + (layer * matrices + live[k]) * R * H, H, m[w.EACH])
+                product((m[w.C] + k * H, H), (1, H, R), x, W, False, numbers, ints)
+            for j in range(H):
+                C[k, j] += bias[symbol, k, j]
         first = layer * parts * H
         for p in range(parts):
             for j in range(H):
                 C[K + p, j] = c[first + p * H + j]
-        run_points(tape, C)
+        run_points(numbers, ints, m)
         for p in range(parts):
             for j in range(H):
                 c[first + p * H + j] = C[out[p], j]
 
 
 @part
-def margin(label, symbol, c, Q, numbers, ints, m, exactly):
-    """By how much the least certain output on a set is right; below 0: it may be wrong.
+def margin(label, symbol, exactly, numbers, ints, m):
+    """By how much the least certain output on the set is right; below 0: it may be wrong.
 
     Every answer is a list of conditions f . h + constant > 0 on the top layer's h. exactly: at the
     centre alone, without rounding, for a state that is known.
     """
+    alone()
+    c, Q = view1(numbers, m, w.NOW_C), view2(numbers, m, w.NOW_Q)
     conditions = view2(ints, m, w.CONDITIONS)  # (answer, 1 + 2 x conditions)
     answer = view2(ints, m, w.ANSWERS)[label, symbol]
     rows, sizes = view2(numbers, m, w.HEAD), view2(numbers, m, w.HEAD_SIZES)
-    rounding = view1(numbers, m, w.ROUNDING)
-    H = rows.shape[1] - 1
+    rounding, reach = view1(numbers, m, w.ROUNDING), view1(numbers, m, w.HEAD_REACH)
+    H, n, each, q = m[w.H], m[w.N], m[w.EACH], m[w.HEAD_Q]
     top = (m[w.LAYERS] - 1) * m[w.STATES] * H
-    unit, q = rounding[0] * (H + 5), view1(numbers, m, w.HEAD_Q)
-    size = 0.0 if exactly else size_of(Q)
+    unit, size = rounding[0] * (H + 5), 0.0
+    if not exactly:
+        size = size_of(Q)
+        for i in range(H):
+            reach[i] = abs(c[top + i]) + math.sqrt(max(Q[top + i, top + i], 0.0))
     least = math.inf
     for at in range(conditions[answer, 0]):
         f = conditions[answer, 1 + 2 * at]
         sign = float(conditions[answer, 2 + 2 * at])
-        value, terms, square, norm = rows[f, H], sizes[f, H], 0.0, 0.0
-        for i in range(H):
-            value += rows[f, i] * c[top + i]
-        lost = 0.0
+        row = m[w.HEAD] + f * (H + 1)
+        value, lost = rows[f, H] + dot(row, m[w.NOW_C] + top, H, numbers), 0.0
         if not exactly:
-            for j in range(H):
-                q[j] = 0.0
-            for i in range(H):
-                a = rows[f, i]
-                norm += a * a
-                terms += sizes[f, i] * (abs(c[top + i]) + math.sqrt(max(Q[top + i, top + i], 0.0)))
-                for j in range(H):
-                    q[j] += a * Q[top + i, top + j]
-            for j in range(H):
-                square += rows[f, j] * q[j]
-            square = max(square, 0.0) + m[w.TERMS_SUMMED] * U64 * size * norm
+            P = (m[w.NOW_Q] + top * n + top, n, each)
+            product((q, H), (1, H, H), (row, 0, 1, each), P, False, numbers, ints)
+            terms = sizes[f, H] + dot(m[w.HEAD_SIZES] + f * (H + 1), m[w.HEAD_REACH], H, numbers)
+            square = max(dot(q, row, H, numbers), 0.0)
+            square += m[w.TERMS_SUMMED] * U64 * size * dot(row, row, H, numbers)
             lost = (math.sqrt(square) + unit * terms + rounding[1] * (H + 5)) * UP + rounding[3]
         least = min(least, sign * value - lost)
     return least
 
 
 @part
-def radius(Q, T, numbers, ints, m):
-    """A bound of the longest half axis in the metric T: the fourth root of tr (T Q T^T)^2."""
-    n, each = Q.shape[0], view1(ints, m, w.EACH)
-    TQ, Z = view2(numbers, m, w.TQ), view2(numbers, m, w.TQT)
-    product(T, each, Q, TQ, False)
-    product(TQ, each, view2(numbers, m, w.TT), Z, True)
+def radius(numbers, ints, m):
+    """A bound of the longest half axis of Q in the metric T: the fourth root of the trace of
+    (T Q T^T)^2, which is that of (Q P)^2, P = T^T T.
+
+    With B = tr Q |T|^2 products are off by at most 4 n units of B^2 in that trace, its n^2 terms
+    by as many; a root of a sum is at most the sum of roots.
+    """
+    alone()
+    Q, Z, n = view2(numbers, m, w.NOW_Q), view2(numbers, m, w.QP), m[w.N]
+    product(
+        (m[w.QP], n), (n, n, n), (m[w.NOW_Q], n, 1, m[w.EACH]), (m[w.P], n, m[w.EACH]), False,
+        numbers, ints,
+    )  # fmt: skip
     total, diagonal = 0.0, 0.0
     for i in range(n):
         a = b = c = d = 0.0
         j = 0
         while j + 4 <= i:
-            a += Z[i, j] * Z[i, j]
-            b += Z[i, j + 1] * Z[i, j + 1]
-            c += Z[i, j + 2] * Z[i, j + 2]
-            d += Z[i, j + 3] * Z[i, j + 3]
+            a += Z[i, j] * Z[j, i]
+            b += Z[i, j + 1] * Z[j + 1, i]
+            c += Z[i, j + 2] * Z[j + 2, i]
+            d += Z[i, j + 3] * Z[j + 3, i]
             j += 4
         while j < i:
-            a += Z[i, j] * Z[i, j]
+            a += Z[i, j] * Z[j, i]
             j += 1
         total += (a + b) + (c + d)
         diagonal += Z[i, i] * Z[i, i]
     norm = view1(numbers, m, w.ROUNDING)[4]  # |T|^2
-    lost = m[w.TERMS_SUMMED] * U64 * norm * size_of(Q)
-    return math.sqrt(math.sqrt(2.0 * total + diagonal) + lost) * (1 + 1e-11)
+    lost = math.sqrt((n * n + 8 * n + 64) * U64) * norm * size_of(Q)
+    return math.sqrt(math.sqrt(max(2.0 * total + diagonal, 0.0)) + lost) * (1 + 1e-11)

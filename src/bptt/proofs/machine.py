@@ -167,6 +167,7 @@ class Machine:
             work["ROWS"][layer] = ids
             for at, k in enumerate(places):
                 work["W"][layer, at] = weights[k]
+                work["W_SIZES"][layer, at] = np.abs(weights[k])
             for at, (_, matrix, _) in enumerate(linear):
                 norms = 1.0 if matrix < 0 else np.linalg.norm(work["W"][layer, matrix], axis=0)
                 work["NORMS"][layer, at] = norms * (1 + 1e-12)
@@ -193,15 +194,16 @@ class Machine:
         n, H, width, slots = self.size, self.hidden, self.parts * self.hidden, self.tape.size
         R, m, live = len(self.matrices(0)[0]), max(linear, 1), max(live, 1)
         return {
-            "W": (self.layers, live, R, H), "BIAS": self.bias.shape, "TERMS": self.terms.shape,
-            "NORMS": (self.layers, m, H), "HEAD": head[0].shape, "HEAD_SIZES": head[1].shape,
-            "ROUNDING": (5,), "T": (n, n), "TT": (n, n), "C": (slots, H), "E": (slots, H),
-            "A": (slots, m, H), "R": (slots, H), "S": (slots, H), "G": (m, m, H),
-            "Y": (live, n, H), "AT": (width, R), "YA": (n, width), "PICKED": (R, width),
-            "NEW": (width, width), "HEAD_Q": (H,), "TQ": (n, n), "TQT": (n, n), "Z": (n,),
-            "REACH": (R,), "CENTRE": (balls, n), "PLACE": (balls, n), "RADIUS": (balls,),
-            "START_Q": (n, n), "STACK_C": (stack, n), "STACK_Q": (stack, n, n), "NOW_C": (n,),
-            "NOW_Q": (n, n), "LIMITS": (8,),
+            "W": (self.layers, live, R, H), "W_SIZES": (self.layers, live, R, H),
+            "BIAS": self.bias.shape, "TERMS": self.terms.shape, "NORMS": (self.layers, m, H),
+            "HEAD": head[0].shape, "HEAD_SIZES": head[1].shape, "ROUNDING": (5,), "P": (n, n),
+            "TT": (n, n), "C": (slots, H), "E": (slots, H), "A": (slots, m, H), "R": (slots, H),
+            "S": (slots, H), "F": (3, H), "G": (m, m, H), "Y": (live, n, H), "BASE": (live, H),
+            "SIZE": (live, H), "AW": (R, width), "YA": (n, width), "NEW": (width, width),
+            "HEAD_Q": (H,), "HEAD_REACH": (H,), "QP": (n, n), "Z": (n,), "REACH": (R,),
+            "CENTRE": (balls, n), "PLACE": (balls, n), "RADIUS": (balls,), "START_Q": (n, n),
+            "STACK_C": (stack, n), "STACK_Q": (stack, n, n), "NOW_C": (n,), "NOW_Q": (n, n),
+            "LIMITS": (8,),
         }  # fmt: skip
 
     def _integers(

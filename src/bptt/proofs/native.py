@@ -4,8 +4,10 @@ They are kept as `bptt.kernels.machine.library` keeps all object code; their nam
 this room's source, so that an edit is compiled anew.
 """
 
+import contextlib
 import ctypes
 import hashlib
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,9 +18,20 @@ import llvmlite.binding as llvm
 from bptt.kernels.machine import library, store
 from bptt.proofs.workspace import Workspace
 
-SOURCES = ("tape", "workspace", "arrays", "forms", "image", "follow")
+SOURCES = ("tape", "workspace", "arrays", "products", "forms", "image", "follow")
 
 FREE = "NRT_MemInfo_call_dtor"
+
+# What a process does that compiles them (`bptt.kernels.machine.library.Maker`).
+BUILDER = """
+sys.modules["scipy"] = None  # Numba takes a while to import it, for linear algebra
+import gc
+gc.disable()
+from bptt.proofs.native import build
+for line in sys.stdin:
+    build(json.loads(line)[1])
+    print(line, end="", flush=True)
+"""
 
 
 # In place of what frees memory.
@@ -26,21 +39,21 @@ _nothing = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
 
 
 @cache
-def _digest() -> str:
+def _title() -> str:
     digest = hashlib.sha256()
     for name in SOURCES:
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.hexdigest()[:12]
+    return f"proof-{digest.hexdigest()[:12]}"
 
 
-def _build(title: str) -> None:
-    """Compile `bptt.proofs.follow.work`."""
+def build(title: str) -> None:
+    """Compile `bptt.proofs.follow.work`, to be kept under this name."""
     import numba
     from numba import types
     from numba.np.numpy_support import carray
 
     import bptt.kernels.machine.elementary  # noqa: F401  registers tanh and its kin
-    from bptt.kernels.machine.compiler import Piece, build
+    from bptt.kernels.machine import compiler
     from bptt.proofs import follow
 
     inner = follow.work
@@ -50,26 +63,50 @@ def _build(title: str) -> None:
 
     pointer: Any = types.CPointer
     real, integer, size = pointer(numba.float64), pointer(numba.int64), numba.int64
-    build(Piece(title, entry, (size, size, real, integer, integer, size)))
+    compiler.build(compiler.Piece(title, entry, (size, size, real, integer, integer, size)))
 
 
 def ready() -> bool:
     """Whether the kernels are kept from before, so that using them takes no time to compile."""
-    return library.COMPILER_OFF or store.kept(f"proof-{_digest()}.o") is not None
+    return library.COMPILER_OFF or store.kept(f"{_title()}.o") is not None
+
+
+@cache
+def begin() -> threading.Thread | None:
+    """Have the kernels compiled by another process while this one goes on, if need be; the thread
+    that waits for it."""
+    if ready() or store.writable() is None:
+        return None
+    maker = library.Maker("proofs", BUILDER, None, build)
+
+    def work() -> None:
+        with contextlib.suppress(OSError, ValueError):  # then they are compiled here
+            builder = library.Builder(maker)
+            try:
+                builder.ask(_title())
+            finally:
+                builder.close()
+
+    thread = threading.Thread(target=work, daemon=True, name="bptt-compile-proofs")
+    thread.start()
+    return thread
 
 
 @cache
 def _function() -> Callable[..., int]:
-    title = f"proof-{_digest()}"
     # Numba's arrays name what frees their memory; ours are views, and nothing is ever freed.
     if llvm.address_of_symbol(FREE) is None:
         llvm.add_symbol(FREE, ctypes.cast(_nothing, ctypes.c_void_p).value)
-    place = library.address(title)
+    place = library.address(_title())
     if place is None:
         for listener in library.listeners:
-            listener(title)
-        _build(title)
-        place = library.address(title)
+            listener(_title())
+        thread = begin()
+        if thread is not None:
+            thread.join()
+        if not ready():
+            build(_title())
+        place = library.address(_title())
     assert place is not None
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     prototype = ctypes.CFUNCTYPE(

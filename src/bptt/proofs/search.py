@@ -93,7 +93,7 @@ class Search:
         self.T = metric(machine)
         inverse = np.linalg.inv(self.T)
         work, slack = self.work, np.abs(self.T @ inverse - np.eye(machine.size)).sum() + 1e-9
-        work["T"][...], work["TT"][...] = self.T, self.T.T
+        work["P"][...], work["TT"][...] = self.T.T @ self.T, self.T.T
         # A deviation v with |T v| <= 1 is inverse w with |w| <= 1 / (1 - slack).
         work["START_Q"][...] = inverse @ inverse.T / (1 - slack) ** 2
         work["START_Q"][np.diag_indices(machine.size)] += 1e-12 * np.trace(work["START_Q"])

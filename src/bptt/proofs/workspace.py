@@ -11,9 +11,10 @@ N, H, K, STATES, LAYERS, DEPTH, TERMS_SUMMED, SYMBOLS, COUNT, MOST, STACKED, CEL
 
 # Arrays: `m` holds the place of each at its number and its shape behind it, up to five numbers.
 _NUMBERS = (
-    "W", "BIAS", "TERMS", "NORMS", "HEAD", "HEAD_SIZES", "ROUNDING", "T", "TT", "C", "E", "A", "R",
-    "S", "G", "Y", "AT", "YA", "PICKED", "NEW", "HEAD_Q", "TQ", "TQT", "Z", "REACH",
-    "CENTRE", "PLACE", "RADIUS", "START_Q", "STACK_C", "STACK_Q", "NOW_C", "NOW_Q", "LIMITS",
+    "W", "W_SIZES", "BIAS", "TERMS", "NORMS", "HEAD", "HEAD_SIZES", "ROUNDING", "P", "TT", "C", "E",
+    "A", "R", "S", "F", "G", "Y", "BASE", "SIZE", "AW", "YA", "NEW", "HEAD_Q", "HEAD_REACH", "QP",
+    "Z", "REACH", "CENTRE", "PLACE", "RADIUS", "START_Q", "STACK_C", "STACK_Q", "NOW_C", "NOW_Q",
+    "LIMITS",
 )  # fmt: skip
 _INTEGERS = (
     "TAPE", "OUT", "LIVE", "LINEAR", "ROWS", "EACH", "CONDITIONS", "ANSWERS", "NEXT",
@@ -21,8 +22,9 @@ _INTEGERS = (
 )  # fmt: skip
 _PLACES = {name: 16 + 5 * at for at, name in enumerate((*_NUMBERS, *_INTEGERS))}
 (
-    W, BIAS, TERMS, NORMS, HEAD, HEAD_SIZES, ROUNDING, T, TT, C, E, A, R,
-    S, G, Y, AT, YA, PICKED, NEW, HEAD_Q, TQ, TQT, Z, REACH,
+    W, W_SIZES, BIAS, TERMS, NORMS, HEAD, HEAD_SIZES, ROUNDING, P, TT, C, E,
+    A, R, S, F, G, Y, BASE, SIZE, AW, YA, NEW, HEAD_Q, HEAD_REACH, QP, Z,
+    REACH,
     CENTRE, PLACE, RADIUS, START_Q, STACK_C, STACK_Q, NOW_C, NOW_Q, LIMITS,
     TAPE, OUT, LIVE, LINEAR, ROWS, EACH, CONDITIONS, ANSWERS, NEXT,
     LABEL, PARENT, BY, HEADS, FOLLOWING, STACK_STATE, RETURNS, RESULT,

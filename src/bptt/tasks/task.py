@@ -133,8 +133,9 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: in files, by default the class's in lower case. command: what `bptt train` calls it.
     preset: the options of `bptt.train` that training starts from. proving: for each cell the
     options that are put over them where training goes on until the network is proved; they make
-    networks forget what they need not remember. fixed: options of the network that this task leaves
-    no choice of. output_name, sample_name: what an output and a sequence are
+    networks forget what they need not remember. until_proved: whether the command line does so by
+    itself, where neither cell nor optimizer nor an end is chosen. fixed: options of the network
+    that this task leaves no choice of. output_name, sample_name: what an output and a sequence are
     called, in the plural. example: fields without which it cannot be made, as an example. files:
     options that name files. commands: see `Command`. lengthens: whether `longer` can be asked.
     """
@@ -152,10 +153,11 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "learning_rate": 0.01, "batch": 8, "iterations": 20_000, "record_every": 100,
     }  # fmt: skip
     proving: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "elman": {"optimizer": "adamw"},
+        "elman": {"optimizer": "adamw", "weight_decay": 0.02},
         "gru": {"noise": 0.3, "batch": 16},
         "lstm": {"noise": 0.3, "batch": 16},
     }  # fmt: skip
+    until_proved: ClassVar[bool] = False
     fixed: ClassVar[Sequence[str]] = ()
     example: ClassVar[Mapping[str, Any]] = {}
     files: ClassVar[Mapping[str, FromFile]] = {}

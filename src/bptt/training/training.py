@@ -16,6 +16,7 @@ from bptt.floats import usual
 from bptt.network.batch import Batch
 from bptt.network.engines import Chunk, Engine, Learner, initial_states
 from bptt.network.network import Network
+from bptt.proofs import native
 from bptt.proofs.prove import proved_quickly
 from bptt.tasks.batches import Batches
 from bptt.tasks.task import Task, Verdict
@@ -127,6 +128,8 @@ class Training:
         `reason` is 'interrupted', and a later call goes on from there. When the iterator is
         exhausted, `reason` tells why.
         """
+        if self.settings.stop.proved:
+            native.begin()
         while True:
             # Asked first, so that a run resumed after its last record ends as it would have.
             self.reason = "" if self.pending else self.why_stop()

@@ -82,6 +82,9 @@ class Sums(Task, frozen=True, kw_only=True):
     order: Annotated[str, Option("How these are gone through: in_turn, shuffled, sliding.")] = (
         "in_turn"
     )
+    patterns: Annotated[bool, Option("Long runs and short periods in two thirds of the pairs.")] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -96,6 +99,10 @@ class Sums(Task, frozen=True, kw_only=True):
             raise BpttError("low and high go together: give both or neither")
         if self.pairs is not None and self.pairs < 1:
             raise BpttError(f"pairs {self.pairs} must be at least 1; leave it out for fresh pairs")
+        if self.patterns and not (self.pairs is None and self.low is None):
+            raise BpttError(
+                "patterns are for fresh pairs of all numbers: leave them out, or pairs and low"
+            )
         if self.low is not None and self.high is not None:
             if self.steps > MACHINE_STEPS:
                 raise BpttError(f"low and high need at most {MACHINE_STEPS} steps: leave them out")
@@ -108,6 +115,14 @@ class Sums(Task, frozen=True, kw_only=True):
 
     inputs = 2
     outputs = 1
+
+    def config(self, data: bool = True) -> dict[str, Any]:
+        """See `Task.config`. patterns came later: they are left out where there are none, so that
+        what was written before has the same digests."""
+        fields = super().config(data)
+        if not self.patterns:
+            del fields["patterns"]
+        return fields
 
     @property
     def steps(self) -> int:
@@ -154,6 +169,15 @@ class Sums(Task, frozen=True, kw_only=True):
         words = rng.integers(0, 1 << 32, (count, 2, (steps + 31) // 32), np.uint32)
         if not self.signed:  # a signed number goes on to the left of its sign as it may
             words[..., -1] &= np.uint32((1 << (width - 32 * (words.shape[-1] - 1))) - 1)
+        return words
+
+    def patterned(self, rng: np.random.Generator, count: int, width: int) -> Words:
+        """Pairs of that many bits as words: a third random, a third with long runs of a pair of
+        bits, a third with short periods (`bptt.tasks.words`)."""
+        symbols, steps = draw_words(rng, count, width, 4), self.steps_for(width)
+        bits = np.zeros((count, 2, -(-steps // 32) * 32), np.uint8)
+        bits[:, 0, :width], bits[:, 1, :width] = symbols >> 1, symbols & 1
+        words: Words = np.packbits(bits, axis=-1, bitorder="little").view("<u4").astype(np.uint32)
         return words
 
     def sequences(self, operands: Words, bits: int | None = None) -> tuple[Bits, Bits]:
@@ -252,13 +276,9 @@ class Sums(Task, frozen=True, kw_only=True):
     def pattern_pairs(self, bits: int, count: int, seed: int) -> tuple[Bits, Bits]:
         """Inputs and targets of `count` pairs of that many bits: a third random, a third with long
         runs of a pair of bits, a third with short periods (`bptt.tasks.words`)."""
-        width, steps = whole("bits", bits, 1, MOST_BITS), self.steps_for(bits)
-        count = whole("count", count, 0, MOST_PAIRS)
-        symbols = draw_words(np.random.default_rng(whole("seed", seed, 0)), count, width, 4)
-        pairs = np.zeros((count, 2, -(-steps // 32) * 32), np.uint8)
-        pairs[:, 0, :width], pairs[:, 1, :width] = symbols >> 1, symbols & 1
-        words = np.packbits(pairs, axis=-1, bitorder="little").view("<u4").astype(np.uint32)
-        return self.sequences(words, width)
+        width, count = whole("bits", bits, 1, MOST_BITS), whole("count", count, 0, MOST_PAIRS)
+        rng = np.random.default_rng(whole("seed", seed, 0))
+        return self.sequences(self.patterned(rng, count, width), width)
 
 
 def _pairs_of(pairs: Any) -> list[tuple[Any, Any]]:
@@ -307,7 +327,7 @@ class AdditionStream:
     def _draw_afresh(self) -> None:
         """Nothing has been drawn ahead: the next pairs come from the generator as it stands."""
         self._ahead: Words = np.empty((0, 2, 1), np.uint32)
-        self._used, self._before = 0, self.rng.bit_generator.state
+        self._used, self._before, self._block = 0, self.rng.bit_generator.state, -1
 
     def draw(self, iterations: int) -> Batches:
         """See `Stream.draw`."""
@@ -327,7 +347,9 @@ class AdditionStream:
 
     def _pairs(self, iterations: int) -> Words:
         """The pairs of the next iterations, (iterations * B, 2, W)."""
-        if self.fixed is None:
+        if self.task.patterns:
+            operands = self._patterned(iterations * self.batch)
+        elif self.fixed is None:
             operands = self._fresh(iterations * self.batch)
         else:
             operands = self.fixed[self._choice(len(self.fixed), iterations)]
@@ -345,6 +367,20 @@ class AdditionStream:
         self._ahead = self.task.draw_pairs(self.rng, max(DRAWN_AHEAD, self._used))
         right = self._ahead[: self._used]
         return np.concatenate([left, right]) if len(left) else right
+
+    def _patterned(self, count: int) -> Words:
+        """The next pairs with patterns: in blocks with a generator of their own each, so that where
+        the stream stands is a number."""
+        at, parts = self.iteration * self.batch, []
+        while count:
+            block, first = divmod(at, DRAWN_AHEAD)
+            if block != self._block:
+                rng = np.random.default_rng([self.seed, block])
+                self._ahead = self.task.patterned(rng, DRAWN_AHEAD, self.task.bits)
+                self._block = block
+            parts.append(self._ahead[first : first + count])
+            at, count = at + len(parts[-1]), count - len(parts[-1])
+        return np.concatenate(parts) if parts else self._ahead[:0]
 
     def _choice(self, pairs: int, iterations: int) -> NDArray[np.intp]:
         """Which of the fixed pairs the next iterations take (iterations * B,)."""

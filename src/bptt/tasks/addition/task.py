@@ -29,6 +29,9 @@ class Addition(Sums, frozen=True, kw_only=True):
     first 119 are ever used). One time through is pairs // B batches; what is left over is
     not used, in shuffled order other pairs each time.
 
+    patterns: of the pairs a third have long runs of a pair of bits, a third short periods, which
+    random ones hardly have.
+
     Raises BpttError for a value that is not allowed.
 
     >>> task = Addition(bits=4)
@@ -49,6 +52,7 @@ class Addition(Sums, frozen=True, kw_only=True):
         "cell": "elman", "hidden": 16, "reduction": "sequence", "optimizer": "adam",
         "learning_rate": 0.01, "batch": 1, "iterations": 20_000, "record_every": 100,
     }  # fmt: skip
+    until_proved = True
     commands = (
         Command(
             "add", "Add two integers with a trained network.", add_integers,
