@@ -167,6 +167,7 @@ def test_a_worker_of_several_has_one_process_compile(monkeypatch, folder):
     started = []
     monkeypatch.setattr(library, "Builder", lambda maker: started.append(maker))
     monkeypatch.setattr(library, "threads", lambda: 2)
+    monkeypatch.setattr(library, "MOST_BUILDERS", 3)
     assert len(library._builders(NOBODY)) == 2
     monkeypatch.setattr("multiprocessing.process.parent_process", lambda: "another")
     assert len(library._builders(NOBODY)) == 1
@@ -175,4 +176,5 @@ def test_a_worker_of_several_has_one_process_compile(monkeypatch, folder):
 @pytest.mark.parametrize("executable", ["/nowhere/python", "", None])
 def test_without_processes_nothing_is_asked_of_them(executable, monkeypatch, folder):
     monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(library, "MOST_BUILDERS", 3)
     assert library._builders(NOBODY) == []
