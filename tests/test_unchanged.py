@@ -1,5 +1,5 @@
-"""Not a bit changed: thirty short trainings leave behind what they did before the modules moved
-into rooms (tests/unchanged.py, tests/data/unchanged.json)."""
+"""Not a bit changed: thirty short trainings leave behind what they did when the last change was
+made that was meant to change numbers (tests/unchanged.py, tests/data/unchanged.json)."""
 
 import json
 

@@ -5,10 +5,11 @@
     python tests/unchanged.py --to FILE       put them into another file
 
 The digests stand under the kind of processor they were made on (`processor_kind`): vectors of other
-widths sum up in another order, and the compiler may fuse other products and sums. They were made
-from the source as it was before the modules moved into rooms, by this script, which runs on either:
-it uses nothing but the public names. A change that is meant to change numbers makes them anew, and
-says so.
+widths sum up in another order, and the compiler may fuse other products and sums. The script uses
+nothing but the public names, so it runs on the source before a change and after it. A change that
+is meant to change numbers makes them anew, and says so. (The first were made before the modules
+moved into rooms; those that are kept, when products of one and two vectors got tiles of their own
+with AVX2, where sums begin with fewer partial ones.)
 """
 
 import argparse

@@ -401,6 +401,8 @@ def cell_of(name: str, activation: str = "tanh") -> Cell:
 
     Raises BpttError for an unknown name, or an activation the cell does not have.
     """
+    if type(name) is str and type(activation) is str and (name, activation) in CELLS:
+        return CELLS[name, activation]
     own: Cell | None = own_of(Cell, name)
     if own is not None:
         if activation != "tanh":
@@ -410,9 +412,7 @@ def cell_of(name: str, activation: str = "tanh") -> Cell:
     if name not in names:
         raise BpttError(f"cell '{name}' is not known: choose one of {quoted_list(names)}")
     allowed = [function for cell, function in CELLS if cell == name]
-    if activation not in allowed:
-        raise BpttError(
-            f"activation '{activation}' is not one of cell '{name}': "
-            f"choose one of {quoted_list(allowed)}"
-        )
-    return CELLS[name, activation]
+    raise BpttError(
+        f"activation '{activation}' is not one of cell '{name}': choose one of "
+        f"{quoted_list(allowed)}"
+    )

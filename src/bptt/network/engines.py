@@ -83,9 +83,10 @@ class Learner:
             check_theta(structure, values, name)
             if not values.flags.writeable:
                 raise BpttError(f"{name} is read-only: a learner's numbers change; give a copy")
-        state, needed = self.state, state_shape(structure, batch)
+        state = self.state
         if state is None:
             return
+        needed = state_shape(structure, batch)
         if not isinstance(state, np.ndarray):
             raise BpttTypeError(f"state is a {type(state).__name__}: an array is needed")
         if state.shape != needed or state.dtype != structure.dtype or not state.flags.writeable:

@@ -60,7 +60,13 @@ def lanes(dtype: Any) -> int:
     return vector_bytes() // int(np.dtype(dtype).itemsize)
 
 
-# The rows of a tile of a product, of up to four vectors each, and of a panel: as many as leave room
-# for the operands in the registers. Six rows of four vectors would fit too, but not with the next
+# The rows of a tile of a product, of four vectors each, and of a panel: as many as leave room for
+# the operands in the registers. Six rows of four vectors would fit too, but not with the next
 # operands that the compiler loads ahead: then sums go through memory, at a third of the speed.
 TILE_ROWS = 4 if registers() == 32 else 2
+# The rows of a tile by its vectors: with few registers narrow tiles have more rows, or most of what
+# is done is loading.
+ROWS = {C: TILE_ROWS if registers() == 32 or C > 2 else 4 for C in (1, 2, 3, 4)}
+# Whether a row of units that is two vectors wide is worked out from registers, as one of one vector
+# is everywhere.
+PAIRS = registers() == 16

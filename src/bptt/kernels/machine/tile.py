@@ -25,7 +25,7 @@ from numba import types
 from numba.core import cgutils
 
 from bptt.kernels.machine.compiler import Piece, part
-from bptt.kernels.machine.processor import TILE_ROWS, registers
+from bptt.kernels.machine.processor import ROWS, TILE_ROWS, registers
 from bptt.kernels.machine.simd import get, load, load_part, store, store_part, vsum, width, zero
 from bptt.kernels.machine.strips import (
     LANES,
@@ -212,7 +212,7 @@ def _chains(tiles: int) -> int:
 def _rows_of(columns: int) -> list[int]:
     """How many rows are done at a time, then how many of the rest. With two columns first twice as
     many, of products that are deep: what is loaded of a column then serves more sums."""
-    rows = TILE_ROWS
+    rows = ROWS[columns]
     if columns > 1 and 2 * rows * columns * _chains(rows * columns) <= MOST_SUMS:
         rows *= 2
     return [rows >> k for k in range(rows.bit_length())]
@@ -259,7 +259,7 @@ class _Emitter:
     def rows(self, R: int, first: Any, end: Any) -> None:
         """Tiles of R rows, from the first row to the end."""
         builder, of = self.builder, self.of
-        tile = _Tile(builder, self.vector, R, self.C, self.kind, _chains(TILE_ROWS * self.C))
+        tile = _Tile(builder, self.vector, R, self.C, self.kind, _chains(ROWS[self.C] * self.C))
         with cgutils.for_range_slice(builder, first, end, ir.Constant(I64, R), I64) as (r, _):
             base = self._places("base", r, R)
             tile.start([self._before(at) for at in base])
@@ -327,7 +327,7 @@ def _define_strip(
         for R in _rows_of(columns):
             left = builder.urem(builder.sub(of["rows"], done), ir.Constant(I64, R))
             until = builder.sub(of["rows"], left)
-            if R > TILE_ROWS:
+            if ROWS[columns] < R:
                 deep = builder.icmp_signed(">=", of["depth"], ir.Constant(I64, DEEP))
                 until = builder.select(deep, until, done)
             rows = partial(_Emitter.rows, R=R, first=done, end=until)
@@ -389,7 +389,9 @@ def _define_row(kind: int) -> Any:
             of = dict(zip(("p_col", "p_step", "depth"), args[4:], strict=True))
             x_step = vector.count if kind == LANES else 1
             of |= {"x_row": ir.Constant(I64, 0), "x_step": ir.Constant(I64, x_step)}
-            tile = _Tile(builder, vector, 1, C, kind, _chains(C))
+            # Rows of models are few units, and go on side by side.
+            chains = min(_chains(C), 2) if kind == LANES else _chains(C)
+            tile = _Tile(builder, vector, 1, C, kind, chains)
             tile.start(cgutils.unpack_tuple(builder, args[0], C))
             tile.accumulate(data_pointer(context, builder, m, args[1]), of, args[2], args[3])
             return context.make_tuple(builder, sig.return_type, tile.total())

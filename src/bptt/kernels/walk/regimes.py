@@ -360,7 +360,7 @@ def fed_plane(plan, g):
 def _back_units(kind, plan, m, d, da, W, i):
     for g in range(plan.G):
         fed = da + fed_plane(plan, g)
-        d = add_product(d, m, fed, W + g * plan.H * plan.Hw + i, 0, plan.Hw, plan.H)
+        d = add_product(d, m, fed, W + g * plan.H * plan.Hw + i, width(m), plan.Hw, plan.H)
     return d
 
 
@@ -390,13 +390,28 @@ def _row(kind, plan, m, gates, before, W, done, t):
         stores(m, gates + i, plan.plane, a)
 
 
-def _row_of_fours(kind, plan, m, gates, before, W, done, t):  # four units read each h once
-    lanes = width(m)
-    for i in range(0, plan.plane - 3 * lanes, 4 * lanes):
-        a = loads(m, gates + i, lanes, 4)
-        a = add_product_of_lanes(a, m, before, W + i, lanes, plan.plane, plan.H)
-        stores(m, gates + i, lanes, a)
-        done = i + 4 * lanes
+def _feed_some(count: int) -> Any:
+    """So many units at a time, which read each h once; gives where the rest begins."""
+
+    @part
+    def some(plan, m, gates, before, W, done):
+        lanes = width(m)
+        while done + count * lanes <= plan.plane:
+            a = loads(m, gates + done, lanes, count)
+            a = add_product_of_lanes(a, m, before, W + done, lanes, plan.plane, plan.H)
+            stores(m, gates + done, lanes, a)
+            done += count * lanes
+        return done
+
+    return some
+
+
+_feed_fours, _feed_pairs = _feed_some(4), _feed_some(2)
+
+
+def _row_of_fours(kind, plan, m, gates, before, W, done, t):
+    done = _feed_fours(plan, m, gates, before, W, done)
+    done = _feed_pairs(plan, m, gates, before, W, done)
     _rest_of_row(kind, plan, m, gates, before, W, done, t)
 
 

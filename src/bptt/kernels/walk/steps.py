@@ -16,7 +16,7 @@ from typing import Any
 
 from bptt.kernels.machine.compiler import part
 from bptt.kernels.machine.simd import any_true, constant, get, load, select, store, width, zero
-from bptt.kernels.machine.tile import loads, multiply, stores
+from bptt.kernels.machine.tile import add_product, loads, multiply, stores
 from bptt.kernels.walk.noise import add_noise, take_noise
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.walk.program import (
@@ -246,8 +246,22 @@ def _units_forward(kind, plan, m, gates, before, own, W):
         a = feed(kind, plan, m, read_gates(kind, m, gates, plan.plane), before, W, 0)
         cell_forward(kind, plan, m, gates, before, own, a)
         return
-    for b in range(plan.outer):
+    for b in range(0 if plan.two_vectors else plan.outer):
         _row_of_cells(kind, plan, m, gates + b * plan.gate_b, before + b * plan.state_b, own, W)
+    if plan.two_vectors:
+        _two_forward(kind, plan, m, gates, before, own, W)
+
+
+def _pair_forward(kind, plan, m, gates, before, own, W):  # two vectors, which read each h once
+    lanes = width(m)
+    a = add_product(loads(m, gates, lanes, 2), m, before, W, lanes, plan.Hw, plan.H)
+    cell_forward(kind, plan, m, gates, before, own, a[:1])
+    cell_forward(kind, plan, m, gates + lanes, before + lanes, own + lanes, a[1:])
+
+
+_two_forward = by_kind(
+    lambda kind: _pair_forward if len(kind.cell.preactivations) == 1 else _cells_forward
+)
 
 
 def _units_of_samples_forward(kind, plan, m, gates, before, own, W):
@@ -266,15 +280,29 @@ def _rows_forward_of(kind: Any) -> Any:
 rows_forward = by_kind(_rows_forward_of)
 
 
-@part
-def vectors_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, done, fed):
-    """Back, from place `done` of the planes on. fed: what the derivatives of the step after it add
+def _backward_of_some(count: int) -> Any:
+    """Back, from place `done` of the planes on, so many vectors at a time, which read each
+    derivative once; gives where the rest begins. fed: what the derivatives of the step after it add
     has still to be added."""
-    for i in range(done, plan.plane, width(m)):
-        d = (load(m, dh + i),)
-        if fed:
-            d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
-        cell_backward(kind, plan, m, gates + i, deltas + i, before + i, ds + i, own + i, d[0])
+
+    @part
+    def some(kind, plan, m, gates, deltas, before, ds, dh, own, W, done, fed):
+        lanes = width(m)
+        while done + count * lanes <= plan.plane:
+            d = loads(m, dh + done, lanes, count)
+            if fed:
+                d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, done)
+            for c in range(count):
+                at = done + c * lanes
+                to = deltas + at
+                cell_backward(kind, plan, m, gates + at, to, before + at, ds + at, own + at, d[c])
+            done += count * lanes
+        return done
+
+    return some
+
+
+_backward, _pairs_backward, _fours_backward = (_backward_of_some(count) for count in (1, 2, 4))
 
 
 def _units_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, fed):
@@ -284,8 +312,11 @@ def _units_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, fed):
             d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, 0)
         cell_backward(kind, plan, m, gates, deltas, before, ds, own, d[0])
         return
+    if plan.two_back:
+        _pairs_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, 0, fed)
+        return
     for b in range(plan.outer):
-        vectors_backward(
+        _backward(
             kind, plan, m, gates + b * plan.gate_b, deltas + b * plan.delta_b,
             before + b * plan.state_b, ds + b * plan.state_t, dh + b * plan.dh_b, own, W, 0,
             fed,
@@ -308,18 +339,9 @@ def _units_of_samples_backward(kind, plan, m, gates, deltas, before, ds, dh, own
 
 
 def _models_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, fed):
-    lanes, done = width(m), 0
-    for i in range(0, plan.plane - 3 * lanes, 4 * lanes):
-        d = loads(m, dh + i, lanes, 4)
-        if fed:
-            d = feed_back(kind, plan, m, d, deltas + plan.gate_t, W, i)
-        for c in range(4):
-            at = i + c * lanes
-            cell_backward(
-                kind, plan, m, gates + at, deltas + at, before + at, ds + at, own + at, d[c]
-            )
-        done = i + 4 * lanes
-    vectors_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, done, fed)
+    done = _fours_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, 0, fed)
+    done = _pairs_backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, done, fed)
+    _backward(kind, plan, m, gates, deltas, before, ds, dh, own, W, done, fed)
 
 
 def _rows_backward_of(kind: Any) -> Any:
@@ -365,7 +387,7 @@ def recurrent_forward(kind, plan, m, program, bases, layer, span, full):
                 row = before + b * plan.state_b
                 copy(m, row + plan.state_t, m, row, plan.state_t)
             continue
-        if not plan.one_vector:
+        if not (plan.one_vector or plan.two_vectors):
             number = recurrent(plan, layer, RECURRENT, version, t)
             feed_step(kind, plan, m, program, number, here, before, W, t)
         rows_forward(kind, plan, m, here, before, own, W)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from bptt.equations.optimizers import rule_of
 from bptt.kernels.machine.library import COMPILER_OFF
-from bptt.kernels.machine.processor import lanes
+from bptt.kernels.machine.processor import PAIRS, lanes
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS, Values
 from bptt.kernels.walk.program import BASES, COPY, DELTAS, DH, DS, GATES, STATES, Program
 from bptt.network.batch import Anything
@@ -236,6 +236,8 @@ class Workspace:
             short=models or (one and cell.gates * Hw <= ROW_VECTORS * self.L),
             short_back=models or (one and Hw <= ROW_VECTORS * self.L),
             one_vector=one and Hw == self.L,
+            two_vectors=one and Hw == 2 * self.L and K == 1 and PAIRS,
+            two_back=one and Hw == 2 * self.L and PAIRS,
             lane=1 if models else 0,
             length_b=self.L if units else 0, length_v=0 if units else self.L,
         )  # fmt: skip
