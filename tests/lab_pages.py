@@ -1,17 +1,24 @@
 """A lab in the test's own process, by the reference engine: nothing has to be compiled."""
 
+import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from typing import Any
 
+import numpy as np
 import pytest
 
+import bptt
 from bptt.lab import session
 from bptt.lab.server import Lab, Server
 from bptt.network.reference_engine import ReferenceEngine
+from bptt.proofs.machine import Machine
+from bptt.proofs.prove import Proof
+from bptt.proofs.search import Balls
 
 # An adder that the reference learns in a second.
 SMALL = {
@@ -23,6 +30,7 @@ SMALL = {
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every engine be the reference."""
     monkeypatch.setattr(session, "engine_of", lambda name: ReferenceEngine())
+    monkeypatch.setattr(session.Engines, "proofs", lambda self: True)  # such as are there
 
 
 @contextmanager
@@ -54,3 +62,29 @@ def asked(
     connection.close()
     assert answer.status == code, found
     return found
+
+
+def unpacked(plane: dict[str, Any]) -> Any:
+    """An array as a page has it."""
+    return np.frombuffer(base64.b64decode(plane["data"]), "<f4").reshape(plane["shape"])
+
+
+def waited(condition: Any, seconds: float = 30.0) -> None:
+    """Wait until a condition is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def claimed(network: bptt.Network, task: Any) -> Proof:
+    """As if it had been proved, by sets about states that it reaches."""
+    automaton = task.automaton()
+    machine = Machine(network, automaton)
+    x, label = machine.start[None], [0]
+    for symbol in (3, 1, 0, 2):
+        x = np.concatenate([x, machine.step(x[-1:], np.array([symbol]))])
+        label.append(int(automaton.after[label[-1], symbol]))
+    metric = np.diag(1.0 + np.arange(machine.size))
+    balls = Balls(x, np.linspace(0, 0.4, len(x)), np.array(label), metric)
+    return Proof("proved", automaton.claim, automaton, balls)

@@ -1,6 +1,5 @@
 """The lab without a browser: what its pages are made of, and who is answered."""
 
-import base64
 import json
 import random
 import re
@@ -18,7 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 from command_line import refused, said
-from lab_pages import SMALL, asked, served, uncompiled
+from lab_pages import SMALL, asked, served, uncompiled, unpacked, waited
 
 import bptt
 from bptt import BpttError
@@ -36,21 +35,10 @@ from bptt.training.training import Training
 STATIC = Path(page.__file__).parent / "static"
 
 
-def unpacked(plane: dict[str, Any]) -> Any:
-    return np.frombuffer(base64.b64decode(plane["data"]), "<f4").reshape(plane["shape"])
-
-
 def data_of(html: str) -> Any:
     """What a page begins with."""
     (found,) = re.findall(r'<script type="application/json" id="start">(.*?)</script>', html)
     return json.loads(found)
-
-
-def waited(condition: Any, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # What the views show
@@ -133,7 +121,7 @@ def test_a_watched_training_is_the_same_training(monkeypatch: pytest.MonkeyPatch
     watching = Watching(settings, Engines())
     first = watching.first()
     watching.begin()
-    waited(lambda: watching.news(0, False)["state"] != "training")
+    waited(lambda: watching.news(0, None)["state"] != "training")
     training = Training(settings, ReferenceEngine())
     for _ in training.records():
         pass
@@ -144,9 +132,9 @@ def test_a_watched_training_is_the_same_training(monkeypatch: pytest.MonkeyPatch
     assert np.array_equal(watching.moments[60], half.network.theta)
     assert not np.array_equal(watching.moments[60], watching.moments[120])
     assert np.array_equal(first["W"], Training(settings).network["W"])
-    news = watching.news(2, True)
+    news = watching.news(2, [])
     assert news["records"]["losses"] == [each.loss_per_step for each in training.history[2:]]
-    waited(lambda: (watching.news(0, True), not watching.alive)[1])
+    waited(lambda: (watching.news(0, []), not watching.alive)[1])
     assert [curve.seed for curve in watching.luck] == list(range(4, 19))
     other = Training(settings.with_seed(9), ReferenceEngine())
     losses = [record.loss_per_step for record in other.records()]
@@ -160,7 +148,7 @@ def test_training_stops_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> N
     settings = settings_from({**SMALL, "learning_rate": 1e-6, "iterations": 100_000})
     watching = Watching(settings, Engines())
     watching.begin()
-    waited(lambda: watching.news(0, False)["records"]["iterations"])
+    waited(lambda: watching.news(0, None)["records"]["iterations"])
 
     def stands() -> bool:
         stood = watching.records.iterations[-1]
@@ -171,7 +159,7 @@ def test_training_stops_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> N
 
     waited(stands)
     stood = watching.records.iterations[-1]
-    waited(lambda: watching.news(0, False)["records"]["iterations"][-1] > stood)
+    waited(lambda: watching.news(0, None)["records"]["iterations"][-1] > stood)
     watching.end()
     assert not watching.alive
     assert watching.state == "stopped"

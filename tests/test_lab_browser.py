@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lab_pages import SMALL, served, uncompiled
+from lab_pages import SMALL, claimed, served, uncompiled
 
 import bptt
-from bptt.lab import session
-from bptt.lab.server import Server
+from bptt.lab import session, views
+from bptt.lab.hunting import mistakes
+from bptt.lab.own import OwnData
+from bptt.lab.server import Lab, Server
+from bptt.mistakes.table import source as programs_source
+from bptt.sequences import Sequences
 from bptt.traces import derived
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra browser is not installed")
@@ -273,7 +277,141 @@ def test_a_hunt_in_the_browser(chromium: Any, server: Server) -> None:
     watched.close()
 
 
-@pytest.mark.parametrize("view", ["luck", "credit", "weights", "bugs"])
+def test_the_states_view_has_the_proof_and_the_automaton(
+    chromium: Any, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "quickly", claimed)
+    watched = opened(chromium, server, "states")
+    watched.wait("!!window.bptt?.frame?.sets")
+    page = watched.page
+    (watching,) = server.lab._tabs.values()
+    found = watching.look(watching.proved)
+    names, shown = table(page.locator("#view"), "States h")
+    rows = [n for n, name in enumerate(names) if name.startswith("set ")]
+    assert np.allclose(shown[rows][:, 1:3], found["sets"][:, :2], rtol=1e-5, atol=1e-7)
+    axes = np.sqrt(np.linalg.eigvalsh(found["setForm"] @ found["setForm"]))
+    expected = found["sets"][:, 2:3] * axes[::-1]
+    assert np.allclose(shown[rows][:, 3:], expected, rtol=1e-4, atol=1e-7)
+    assert "the proof: 5 sets of states" in page.inner_text("#view > .view > .note")
+    _, _ = table(page.locator("#view"), "What has to be remembered")
+    page.locator("#view canvas").nth(1).focus()
+    page.keyboard.press("ArrowRight")
+    told = page.locator("#view .says").nth(1).inner_text()
+    assert told.startswith("no carry: 0+0 / 0, 0+1 / 1, 1+0 / 1 to no carry; 1+1 / 0 to carry")
+    page.click("#back")  # a moment that nobody has proved
+    watched.wait("!bptt.frame.sets")
+    assert "proof" not in page.inner_text("#view > .view > .note")
+    watched.close()
+
+
+def test_every_mistake_is_seen_in_a_report(chromium: Any, tmp_path: Path) -> None:
+    network = bptt.Network(inputs=2, outputs=1, hidden=3, engine="reference")
+    bptt.look(network, task=bptt.Addition(bits=2)).save(tmp_path / "look.html")
+    watched = Watched(chromium, "nowhere", offline=True)
+    page = watched.page
+    page.goto((tmp_path / "look.html").as_uri() + "#view=bugs")
+    watched.wait("!!window.bptt?.frame")
+    for cell, planted in mistakes().items():
+        page.select_option("#hunt-cell", cell)
+        for name in planted:
+            page.select_option("#hunt-name", name)
+            page.click("#view button.primary")
+            notes = "#view .pairs figure figcaption"
+            watched.wait(f"document.querySelectorAll('{notes}').length === 6")
+            said = page.locator(notes).all_inner_texts()
+            wrong = {each.split(" off by")[0].split(",")[0] for each in said if "off by" in each}
+            told = page.inner_text("#view .equation")
+            if name == "none":
+                assert told == "The check passes."
+                assert not wrong
+            else:
+                assert wrong, (cell, name)
+                (failed,) = re.findall(r"^The check fails for ([\w, ]+)\.", told)
+                assert wrong == set(failed.split(", ")), (cell, name)
+            page.select_option("#guess", name)
+            page.click("text=Guess")
+            watched.wait(
+                "document.querySelector('#view .equation').textContent.startsWith('Right: ')"
+            )
+    page.click("text=Show its code")
+    assert page.inner_text("#view .code") == programs_source("gru").strip()
+    page.click("text=Train with it")
+    _, shown = table(page.locator("#view"), "Training with it and without")
+    assert shown.shape == (40, 2)
+    page.select_option("#hunt-name", "")
+    page.fill("#hunt-seed", "5")
+    page.click("#view button.primary")
+    assert page.inner_text("#view .equation").startswith("The check fails")
+    watched.close()
+
+
+def test_the_radius_of_w_and_the_forget_bias_are_sliders(chromium: Any, server: Server) -> None:
+    watched = opened(chromium, server, "flow")
+    watched.trained()
+    page = watched.page
+    title = "The last step's loss alone, cells side by side"
+    watched.wait("!!bptt.info.beginnings")
+    _, usual = table(page.locator("#view"), title)
+    assert not page.is_visible("#forget_bias")
+    slide = (
+        "([id, n]) => { const s = document.getElementById(id); s.value = n;"
+        " s.dispatchEvent(new Event('input')) }"
+    )
+    page.evaluate(slide, ["spectral_radius", 1])
+    watched.wait("!!bptt.info.beginnings && bptt.moments.length > 1")
+    (watching,) = server.lab._tabs.values()
+    assert watching.settings.initializers == {"W": "orthogonal(0.2)"}
+    _, small = table(page.locator("#view"), title)
+    assert (small[0] < 0.5 * usual[0]).all()
+    assert "spectral_radius=0.2" in page.evaluate("location.hash")
+    page.select_option("#cell", "lstm")
+    watched.wait("bptt.info.cell === 'lstm'")
+    page.evaluate(slide, ["forget_bias", 6])
+    watched.wait("location.hash.includes('forget_bias=3')")
+    watched.wait("bptt.info.cell === 'lstm' && bptt.moments.length > 1")
+    (watching,) = server.lab._tabs.values()
+    assert watching.settings.forget_bias == 3
+    address = page.evaluate("location.href")
+    page.goto("about:blank")
+    page.goto(address)
+    watched.wait("!!window.bptt?.frame")
+    (watching,) = server.lab._tabs.values()
+    assert watching.settings.forget_bias == 3
+    assert watching.settings.initializers == {"W": "orthogonal(0.2)"}
+    assert page.inner_text("label[for=forget_bias] output") == "3"
+    watched.close()
+
+
+def test_a_text_and_data_of_ones_own(chromium: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    uncompiled(monkeypatch)
+    rng = np.random.default_rng(2)
+    x = [rng.standard_normal((6, 1)) for _ in range(30)]
+    own = OwnData.of(Sequences(x, [each[:, 0] * 3 + 1 for each in x], features=["level"]))
+    with served(Lab(own=own)) as server:
+        watched = Watched(chromium, server.address.rsplit("/", 2)[0])
+        page = watched.page
+        page.goto(f"{server.address}#view=luck")
+        watched.wait("!!window.bptt?.frame && bptt.moments.length > 3")
+        page.evaluate("bptt.seek(0)")
+        (watching,) = server.lab._tabs.values()
+        assert watching.settings.task is own
+        said = page.locator(".said .right").all_inner_texts()
+        p = watching.look(0)["p"][:, 0] * own.scaling.target_deviation[0]
+        told = [float(each.replace("−", "-")) for each in said]
+        assert np.allclose(told, p + own.scaling.target_mean[0], rtol=6e-3, atol=6e-3)
+        assert page.locator(".sequence th[scope=row]").all_inner_texts()[1] == "level"
+        assert not page.is_visible("text=Share of wrong answers")
+        page.select_option("#task", "text")
+        watched.wait("bptt.info.classes")
+        page.fill("#text", "hello, hello")
+        page.press("#text", "Tab")
+        watched.wait("bptt.info.title === '11 characters'")
+        assert "text=hello" in page.evaluate("location.hash")
+        assert page.locator(".said .right, .said .wrong").count() == 11
+        watched.close()
+
+
+@pytest.mark.parametrize("view", ["luck", "credit", "weights", "states", "bugs"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(chromium: Any, server: Server, view: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not here")

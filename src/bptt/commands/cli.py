@@ -46,9 +46,7 @@ AFTER = {
         "looking.look_command",
         "Look inside a run: figures, and a page with states and derivatives at every step.",
     ),
-    "lab": (
-        "lab.lab_command", "Open a page on which networks train while you look; ends with Ctrl-C."
-    ),
+    "lab": ("lab.make", "Open a page on which networks train while you look; ends with Ctrl-C."),
     "export": (
         "export.export",
         "Write a network as C or another program's file, verified; exit 1, no file if it differs.",

@@ -11,6 +11,7 @@ from bptt.commands.own import class_of
 from bptt.errors import BpttError
 from bptt.files import write_file
 from bptt.lab.page import look
+from bptt.lab.views import proof_of
 from bptt.tasks.task import Task
 from bptt.traces.figures import all_figures
 from bptt.traces.trace import trace
@@ -46,19 +47,21 @@ def look_inside(
     if path.is_dir() and runs.is_run(path):
         run = load_run(path, own)
         network, learnt = run.network, run.task
-        page = look(run, words, moments=moments)
+        proof = proof_of(network, learnt)
+        page = look(run, words, moments=moments, proof=proof)
     else:
         network, found = runs.load_network(path, own=own)
         if found is None:
             raise BpttError(f"'{path}' names no task: give a run, or a task with --task")
         learnt = found
-        page = look(network, words, task=learnt)
+        proof = proof_of(network, learnt)
+        page = look(network, words, task=learnt, proof=proof)
     target = out or (path if path.is_dir() else path.parent) / PAGE
     page.save(target)
     watched = learnt.watch(words)
     figures = {}
     traced = trace(network, watched.x, watched.y)
-    for name, figure in all_figures(traced).items():
+    for name, figure in all_figures(traced, proof=proof).items():
         figures[name] = target.with_name(f"{target.stem}-{name}.png")
         write_file(figures[name], png(figure))
     values = {

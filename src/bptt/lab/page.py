@@ -23,17 +23,21 @@ from bptt.arguments import path as path_of
 from bptt.arguments import text, whole
 from bptt.errors import BpttError
 from bptt.files import write_file
-from bptt.lab.choices import page_choices
+from bptt.lab.hunting import kept, mistakes
 from bptt.lab.session import rounded
-from bptt.lab.views import Looker, packed_all
+from bptt.lab.views import Looker, packed_all, proof_of
+from bptt.mistakes.programs import PROGRAMS
+from bptt.mistakes.table import source
 from bptt.network.network import Network
+from bptt.proofs.prove import Proof
 from bptt.tasks.task import Task, Verdict
 from bptt.training.records import Record
 from bptt.training.settings import Settings
 from bptt.training.training import Training
 
 MODULES = (
-    "data", "draw", "stage", "credit", "flow", "luck", "weights", "gates", "states", "bugs", "lab",
+    "data", "draw", "heat", "lines", "points", "machine",
+    "stage", "credit", "flow", "luck", "weights", "gates", "states", "bugs", "lab",
 )  # fmt: skip
 MOMENTS = 60
 # A training that takes longer is not repeated for its moments unless that is asked for.
@@ -112,16 +116,21 @@ class Page:
 
 def report(
     looker: Looker, moments: Mapping[int, NDArray[Any]], records: Iterable[Record],
-    told: Mapping[str, Any], describe: str,
+    told: Mapping[str, Any], describe: str, proof: Proof | None = None,
 ) -> Page:  # fmt: skip
     """The page of some moments: weights by iteration. Of too many for a page of 1 MB some are left
-    out, evenly; the first and the last stay."""
+    out, evenly; the first and the last stay. proof: of the last moment's network."""
     iterations = sorted(moments)
-    frames = {each: packed_all(looker.look(moments[each])) for each in iterations[-1:]}
+    balls = proof.balls if proof is not None and proof.verdict == "proved" else None
+    if proof is not None and proof.verdict != "undecided":
+        told = {**told, "proof": str(proof)}
+    frames = {each: packed_all(looker.look(moments[each], balls)) for each in iterations[-1:]}
     start = _still(looker, iterations, records, told, describe)
     bare = len(page_html("", {**start, "still": {**start["still"], "frames": {}}}))
-    each_takes = len(json.dumps(frames[iterations[-1]]))
-    room = max(1, (MOST_BYTES - bare - 20_000) // each_takes)
+    last = frames[iterations[-1]]
+    sets = len(json.dumps(last.get("sets")))  # these are of one moment alone
+    each_takes = len(json.dumps(last)) - sets
+    room = max(1, (MOST_BYTES - bare - sets - 20_000) // each_takes)
     if room < len(iterations):
         chosen = np.unique(np.linspace(0, len(iterations) - 1, room).round().astype(int))
         iterations = [iterations[n] for n in chosen] if room > 1 else iterations[-1:]
@@ -140,7 +149,11 @@ def _still(
     rows = list(records)
     return {
         "live": False,
-        "choices": page_choices(),
+        "choices": {"tasks": [], "run": {}},
+        "mistakes": mistakes(),
+        "hunts": {
+            "every": 20, "source": {cell: source(cell) for cell in PROGRAMS}, "kept": kept(),
+        },
         "still": {
             "describe": describe,
             "info": {**looker.info(), "beginnings": looker.beginnings()},
@@ -158,15 +171,18 @@ def _still(
 
 
 def look(
-    run: Any, words: str = "", *, moments: int | None = None, task: Task | None = None
-) -> Page:
+    run: Any, words: str = "", *, moments: int | None = None, task: Task | None = None,
+    proof: Proof | None = None,
+) -> Page:  # fmt: skip
     """A page to look inside a training: how states go forward and derivatives come back, which loss
     reaches which state, weights, gates and states, at up to 60 moments of the training.
 
     run: a `bptt.Run`; or a network, whose task is then needed. words: which sequence is looked at:
     of two numbers to add, as '93 + 87'; see `Task.watch`. moments: how many; the training is done
     again for them, by default if it took less than 20 seconds, and left out if it ends with
-    other weights, as it may on another machine. Raises BpttError for an input that is none.
+    other weights, as it may on another machine. proof: what `bptt.prove` has found, whose sets of
+    states are then shown; by default it is looked for during a second. Raises BpttError for an
+    input that is none.
 
     In a notebook the page shows itself; `save` writes it as one HTML file.
     """
@@ -176,7 +192,8 @@ def look(
         if task is None:
             raise BpttError("a network alone names no task: give task=..., or a run")
         looker = Looker(task, run.structure, words)
-        return report(looker, {0: run.theta}, [], {"state": "done"}, task.describe())
+        proof = proof_of(run, task) if proof is None else proof
+        return report(looker, {0: run.theta}, [], {"state": "done"}, task.describe(), proof)
     training: Training | None = getattr(run, "training", None)
     if not isinstance(training, Training):
         raise BpttError("give a run, as bptt.train and bptt.load_run do, or a network")
@@ -193,7 +210,9 @@ def look(
         "state": training.reason, "verdict": str(training.divergence or verdict or training.reason),
         "engine": settings.engine, "seconds": training.seconds, "seed": settings.seed,
     }  # fmt: skip
-    return report(looker, kept, training.history, told, training.task.describe())
+    if proof is None and not training.divergence:
+        proof = proof_of(training.network, training.task)
+    return report(looker, kept, training.history, told, training.task.describe(), proof)
 
 
 def moments_of(

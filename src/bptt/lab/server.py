@@ -20,10 +20,9 @@ from bptt.errors import BpttError
 from bptt.lab import hunting
 from bptt.lab.choices import page_choices, settings_from, words_of
 from bptt.lab.page import page_html, policy
-from bptt.lab.session import Engines, Watching, rounded
+from bptt.lab.session import SEEDS, Engines, Watching, rounded
 from bptt.lab.views import packed_all
-from bptt.mistakes.programs import PROGRAMS
-from bptt.mistakes.table import known
+from bptt.tasks.task import Task
 from bptt.training.settings import Settings
 
 MOST_BODY = 20_000
@@ -35,10 +34,11 @@ MOST_NESTING = 20
 
 
 class Lab:
-    """What the page can ask for. settings: of a run that the page begins with."""
+    """What the page can ask for. settings: of a run that the page begins with. own: the user's
+    data, as a task."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings, self.engines = settings, Engines()
+    def __init__(self, settings: Settings | None = None, own: Task | None = None) -> None:
+        self.settings, self.own, self.engines = settings, own, Engines()
         self._tabs: OrderedDict[str, Watching] = OrderedDict()
         self._lock = threading.Lock()
         self._count = 0
@@ -48,8 +48,8 @@ class Lab:
     def page(self) -> str:
         """The page."""
         start = {
-            "live": True, "choices": page_choices(self.settings),
-            "mistakes": {cell: known(cell) for cell in PROGRAMS},
+            "live": True, "choices": page_choices(self.settings, self.own),
+            "mistakes": hunting.mistakes(),
         }  # fmt: skip
         return page_html("bptt lab", start)
 
@@ -88,7 +88,7 @@ class Lab:
         if chosen is None and self.settings is not None:
             settings = self.settings
         else:
-            settings = settings_from({} if chosen is None else chosen)
+            settings = settings_from({} if chosen is None else chosen, self.own)
         watching = Watching(settings, self.engines, words_of(given.get("input")))
         gone: list[Watching] = []
         with self._lock:
@@ -118,7 +118,12 @@ class Lab:
     def _news(self, tab: str, given: dict[str, Any]) -> dict[str, Any]:
         watching = self._of(tab, given)
         after = whole("after", given.get("after"), 0, 10**9)
-        return {"id": watching.id, **watching.news(after, given.get("luck") is True)}
+        luck = given.get("luck")
+        if luck is not None:
+            if not isinstance(luck, list) or len(luck) > SEEDS:
+                raise BpttError(f"luck must be a list of at most {SEEDS} numbers of records")
+            luck = [whole("luck", each, 0, 10**9) for each in luck]
+        return {"id": watching.id, **watching.news(after, luck)}
 
     def _frames(self, tab: str, given: dict[str, Any]) -> dict[str, Any]:
         watching, iterations = self._of(tab, given), given.get("iterations")
@@ -152,6 +157,7 @@ class Lab:
             self._tabs.clear()
         for each in tabs:
             each.end()
+        self.engines.close()
 
 
 class Server(ThreadingHTTPServer):
@@ -207,6 +213,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "bptt", ""
     timeout = SILENCE_SECONDS
+    # An answer's last packet would wait for the page to say that it has the one before.
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave together
 
     def do_GET(self) -> None:
         """The page, and nothing else."""
@@ -274,6 +283,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+        self.wfile.flush()
 
     def log_message(self, *values: Any) -> None:
         """Nothing is logged: the address has the token in it."""

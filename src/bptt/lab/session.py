@@ -6,25 +6,31 @@ Whoever watches asks again and again; where nobody asks for some seconds, traini
 on when somebody asks again.
 """
 
+import contextlib
+import subprocess
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bptt.errors import BpttError
-from bptt.lab.views import Arrays, Looker
+from bptt.lab.views import Arrays, Looker, proof_of
 from bptt.network.engines import Engine
 from bptt.network.network import Network, engine_of
-from bptt.proofs.prove import quickly
+from bptt.processes import helper
+from bptt.proofs import native
 from bptt.training.records import Record
 from bptt.training.settings import Settings, Stop
 from bptt.training.training import Training
+
+if TYPE_CHECKING:
+    from bptt.proofs.search import Balls
 
 # Nobody has asked for so long: the page is closed or hidden. Training waits, and then ends.
 PATIENCE_SECONDS, GONE_SECONDS = 3.0, 60.0
@@ -33,6 +39,7 @@ MOST_PARAMETERS, MOST_BATCH, MOST_ITERATIONS = 200_000, 1_000, 100_000
 MOST_NUMBERS = 2_000_000  # of one iteration's data
 MOST_MOMENTS = 400
 SEEDS = 16
+CALL_SECONDS = 0.01  # of the engine: a training that is to stop stops that soon
 KEPT_LOOKS = 240
 
 
@@ -56,6 +63,7 @@ class Engines:
         self._lock = threading.Lock()
         self._compiled: Engine | None = None
         self._ready: dict[Any, threading.Event] = {}
+        self._prover: subprocess.Popen[bytes] | None = None
 
     def _key(self, settings: Settings) -> Any:
         s = settings.structure
@@ -79,6 +87,24 @@ class Engines:
         if self.ready(settings) is None:
             self._ready[self._key(settings)].wait(seconds)
         return self.ready(settings) or engine_of("reference")
+
+    def proofs(self) -> bool:
+        """Whether the kernels of proofs are there. If not they are compiled, by a process of its
+        own: it takes half a minute, once on a machine, in which the page is to stay quick."""
+        if native.ready():
+            return True
+        with self._lock:
+            if self._prover is None:
+                with contextlib.suppress(OSError):  # where no process can be started
+                    self._prover = helper("from bptt.proofs import native\nnative.prepare()\n")
+        return False
+
+    def close(self) -> None:
+        """End what compiles."""
+        with self._lock:
+            if self._prover is not None:
+                self._prover.kill()
+                self._prover.communicate()
 
     def _prepare(self, settings: Settings, event: threading.Event) -> None:
         """Have kernels loaded, or compiled, by training one iteration and testing."""
@@ -111,6 +137,14 @@ class Curve:
         self.losses.append(record.loss_per_step)
         self.wrong.append(record.wrong)
 
+    def since(self, known: int) -> dict[str, Any]:
+        """What has come since so many records."""
+        new = slice(known, len(self.wrong))
+        return {
+            "seed": self.seed, "reason": self.reason, "iterations": self.iterations[new],
+            "losses": self.losses[new], "wrong": self.wrong[new],
+        }  # fmt: skip
+
 
 class Watching:
     """One training, its moments, and its other seeds; `begin` starts its thread."""
@@ -118,13 +152,17 @@ class Watching:
     def __init__(self, settings: Settings, engines: Engines, words: str = "") -> None:
         check_size(settings)
         self.settings, self.engines = settings, engines
-        self.looker = Looker(settings.task, settings.structure, words)
+        self.looker = Looker(
+            settings.task, settings.structure, words, settings.initializers, settings.forget_bias
+        )
         self.records = Curve(settings.seed)
         self.norms: list[float] = []
         self.moments: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self.every = 1  # of the records, which is a moment
         self.state, self.engine, self.verdict, self.proof = "training", "", "", ""
         self.seconds = 0.0
+        self.proved: int | None = None  # the moment whose proof has sets to be drawn
+        self._balls: Balls | None = None
         self.luck: list[Curve] = []
         self._sought = False
         self.asked = time.monotonic()
@@ -147,7 +185,7 @@ class Watching:
         return self.look(0)
 
     def stop(self) -> None:
-        """Have training stop, a tenth of a second from now at most."""
+        """Have training stop, a hundredth of a second from now or so."""
         self._stop.set()
 
     def end(self) -> None:
@@ -186,10 +224,16 @@ class Watching:
         return threading.Thread(target=run, daemon=True, name=name)
 
     def _train(self) -> None:
+        if self.settings.stop.proved:
+            self.engine = "preparing"
+            while not self.engines.proofs():
+                if self._waits() or self._stop.wait(0.1):
+                    self.state = "stopped"
+                    return
         engine = self.engines.wait(self.settings, 0.5)
         compiled = self.engines.ready(self.settings) is not None
         self.engine = "compiled" if compiled else "reference"
-        training = Training(self.settings, engine)
+        training = Training(self.settings, engine, CALL_SECONDS)
         self._keep(0, training.network.theta)
         for record in training.records(self._waits):
             self.records.add(record)
@@ -218,10 +262,24 @@ class Watching:
             ).start()
 
     def _prove(self, training: Training) -> None:
-        """Look for about a second whether the network is right at every length."""
-        found = quickly(training.network, training.task)
-        if found is not None and found.verdict != "undecided":
-            self.proof = str(found)
+        """Look for about a second whether the network is right at every length; where that takes
+        kernels that are not there yet, again when they are."""
+        found = proof_of(training.network, training.task)
+        if found is None:
+            return
+        if found.verdict == "undecided":
+            while not (ready := self.engines.proofs()) and not self._stop.wait(1.0):
+                pass
+            if ready and found.balls is None:
+                found = proof_of(training.network, training.task) or found
+        if found.verdict == "undecided":
+            return
+        self.proof = str(found)
+        if found.verdict == "proved":
+            at = training.learner.iteration
+            with self._lock:
+                self._balls, self.proved = found.balls, at
+                self._looks.pop(at, None)
 
     def _keep(self, iteration: int, theta: NDArray[Any]) -> None:
         """Keep a moment; where there are too many, every other one goes."""
@@ -239,7 +297,7 @@ class Watching:
         engine = self.engines.wait(settings, 0.5)
         going = []
         for n in range(1, SEEDS):
-            training = Training(settings.with_seed(settings.seed + n), engine)
+            training = Training(settings.with_seed(settings.seed + n), engine, CALL_SECONDS)
             curve = Curve(settings.seed + n)
             self.luck.append(curve)
             going.append((training, training.records(self._waits), curve))
@@ -260,41 +318,40 @@ class Watching:
         with self._lock:
             found = self._looks.get(iteration)
             theta = self.moments.get(iteration)
+            balls = self._balls if iteration == self.proved else None
         if found is not None:
             return found
         if theta is None:
             raise BpttError(f"moment {iteration} is not there: ask for one that is")
-        found = self.looker.look(theta)
+        found = self.looker.look(theta, balls)
         with self._lock:
             self._looks[iteration] = found
             while len(self._looks) > KEPT_LOOKS:
                 self._looks.popitem(last=False)
         return found
 
-    def news(self, after: int, luck: bool) -> dict[str, Any]:
-        """What has happened since so many records."""
+    def news(self, after: int, luck: Sequence[int] | None) -> dict[str, Any]:
+        """What has happened since so many records. luck: of the other seeds, which then train, how
+        many records are known of each."""
         self.asked = time.monotonic()
         with self._lock:
             moments = list(self.moments)
             ended = self.state not in ("training", "stopped", "error")
-            if luck and ended and not self._sought and not self._stop.is_set():
+            if luck is not None and ended and not self._sought and not self._stop.is_set():
                 self._sought = True
                 self._seeds.start()
         count = len(self.norms)
         own = self.records
         return {
             "state": self.state, "engine": self.engine, "verdict": self.verdict,
-            "proof": self.proof, "moments": moments, "seconds": self.seconds,
+            "proof": self.proof, "proved": self.proved, "moments": moments, "seconds": self.seconds,
             "records": {
                 "iterations": own.iterations[after:count], "losses": own.losses[after:count],
                 "wrong": own.wrong[after:count], "norms": self.norms[after:count],
             },
-            "luck": [
-                {"seed": curve.seed, "iterations": curve.iterations[: len(curve.wrong)],
-                 "losses": curve.losses[: len(curve.wrong)], "wrong": list(curve.wrong),
-                 "reason": curve.reason}
-                for curve in self.luck
-            ] if luck else [],
+            "luck": [] if luck is None else [
+                curve.since(luck[n] if n < len(luck) else 0) for n, curve in enumerate(self.luck)
+            ],
         }  # fmt: skip
 
 

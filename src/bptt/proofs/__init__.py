@@ -7,6 +7,7 @@
     metric.py       how balls are measured, and how fast a network forgets
     certificate.py  a proof as a file
     checker.py      the check of such a file, which shares nothing with what follows
+    shadow.py       balls as a plane of the states shows them
     machine.py      network and automaton, laid out for the kernels
     tape.py         a cell's equations as a list of operations
     workspace.py    where everything lies

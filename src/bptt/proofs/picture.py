@@ -1,16 +1,22 @@
 """Pictures of a proof and of a machine."""
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from bptt.proofs.automaton import Automaton
 from bptt.proofs.extraction import arrows
-from bptt.proofs.search import Balls
+from bptt.proofs.shadow import Shadows
+
+if TYPE_CHECKING:  # the search imports the compiler
+    from bptt.proofs.search import Balls
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -22,7 +28,7 @@ def _png(figure: Figure) -> bytes:
     return target.getvalue()
 
 
-def balls_png(balls: Balls, automaton: Automaton, title: str) -> bytes:
+def balls_png(balls: "Balls", automaton: Automaton, title: str) -> bytes:
     """The balls of a proof, seen along the two directions in which they lie furthest apart; a
     colour a state of the automaton."""
     figure = Figure(figsize=(7.2, 5.2), layout="constrained")
@@ -32,20 +38,10 @@ def balls_png(balls: Balls, automaton: Automaton, title: str) -> bytes:
     _, turned = np.linalg.eigh(np.cov(places.T).reshape(places.shape[1], -1))
     flat = (places - places.mean(axis=0)) @ turned[:, ::-1][:, :2]
     flat = np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
-    for state in range(automaton.size):
-        mine = balls.label == state
-        colour = COLOURS[state % len(COLOURS)]
-        wide = 2 * balls.radius[mine]
-        axes.add_collection(EllipseCollection(
-            wide, wide, np.zeros(len(wide)), units="xy", offsets=flat[mine], facecolors=colour,
-            edgecolors=colour, alpha=0.18, transOffset=axes.transData,
-        ))  # fmt: skip
-        axes.plot(*flat[mine].T, ".", color=colour, markersize=3, label=automaton.names[state])
+    draw_sets(axes, Shadows(flat, balls.radius, balls.label, np.eye(2)), automaton)
     axes.plot(*flat[0], "k+", markersize=12, label="start")
-    reach = balls.radius[:, None]
-    low, high = (flat - reach).min(axis=0), (flat + reach).max(axis=0)
     axes.set(
-        xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", title=title,
+        title=title,
         xlabel="first direction of the states, as the metric sees it", ylabel="second direction",
     )  # fmt: skip
     if automaton.size <= 10:
@@ -53,12 +49,50 @@ def balls_png(balls: Balls, automaton: Automaton, title: str) -> bytes:
     return _png(figure)
 
 
+def draw_sets(axes: Axes, seen: Shadows, automaton: Automaton) -> None:
+    """Sets of states in a plane, a colour a state of the automaton, with their middles; fainter
+    where there are many."""
+    across, up, angle = seen.axes
+    faint = min(0.18, 9 / max(len(seen.radius), 1))
+    for state in range(automaton.size):
+        mine = seen.label == state
+        colour = COLOURS[state % len(COLOURS)]
+        sizes = 2 * seen.radius[mine]
+        axes.add_collection(EllipseCollection(
+            sizes * across, sizes * up, np.full(len(sizes), angle), units="xy",
+            offsets=seen.centre[mine], facecolors=to_rgba(colour, faint),
+            edgecolors=to_rgba(colour, 0.35), transOffset=axes.transData,
+        ))  # fmt: skip
+        axes.plot(
+            *seen.centre[mine].T, ".", color=colour, markersize=3, label=automaton.names[state]
+        )
+    reach = across * seen.radius[:, None]
+    low, high = (seen.centre - reach).min(axis=0), (seen.centre + reach).max(axis=0)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+
+
 def machine_png(machine: Automaton, title: str) -> bytes:
     """A machine drawn: states on a circle, an arrow for the symbols that lead the same way."""
-    tall = 1.7 if machine.size > 2 else 0.8
-    figure = Figure(figsize=(7.2, 3.4 * tall), layout="constrained")
+    figure = Figure(figsize=(7.2, machine_height(machine)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    draw_machine(axes, machine)
+    axes.set_title(title)
+    return _png(figure)
+
+
+def machine_height(machine: Automaton) -> float:
+    """In inches, of a picture that is 7.2 inches wide."""
+    return 3.4 * _tall(machine)
+
+
+def _tall(machine: Automaton) -> float:
+    return 1.7 if machine.size > 2 else 0.8
+
+
+def draw_machine(axes: Axes, machine: Automaton) -> None:
+    """The machine of `machine_png` on some axes."""
+    tall = _tall(machine)
     angle = np.pi - 2 * np.pi * np.arange(machine.size) / max(machine.size, 1)
     places = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (machine.size > 1)
     size = min(0.16, 1.2 / max(machine.size, 1))
@@ -87,6 +121,5 @@ def machine_png(machine: Automaton, title: str) -> bytes:
             edgecolor=COLOURS[s % len(COLOURS)], zorder=3,
         ))  # fmt: skip
         axes.annotate(machine.names[s], place, ha="center", va="center", fontsize=9, zorder=4)
-    axes.set(xlim=(-1.9, 1.9), ylim=(-tall, tall), aspect="equal", title=title)
+    axes.set(xlim=(-1.9, 1.9), ylim=(-tall, tall), aspect="equal")
     axes.axis("off")
-    return _png(figure)

@@ -75,12 +75,15 @@ class Report:
 @dataclass(frozen=True)
 class Watched:
     """One sequence with its answers, to be looked at step by step: x (1, T, ...), y (1, T, ...);
-    title: what it is; rows: names, each with a text a step, what is read and what is to be said."""
+    title: what it is; rows: names, each with a text a step, what is read and what is to be said.
+    names: of the classes; units: of scaled numbers their means and standard deviations."""
 
     x: NDArray[Any]
     y: NDArray[Any]
     title: str
     rows: Sequence[tuple[str, Sequence[str]]]
+    names: Sequence[str] = ()
+    units: tuple[Sequence[float], Sequence[float]] | None = None
 
 
 class FromFile(NamedTuple):

@@ -283,6 +283,26 @@ def components(trace: Trace, count: int = 2, layer: int = -1, state: int = 0) ->
     return Components((states - mean) @ directions[:count].T, directions[:count], mean, explained)
 
 
+def plane_apart(points: Array, groups: NDArray[np.integer] | None = None) -> Array:
+    """A plane (H, 2), two orthonormal directions, that shows most of points (N, H) around 0: those
+    in which the means of the groups (N,) lie furthest apart, as many as there are; then those in
+    which the points themselves differ most."""
+    directions = np.zeros((points.shape[1], 0))
+    if groups is not None:
+        each = [points[groups == group] for group in np.unique(groups)]
+        means = np.array([part.mean(axis=0) * np.sqrt(len(part)) for part in each])
+        _, sizes, between = np.linalg.svd(means, full_matrices=False)
+        directions = between[: min(2, len(each) - 1)][sizes[: min(2, len(each) - 1)] > 1e-9].T
+    if directions.shape[1] < 2:
+        rest = points - points @ directions @ directions.T
+        _, _, within = np.linalg.svd(rest, full_matrices=False)
+        directions = np.concatenate([directions, within[: 2 - directions.shape[1]].T], axis=1)
+    # A direction has no sign: the same one at every moment, or paths would jump.
+    signs = np.where(directions[np.abs(directions).argmax(axis=0), [0, 1]] < 0, -1, 1)
+    plane: Array = directions * signs
+    return plane
+
+
 def gradient_norms(trace: Trace, layer: int = -1) -> Mapping[str, Array]:
     """|dL/ds_t| of every state of a layer, {state: (sample, time)}."""
     names = trace.structure.equations.states

@@ -5,7 +5,7 @@ what has vanished looks vanished.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,21 +15,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bptt.network.parameters import Array
+from bptt.proofs.picture import draw_machine, draw_sets, machine_height
+from bptt.proofs.shadow import shadows
 from bptt.traces.derived import (
     apart,
     components,
     eigenvalues,
     gradient_norms,
+    plane_apart,
     singular_values,
 )
 from bptt.traces.trace import Trace
 from bptt.training.figures import BLUE, GREEN, ORANGE, ShownFigure
+
+if TYPE_CHECKING:
+    from bptt.proofs.prove import Proof
 
 # What is smaller than this part of the largest, or is 0, is left out of a log axis.
 FLOOR = 1e-12
 SIGNED = "RdBu_r"
 # Steps beyond which single labels under a heat map cannot be read.
 MOST_LABELS = 48
+MOST_STATES = 10  # of an automaton, in a legend
 
 Labels = Sequence[str] | None
 
@@ -202,8 +209,11 @@ def gates(trace: Trace, sample: int = 0, layer: int = -1, labels: Labels = None)
     return figure
 
 
-def states(trace: Trace, layer: int = -1) -> Figure:
-    """The paths of all samples through the plane in which states differ most."""
+def states(trace: Trace, layer: int = -1, proof: "Proof | None" = None) -> Figure:
+    """The paths of all samples through the plane in which states differ most. proof: of the network
+    (`bptt.prove`), if it was proved: its sets of states, and the automaton, are drawn too."""
+    if proof is not None and proof.verdict == "proved" and trace.structure.hidden > 1:
+        return _proved_states(trace, proof)
     found = components(trace, 2, layer) if trace.structure.hidden > 1 else None
     figure = _figure(6.2, 5.2)
     axes = figure.subplots()
@@ -233,6 +243,32 @@ def states(trace: Trace, layer: int = -1) -> Figure:
     return figure
 
 
+def _proved_states(trace: Trace, proof: "Proof") -> Figure:
+    """The paths of all samples among the sets of a proof, in the plane in which the sets of the
+    automaton's states lie furthest apart; below it the automaton."""
+    balls, s = proof.balls, trace.structure
+    assert balls is not None
+    first = (s.layers - 1) * len(s.equations.states) * s.hidden
+    centres = balls.centre[:, first : first + s.hidden]
+    mean = centres.mean(axis=0)
+    plane = plane_apart(centres - mean, balls.label)
+    below = machine_height(proof.automaton)
+    figure = _figure(7.2, 5.4 + below)
+    upper, lower = figure.subplots(2, 1, height_ratios=(5.4, below))
+    draw_sets(upper, shadows(balls, s, plane, mean), proof.automaton)
+    for sample, length in enumerate(trace.lengths):
+        path = (trace["states"][-1, 0, sample, : length + 1] - mean) @ plane
+        upper.plot(path[:, 0], path[:, 1], color="#222222", marker="o", markersize=4, linewidth=1)
+    upper.set(xlabel="direction 1", ylabel="direction 2")
+    if proof.automaton.size <= MOST_STATES:
+        upper.legend(edgecolor="none", loc="upper left", bbox_to_anchor=(1, 1), markerscale=3)
+    upper.set_title(f"{len(balls)} sets of states: {proof.claim}", loc="left", fontsize=11)
+    _tidy(upper)
+    draw_machine(lower, proof.automaton)
+    lower.set_title("what has to be remembered", loc="left", fontsize=11)
+    return figure
+
+
 def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
@@ -249,13 +285,15 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 }
 
 
-def all_figures(trace: Trace, sample: int = 0, labels: Labels = None) -> dict[str, Any]:
-    """Every figure of one sample, by name."""
+def all_figures(
+    trace: Trace, sample: int = 0, labels: Labels = None, proof: "Proof | None" = None
+) -> dict[str, Any]:
+    """Every figure of one sample, by name; proof: see `states`."""
     return {
         "stage": stage(trace, sample, labels=labels),
         "credit": credit(trace, sample),
         "flow": flow(trace, sample),
         "weights": weights(trace),
         "gates": gates(trace, sample, labels=labels),
-        "states": states(trace),
+        "states": states(trace, proof=proof),
     }

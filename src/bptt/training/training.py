@@ -41,18 +41,19 @@ CALL_NUMBERS = 500_000
 class Pace:
     """How many iterations a call of the engine does, learnt from the calls before.
 
-    seconds: what an iteration of one model took in the last call; 0 while that is not known.
+    a_call: how long it is to take. seconds: what an iteration of one model took in the last call; 0
+    while that is not known.
     """
 
-    def __init__(self, most_numbers: int) -> None:
-        self.most_numbers = most_numbers
+    def __init__(self, most_numbers: int, a_call: float = CALL_SECONDS) -> None:
+        self.most_numbers, self.a_call = most_numbers, a_call
         self.seconds, self._warm = 0.0, False
 
     def count(self, most: int, numbers: int, models: int = 1) -> int:
         """At most `most`; `numbers`: the data of one iteration of one of the models."""
         count = min(most, self.most_numbers // (numbers * models))
         # Few as long as it is not known how long an iteration takes.
-        known = int(CALL_SECONDS / (self.seconds * models)) if self.seconds else 10
+        known = int(self.a_call / (self.seconds * models)) if self.seconds else 10
         return max(1, min(count, known))
 
     def learn(self, seconds: float, count: int, models: int = 1) -> None:
@@ -70,7 +71,8 @@ def numbers_a_step(task: Task) -> int:
 class Training:
     """A training run: `records()` does the work; the rest is its state.
 
-    engine: that of the settings, where it exists already and is to be shared.
+    engine: that of the settings, where it exists already and is to be shared. call_seconds: how
+    long a call of the engine is to take, and an interrupt to wait; it changes no number.
 
     Attributes: settings, task, network, learner (weights and optimizer state), stream (the data),
     history (the records so far), seconds, divergence (None while all is well), verdict (None until
@@ -78,7 +80,9 @@ class Training:
     """
 
     @usual
-    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine | None = None, call_seconds: float = CALL_SECONDS
+    ) -> None:
         self.settings = settings
         self.task: Task = settings.task
         structure = settings.structure
@@ -106,7 +110,7 @@ class Training:
         self.verdict: Verdict | None = None
         self.reason = ""
         self.arithmetic: list[str] = []
-        self._pace = Pace(CALL_NUMBERS)
+        self._pace = Pace(CALL_NUMBERS, call_seconds)
 
     def _loss_of_guessing(self) -> float:
         """The loss of a network that gives every answer the same chance."""

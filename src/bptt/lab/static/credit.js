@@ -1,7 +1,9 @@
 // Credit: which loss moves which state, and what truncation keeps of it.
 
 import { number } from "./data.js";
-import { element, Heat, Lines } from "./draw.js";
+import { element } from "./draw.js";
+import { Heat } from "./heat.js";
+import { Lines } from "./lines.js";
 
 /** @param {any} app */
 export function makeCredit(app) {

@@ -1,7 +1,8 @@
 // Gates: what each of them does at every step, above what the network reads.
 
 import { number, part, transposed } from "./data.js";
-import { element, Heat } from "./draw.js";
+import { element } from "./draw.js";
+import { Heat } from "./heat.js";
 
 /** @param {any} app */
 export function makeGates(app) {

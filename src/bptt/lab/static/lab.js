@@ -17,7 +17,7 @@ const VIEWS = {
 };
 const RATES = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1];
 const SIZES = [2, 4, 8, 16, 24, 32, 48, 64];
-const PLAY_SECONDS = 6;
+const PLAY_SECONDS = 4;
 
 const start = JSON.parse(document.getElementById("start").textContent);
 const byId = (id) => document.getElementById(id);
@@ -29,6 +29,8 @@ const app = {
   records: { iterations: [], losses: [], wrong: [], norms: [] }, luck: [], moments: [],
   news: { state: "", verdict: "", proof: "", engine: "" },
   seek: (iteration) => goTo(nearest(iteration)),
+  /** Change a setting: a new training. */
+  choose: (name, value) => { chosen[name] = value; fillControls(); train(); },
 };
 window.bptt = app; // for tests, and for who wants to look
 
@@ -44,13 +46,30 @@ const stage = makeStage(app);
 
 // What is chosen, and the address.
 
-const chosen = { task: start.choices.task, options: {}, cell: "elman", hidden: 16, learning_rate: 0.01, optimizer: "adam", batch: 1, seed: 1, input: "" };
+const chosen = {
+  task: start.choices.task, options: {}, text: "", cell: "elman", hidden: 16, learning_rate: 0.01, optimizer: "adam", batch: 1, seed: 1,
+  until: "exact", spectral_radius: null, forget_bias: null, input: "",
+};
+app.chosen = chosen;
+const NUMBERS = ["hidden", "batch", "seed", "learning_rate", "spectral_radius", "forget_bias"];
+const LONGEST_TEXT = 1500; // in an address
+
+const aboutTask = (name = chosen.task) => start.choices.tasks.find((each) => each.name === name);
 
 function preset(task) {
-  const found = start.choices.tasks.find((each) => each.name === task);
-  Object.assign(chosen, { options: {} }, found.preset);
+  const found = aboutTask(task);
+  if (!found) return;
+  Object.assign(chosen, { options: {}, text: found.text, until: "exact", spectral_radius: null, forget_bias: null }, found.preset);
   chosen.task = task;
   Object.assign(chosen.options, found.options);
+}
+
+/** Until it is right on the test, or proved at every length; the settings that suit that. */
+function setUntil(until) {
+  const { cell, options, text, seed, hidden } = chosen;
+  preset(chosen.task);
+  Object.assign(chosen, { cell, options, text, seed, hidden, until });
+  if (until === "proved") Object.assign(chosen, aboutTask().proving[cell] ?? {});
 }
 
 function readAddress() {
@@ -65,8 +84,9 @@ function readAddress() {
     if (name === "view" && VIEWS[value]) viewName = value;
     else if (name in chosen.options && /^\d+$/.test(value)) chosen.options[name] = Number(value);
     else if (name === "input") chosen.input = value.slice(0, 200);
-    else if (["cell", "optimizer"].includes(name)) chosen[name] = value;
-    else if (["hidden", "batch", "seed", "learning_rate"].includes(name) && Number.isFinite(Number(value)) && value) chosen[name] = Number(value);
+    else if (["cell", "optimizer", "until"].includes(name)) chosen[name] = value;
+    else if (name === "text" && chosen.text) chosen.text = value;
+    else if (NUMBERS.includes(name) && Number.isFinite(Number(value)) && value) chosen[name] = Number(value);
   }
   return given.has("at") ? Number(given.get("at")) : null;
 }
@@ -74,13 +94,25 @@ function readAddress() {
 function writeAddress() {
   const given = new URLSearchParams();
   if (start.live && chosen.task) {
-    for (const name of ["task", "cell", "hidden", "learning_rate", "optimizer", "batch", "seed"]) given.set(name, String(chosen[name]));
+    for (const [name, value] of Object.entries(settingsOf())) if (typeof value !== "object" && name !== "text") given.set(name, String(value));
+    if (chosen.text !== aboutTask().text && chosen.text.length <= LONGEST_TEXT) given.set("text", chosen.text);
     for (const [name, value] of Object.entries(chosen.options)) given.set(name, String(value));
   }
   if (chosen.input) given.set("input", chosen.input);
   given.set("view", viewName);
   if (!follow) given.set("at", String(app.iteration));
   try { history.replaceState(null, "", `#${given}`); } catch { /* a frame without an address */ }
+}
+
+/** What is asked for: what does not fit the task or the cell, or is as usual, is left out. */
+function settingsOf() {
+  const { task, options: given, text, cell, hidden, learning_rate, optimizer, batch, seed, until, spectral_radius, forget_bias } = chosen;
+  const found = { task, options: given, cell, hidden, learning_rate, optimizer, batch, seed };
+  if (aboutTask().text) found.text = text;
+  if (until !== "exact" && Object.keys(aboutTask().proving).length) found.until = until;
+  if (spectral_radius !== null) found.spectral_radius = spectral_radius;
+  if (forget_bias !== null && cell === "lstm") found.forget_bias = forget_bias;
+  return found;
 }
 
 // The controls.
@@ -116,20 +148,24 @@ let optional = [];
 const options = element("span", { class: "row" });
 
 function makeControls() {
-  const tasks = start.choices.tasks.map((each) => [each.name, each.name]);
+  const tasks = start.choices.tasks.map((each) => [each.name, each.name === "data" ? "your data" : each.name]);
   if (start.choices.run) tasks.unshift(["", "this run"]);
   controls = [
     choice("task", "Task", tasks, "task", (value) => { value ? preset(value) : (chosen.task = ""); chosen.input = ""; }),
-    choice("cell", "Cell", start.choices.cells.map((each) => [each, each]), "cell"),
+    choice("cell", "Cell", start.choices.cells.map((each) => [each, each]), "cell", (value) => { chosen.cell = value; if (chosen.until === "proved") setUntil("proved"); }),
     slider("hidden", "Units", SIZES, "hidden"),
     slider("learning_rate", "Rate", RATES, "learning_rate"),
     choice("optimizer", "Optimizer", start.choices.optimizers.map((each) => [each, each]), "optimizer"),
     slider("batch", "Batch", [1, 2, 4, 8, 16, 32, 64], "batch"),
     counter("seed", "Seed", () => chosen.seed, (value) => { chosen.seed = value; }, 99999),
+    choice("until", "Until", [["exact", "right on the test"], ["proved", "proved"]], "until", setUntil),
   ];
   const input = element("input", { type: "text", id: "input", maxlength: 200, placeholder: "another one to look at", size: 18 });
   input.addEventListener("change", () => { chosen.input = input.value; train(); });
   controls.push({ root: element("label", { class: "field", for: "input" }, "Look at ", input), set: () => { input.value = chosen.input; } });
+  const text = element("textarea", { id: "text", rows: 4, maxlength: 4000, spellcheck: "false" });
+  text.addEventListener("change", () => { chosen.text = text.value; train(); });
+  controls.push({ root: element("label", { class: "field wide", for: "text" }, "The text to learn ", text), set: () => { text.value = chosen.text; } });
   byId("controls").replaceChildren(controls[0].root, options, ...controls.slice(1).map((each) => each.root),
     element("button", { type: "button", class: "primary", id: "next-seed", onclick: () => { chosen.seed += 1; fillControls(); train(); } }, "Next seed"));
 }
@@ -139,7 +175,10 @@ function fillControls() {
   options.replaceChildren(...(chosen.task ? optional : []).map((each) => each.root));
   for (const each of [...controls, ...optional]) each.set();
   byId("next-seed").hidden = !chosen.task; // a run has its own
-  controls.slice(1, 7).forEach((each) => { each.root.hidden = !chosen.task; });
+  controls.slice(1, 8).forEach((each) => { each.root.hidden = !chosen.task; });
+  const found = aboutTask();
+  controls[7].root.hidden = !found || !Object.keys(found.proving).length;
+  controls.at(-1).root.hidden = !found?.text;
 }
 
 // Training.
@@ -158,9 +197,8 @@ async function train(at = null) {
     const mine = ++generation;
     writeAddress();
     try {
-      const { task, options: given, cell, hidden, learning_rate, optimizer, batch, seed, input } = chosen;
-      const settings = task ? { task, options: given, cell, hidden, learning_rate, optimizer, batch, seed } : null;
-      const found = await app.host.ask("start", { settings, input });
+      const settings = chosen.task ? settingsOf() : null;
+      const found = await app.host.ask("start", { settings, input: chosen.input });
       app.host.id = found.id;
       if (again) continue;
       begin(found, mine);
@@ -190,14 +228,15 @@ async function watch(mine, id, at) {
   while (mine === generation) {
     if (document.hidden) { await visible(); continue; }
     try {
-      const luck = viewName === "luck";
+      const luck = viewName === "luck" ? app.luck.map((each) => each.iterations.length) : null;
       const news = await app.host.ask("news", { id, after: app.records.iterations.length, luck });
       if (mine !== generation) return;
       for (const name of Object.keys(app.records)) app.records[name].push(...news.records[name]);
       app.moments = news.moments;
-      app.luck = news.luck.length ? news.luck : app.luck;
+      addLuck(news.luck);
       app.news = news;
       status();
+      if (news.proved !== null && frames.has(news.proved) && !frames.get(news.proved).sets) await refetch(news.proved, mine);
       const last = app.moments.length - 1;
       if (at !== null && app.moments[last] >= at) { follow = false; goTo(nearest(at)); at = null; }
       else if (follow && last >= 0 && app.iteration !== app.moments[last]) await goTo(last);
@@ -211,6 +250,23 @@ async function watch(mine, id, at) {
     const busy = app.news.state === "training" || (viewName === "luck" && app.luck.some((each) => each.reason === ""));
     await new Promise((done) => setTimeout(done, busy ? 40 : 500));
   }
+}
+
+/** More of the other seeds' curves. */
+function addLuck(news) {
+  news.forEach((each, n) => {
+    const known = (app.luck[n] ??= { seed: each.seed, iterations: [], losses: [], wrong: [], reason: "" });
+    known.reason = each.reason;
+    for (const name of ["iterations", "losses", "wrong"]) known[name].push(...each[name]);
+  });
+}
+
+/** Fetch a moment again, which has more to show since it was proved. */
+async function refetch(iteration, mine) {
+  const found = await app.host.ask("frames", { id: app.news.id, iterations: [iteration] });
+  if (mine !== generation) return;
+  frames.set(iteration, unpackAll(found.frames[iteration]));
+  if (app.iteration === iteration) show(iteration);
 }
 
 const visible = () => new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
@@ -321,13 +377,14 @@ function tell(text, kind) {
 
 function status() {
   const { state, verdict, proof, engine, seconds } = app.news;
-  const slow = engine === "reference" && start.live ? " The kernels are being compiled; the reference engine trains meanwhile." : "";
+  const slow = { reference: " The kernels are being compiled; the reference engine trains meanwhile.",
+    preparing: " The kernels of proofs are being compiled, once on this machine: half a minute." }[start.live ? engine : ""] ?? "";
   if (state === "training") tell(`Training …${slow}`, "going");
   else if (state === "stopped") tell("Stopped, for nobody looked: change a setting to train again.", "done");
   else if (state === "error") tell(verdict, "bad");
   else {
     const last = app.records.iterations.at(-1) ?? 0;
-    tell(`${verdict} after ${last} iterations${seconds ? `, ${number(seconds, 2)} s` : ""}`, state === "exact" ? "won" : "done");
+    tell(`${verdict} after ${last} iterations${seconds ? `, ${number(seconds, 2)} s` : ""}`, ["exact", "proved"].includes(state) ? "won" : "done");
     const more = proof ? `Every length: ${proof}` : "";
     if (byId("proof").textContent !== more) byId("proof").textContent = more;
   }

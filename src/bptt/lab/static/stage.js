@@ -1,7 +1,8 @@
 // The stage: a sequence carried out step by step, states going forward and derivatives coming back.
 
 import { number, part, transposed } from "./data.js";
-import { element, Heat } from "./draw.js";
+import { element } from "./draw.js";
+import { Heat } from "./heat.js";
 
 /** A value with its sign, as a term of a sum. */
 function term(value, what) {
@@ -130,30 +131,60 @@ export function makeStage(app) {
     says.textContent = hint;
   };
 
-  const fillGrid = () => {
+  /** What the network says, cell by cell: made once for a sequence, changed where something changes. */
+  let answers = [];
+  const buildGrid = () => {
     const { frame, info } = app;
     const { steps } = info;
     const head = element("tr", {}, element("th", { scope: "row" }, "step"), ...Array.from({ length: steps }, (_, t) => element("th", { scope: "col" }, String(t + 1))));
     const rows = info.rows.map(([name, texts]) => element("tr", {}, element("th", { scope: "row" }, name),
       ...Array.from({ length: steps }, (_, t) => element("td", {}, texts[t - (steps - texts.length)] ?? ""))));
-    const answers = frame.loss.shape[0];
-    const outputs = frame.wrong.shape[1];
-    const said = element("tr", { class: "said" }, element("th", { scope: "row" }, "network"));
-    for (let t = 0; t < steps; t++) {
-      const n = t - (steps - answers);
-      const cell = element("td", {});
-      if (n >= 0 && shown(t + 1)) {
-        let wrong = 0;
-        for (let k = 0; k < outputs; k++) wrong += frame.wrong.data[n * outputs + k];
-        const p = frame.sure.data[n];
-        const text = info.outputs === 1 && !info.classes ? (p > 0.5 ? "1" : "0") : (wrong ? "✗" : "✓");
-        cell.append(element("span", { class: wrong ? "wrong" : "right", title: `p = ${number(p, 3)}${wrong ? ", wrong" : ""}` }, text));
-        cell.append(element("span", { class: "bar", style: `--p:${Math.max(0, Math.min(1, p))}` }));
-        cell.append(element("span", { class: "hidden" }, `p = ${Number(p.toPrecision(7))}${wrong ? ", wrong" : ""}`));
-      }
-      said.append(cell);
-    }
+    const first = steps - frame.loss.shape[0]; // an answer at the end alone
+    answers = [];
+    const cells = Array.from({ length: steps }, (_, t) => {
+      if (t < first) return element("td", {});
+      const [text, bar, told] = [element("span"), element("span", { class: "bar" }), element("span", { class: "hidden" })];
+      bar.hidden = info.numbers;
+      answers.push({ text, bar, told, cell: element("td", {}, text, bar, told), time: t + 1, key: "" });
+      return answers.at(-1).cell;
+    });
+    const said = element("tr", { class: "said" }, element("th", { scope: "row" }, "network"), ...cells);
     grid.replaceChildren(element("caption", { class: "hidden" }, info.title), element("tbody", {}, head, ...rows, said));
+  };
+  const fillGrid = () => {
+    const { frame } = app;
+    const outputs = frame.wrong.shape[1];
+    answers.forEach((each, n) => {
+      const there = shown(each.time);
+      let wrong = 0;
+      for (let k = 0; k < outputs; k++) wrong += frame.wrong.data[n * outputs + k];
+      const p = frame.sure.data[n];
+      const key = `${there} ${wrong} ${p}`;
+      if (key === each.key) return;
+      each.key = key;
+      each.cell.classList.toggle("later", !there);
+      const text = saidAt(n);
+      if (each.text.textContent !== text) each.text.textContent = text;
+      each.text.className = wrong ? "wrong" : "right";
+      each.text.title = app.info.numbers ? "" : `p = ${number(p, 3)}${wrong ? ", wrong" : ""}`;
+      each.bar.style.setProperty("--p", String(Math.max(0, Math.min(1, p))));
+      each.told.textContent = `p = ${Number(p.toPrecision(7))}${wrong ? ", wrong" : ""}`;
+    });
+  };
+  /** The network's answer in words: a bit, a class, numbers in their units, or whether all of several bits are right. */
+  const saidAt = (n) => {
+    const { frame, info } = app;
+    const outputs = frame.p.shape[1];
+    const p = frame.p.data.subarray(n * outputs, (n + 1) * outputs);
+    if (info.numbers) {
+      const [means, deviations] = info.units.length ? info.units : [p.map(() => 0), p.map(() => 1)];
+      return Array.from(p, (value, k) => number(value * deviations[k] + means[k], 3)).join(" ");
+    }
+    if (info.classes && info.names.length) return info.names[p.indexOf(Math.max(...p))];
+    if (outputs === 1 && !info.classes) return p[0] > 0.5 ? "1" : "0";
+    let wrong = 0;
+    for (let k = 0; k < frame.wrong.shape[1]; k++) wrong += frame.wrong.data[n * frame.wrong.shape[1] + k];
+    return wrong ? "✗" : "✓";
   };
   /** Whether the walk has come to that time, going forward. */
   const shown = (time) => place < 0 || place > app.info.steps || time <= place;
@@ -163,7 +194,7 @@ export function makeStage(app) {
     /** Numbers of another moment, or of the same one at another place of the walk. */
     show() {
       if (!app.frame) return;
-      if (heats.length !== 2 * app.info.states.length || heats.info !== app.info) { build(); heats.info = app.info; }
+      if (heats.length !== 2 * app.info.states.length || heats.info !== app.info) { build(); buildGrid(); heats.info = app.info; }
       const { steps, hidden } = app.info;
       fillGrid();
       const turned = place - steps - 1; // how many steps back

@@ -1,7 +1,9 @@
 // Weights beside their gradients, and the eigenvalues of W about the unit circle.
 
 import { columns, number, part } from "./data.js";
-import { element, Heat, Points } from "./draw.js";
+import { element } from "./draw.js";
+import { Heat } from "./heat.js";
+import { Points } from "./points.js";
 
 /** @param {import("./data.js").Plane} plane */
 function size(plane) {

@@ -94,7 +94,8 @@ class Text(Characters, frozen=True, kw_only=True):
             raise BpttError(f"input '{shown}' is too short: at least 2 characters are needed")
         numbers = self.encode(shown)[None]
         rows = [("reads", list(shown[:-1])), ("to say", list(shown[1:]))]
-        return Watched(numbers[:, :-1], numbers[:, 1:], f"{len(shown) - 1} characters", rows)
+        return Watched(numbers[:, :-1], numbers[:, 1:], f"{len(shown) - 1} characters", rows,
+                       list(self.vocabulary))  # fmt: skip
 
     def show(self, network: Network, seed: int = 0) -> Shown:
         """See `Task.show`: what it writes from the first character, always the likeliest next."""
