@@ -105,7 +105,8 @@ def table(page: Any, title: str) -> tuple[list[str], Any]:
         "rows => rows.map(row => [...row.children].map(cell => cell.textContent))"
     )
     figure.locator("summary").click()
-    values = [[float(x) if re.match(r"-?\d", x) else np.nan for x in row[1:]] for row in rows]
+    plain = re.compile(r"-?[\d.]+(e[+-]?\d+)?")
+    values = [[float(x) if plain.fullmatch(x) else np.nan for x in row[1:]] for row in rows]
     return [row[0] for row in rows], np.array(values)  # words are NaN
 
 
@@ -334,7 +335,7 @@ def test_every_mistake_is_seen_in_a_report(chromium: Any, tmp_path: Path) -> Non
                 "document.querySelector('#view .equation').textContent.startsWith('Right: ')"
             )
     page.click("text=Show its code")
-    assert page.inner_text("#view .code") == programs_source("gru").strip()
+    assert page.inner_text("#view .code").strip() == programs_source("gru").strip()
     page.click("text=Train with it")
     _, shown = table(page.locator("#view"), "Training with it and without")
     assert shown.shape == (40, 2)
@@ -357,8 +358,9 @@ def test_the_radius_of_w_and_the_forget_bias_are_sliders(chromium: Any, server: 
         "([id, n]) => { const s = document.getElementById(id); s.value = n;"
         " s.dispatchEvent(new Event('input')) }"
     )
+    page.evaluate("window.before = bptt.info")
     page.evaluate(slide, ["spectral_radius", 1])
-    watched.wait("!!bptt.info.beginnings && bptt.moments.length > 1")
+    watched.wait("bptt.info !== before && !!bptt.info.beginnings && bptt.moments.length > 1")
     (watching,) = server.lab._tabs.values()
     assert watching.settings.initializers == {"W": "orthogonal(0.2)"}
     _, small = table(page.locator("#view"), title)
@@ -393,6 +395,7 @@ def test_a_text_and_data_of_ones_own(chromium: Any, monkeypatch: pytest.MonkeyPa
         page.goto(f"{server.address}#view=luck")
         watched.wait("!!window.bptt?.frame && bptt.moments.length > 3")
         page.evaluate("bptt.seek(0)")
+        watched.wait("bptt.iteration === 0")
         (watching,) = server.lab._tabs.values()
         assert watching.settings.task is own
         said = page.locator(".said .right").all_inner_texts()

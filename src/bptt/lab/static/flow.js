@@ -72,7 +72,7 @@ function makeSliders(app) {
       says.textContent = `${value}`;
     };
     input.addEventListener("input", () => { app.choose(name, values[Number(input.value)]); set(); });
-    return { root: element("label", { class: "field", for: name }, `${label} `, says, input), set, fits };
+    return { root: element("label", { class: "field", for: name }, `${label} `, input, says), set, fits };
   });
   const root = element("div", {}, element("div", { class: "row" }, ...made.map((each) => each.root)),
     element("p", { class: "note" }, "As weights are drawn: every eigenvalue of W has this size. A change is a new training; its first moment shows what the start does."));

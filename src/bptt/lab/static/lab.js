@@ -28,7 +28,7 @@ const app = {
   info: null, frame: null, x: null, iteration: 0, seed: 0,
   records: { iterations: [], losses: [], wrong: [], norms: [] }, luck: [], moments: [],
   news: { state: "", verdict: "", proof: "", engine: "" },
-  seek: (iteration) => goTo(nearest(iteration)),
+  seek: (iteration) => { stopPlaying(); follow = false; return goTo(nearest(iteration)); },
   /** Change a setting: a new training. */
   choose: (name, value) => { chosen[name] = value; fillControls(); train(); },
 };
@@ -128,7 +128,7 @@ function slider(id, label, values, name) {
     input.setAttribute("aria-valuetext", `${chosen[name]}`);
   };
   input.addEventListener("input", () => { chosen[name] = values[Number(input.value)]; set(); train(); });
-  return { root: element("label", { class: "field", for: id }, `${label} `, says, input), set };
+  return { root: element("label", { class: "field", for: id }, `${label} `, input, says), set };
 }
 
 function choice(id, label, values, name, changed) {

@@ -156,7 +156,7 @@ export class Lines extends Picture {
       pen.fillText(String(Math.round(x)), s.x(x), s.bottom + 15);
     }
     pen.textAlign = "right";
-    pen.fillText(this.about.axis, s.left - 6, s.bottom + 15);
+    pen.fillText(this.about.axis, s.left - 12, s.bottom + 15);
   }
 
   /** @returns {[number, string][]} */

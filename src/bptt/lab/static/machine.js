@@ -20,7 +20,7 @@ export class Machine extends Picture {
   /** @param {Automaton} machine */
   show(machine) {
     this.machine = machine;
-    this.height = machine.names.length > 2 ? 400 : 140;
+    this.height = machine.names.length > 2 ? 400 : 150;
     this.refresh();
   }
 
@@ -98,7 +98,7 @@ export class Machine extends Picture {
   arrow(pen, [x0, y0], [x1, y1], radius) {
     const far = Math.hypot(x1 - x0, y1 - y0) || 1;
     const [ux, uy] = [(x1 - x0) / far, (y1 - y0) / far];
-    const bend = Math.min(50, far * 0.22);
+    const bend = Math.max(44, Math.min(60, far * 0.22));
     const [cx, cy] = [(x0 + x1) / 2 + uy * bend, (y0 + y1) / 2 - ux * bend];
     const towards = (fromX, fromY, toX, toY) => {
       const d = Math.hypot(toX - fromX, toY - fromY) || 1;
@@ -116,7 +116,7 @@ export class Machine extends Picture {
     pen.lineTo(ex - 10 * bx + 5 * by, ey - 10 * by - 5 * bx);
     pen.lineTo(ex - 10 * bx - 5 * by, ey - 10 * by + 5 * bx);
     pen.fill();
-    return [(x0 + x1) / 4 + cx / 2, (y0 + y1) / 4 + cy / 2];
+    return [(x0 + x1) / 4 + cx / 2 + uy * LINE, (y0 + y1) / 4 + cy / 2 - ux * LINE];
   }
 
   /** Words about a place, or, with a direction, beyond it. */

@@ -127,6 +127,7 @@ export class Points extends Picture {
   }
 
   legend(pen, colours) {
+    if (this.about.groups().length < 2) return;
     let x = 8;
     pen.textBaseline = "middle";
     pen.textAlign = "left";
