@@ -364,7 +364,8 @@ def test_the_radius_of_w_and_the_forget_bias_are_sliders(chromium: Any, server: 
     (watching,) = server.lab._tabs.values()
     assert watching.settings.initializers == {"W": "orthogonal(0.2)"}
     _, small = table(page.locator("#view"), title)
-    assert (small[0] < 0.5 * usual[0]).all()
+    assert (small[0] < usual[0]).all()  # an LSTM's and a GRU's gates carry it past W
+    assert small[0, 0] < 0.1 * usual[0, 0]
     assert "spectral_radius=0.2" in page.evaluate("location.hash")
     page.select_option("#cell", "lstm")
     watched.wait("bptt.info.cell === 'lstm'")
