@@ -147,7 +147,7 @@ def test_an_undecided_training_shows_none(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_training_goes_on_until_it_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     uncompiled(monkeypatch)
     ready = iter([False, False, True])
-    monkeypatch.setattr(session.Engines, "proofs", lambda self: next(ready, True))
+    monkeypatch.setattr(session.Engines, "proofs", lambda: next(ready, True))
     monkeypatch.setattr("bptt.training.training.proved_quickly", lambda network, task: True)
     monkeypatch.setattr(views, "quickly", claimed)
     settings = settings_from({**SMALL, "until": "proved"})

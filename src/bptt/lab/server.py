@@ -157,7 +157,6 @@ class Lab:
             self._tabs.clear()
         for each in tabs:
             each.end()
-        self.engines.close()
 
 
 class Server(ThreadingHTTPServer):

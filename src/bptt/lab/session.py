@@ -6,8 +6,6 @@ Whoever watches asks again and again; where nobody asks for some seconds, traini
 on when somebody asks again.
 """
 
-import contextlib
-import subprocess
 import threading
 import time
 from collections import OrderedDict
@@ -23,7 +21,6 @@ from bptt.errors import BpttError
 from bptt.lab.views import Arrays, Looker, proof_of
 from bptt.network.engines import Engine
 from bptt.network.network import Network, engine_of
-from bptt.processes import helper
 from bptt.proofs import native
 from bptt.training.records import Record
 from bptt.training.settings import Settings, Stop
@@ -63,7 +60,6 @@ class Engines:
         self._lock = threading.Lock()
         self._compiled: Engine | None = None
         self._ready: dict[Any, threading.Event] = {}
-        self._prover: subprocess.Popen[bytes] | None = None
 
     def _key(self, settings: Settings) -> Any:
         s = settings.structure
@@ -88,23 +84,11 @@ class Engines:
             self._ready[self._key(settings)].wait(seconds)
         return self.ready(settings) or engine_of("reference")
 
-    def proofs(self) -> bool:
-        """Whether the kernels of proofs are there. If not they are compiled, by a process of its
-        own: it takes half a minute, once on a machine, in which the page is to stay quick."""
-        if native.ready():
-            return True
-        with self._lock:
-            if self._prover is None:
-                with contextlib.suppress(OSError):  # where no process can be started
-                    self._prover = helper("from bptt.proofs import native\nnative.prepare()\n")
-        return False
-
-    def close(self) -> None:
-        """End what compiles."""
-        with self._lock:
-            if self._prover is not None:
-                self._prover.kill()
-                self._prover.communicate()
+    @staticmethod
+    def proofs() -> bool:
+        """Whether the kernels of proofs are there; if not, another process compiles them."""
+        native.begin()
+        return native.ready()
 
     def _prepare(self, settings: Settings, event: threading.Event) -> None:
         """Have kernels loaded, or compiled, by training one iteration and testing."""
