@@ -30,7 +30,7 @@ SMALL = {
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every engine be the reference."""
     monkeypatch.setattr(session, "engine_of", lambda name: ReferenceEngine())
-    monkeypatch.setattr(session.Engines, "proofs", lambda: True)  # such as are there
+    monkeypatch.setattr(session, "proofs_ready", lambda: True)  # such as are there
 
 
 @contextmanager

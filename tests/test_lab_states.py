@@ -147,7 +147,7 @@ def test_an_undecided_training_shows_none(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_training_goes_on_until_it_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     uncompiled(monkeypatch)
     ready = iter([False, False, True])
-    monkeypatch.setattr(session.Engines, "proofs", lambda: next(ready, True))
+    monkeypatch.setattr(session, "proofs_ready", lambda: next(ready, True))
     monkeypatch.setattr("bptt.training.training.proved_quickly", lambda network, task: True)
     monkeypatch.setattr(views, "quickly", claimed)
     settings = settings_from({**SMALL, "until": "proved"})
@@ -156,7 +156,7 @@ def test_a_training_goes_on_until_it_is_proved(monkeypatch: pytest.MonkeyPatch) 
     watching = Watching(settings, Engines())
     watching.begin()
     waited(lambda: watching.news(0, None)["state"] != "training")
-    assert watching.news(0, None)["state"] == "proved"
+    assert watching.news(0, None)["state"] == "proved", watching.verdict
     waited(lambda: watching.news(0, None)["proved"] is not None)
     watching.end()
 

@@ -53,6 +53,12 @@ def check_size(settings: Settings) -> None:
             raise BpttError(f"{what} {found:,}: the lab takes at most {most:,}; use 'bptt train'")
 
 
+def proofs_ready() -> bool:
+    """Whether the kernels of proofs are there; if not, another process compiles them."""
+    native.begin()
+    return native.ready()
+
+
 class Engines:
     """The compiled engine where its kernels are kept; until they are compiled, the reference."""
 
@@ -83,12 +89,6 @@ class Engines:
         if self.ready(settings) is None:
             self._ready[self._key(settings)].wait(seconds)
         return self.ready(settings) or engine_of("reference")
-
-    @staticmethod
-    def proofs() -> bool:
-        """Whether the kernels of proofs are there; if not, another process compiles them."""
-        native.begin()
-        return native.ready()
 
     def _prepare(self, settings: Settings, event: threading.Event) -> None:
         """Have kernels loaded, or compiled, by training one iteration and testing."""
@@ -210,7 +210,7 @@ class Watching:
     def _train(self) -> None:
         if self.settings.stop.proved:
             self.engine = "preparing"
-            while not self.engines.proofs():
+            while not proofs_ready():
                 if self._waits() or self._stop.wait(0.1):
                     self.state = "stopped"
                     return
@@ -252,7 +252,7 @@ class Watching:
         if found is None:
             return
         if found.verdict == "undecided":
-            while not (ready := self.engines.proofs()) and not self._stop.wait(1.0):
+            while not (ready := proofs_ready()) and not self._stop.wait(1.0):
                 pass
             if ready and found.balls is None:
                 found = proof_of(training.network, training.task) or found
