@@ -106,7 +106,7 @@ def found() -> Iterator[tuple[str, Callable[[], Any]]]:
 NOT_CALLED = (
     "BpttError", "Run", "Verdict", "Task", "Addition.samples", "Text.samples", "Text.longer",
     "Cell", "Output", "Rule", "Parameter", "Sequences", "export", "from_torch", "Model", "Proof",
-    "Page", "RNNClassifier", "RNNRegressor", "RNNTagger",
+    "Page", "RNNClassifier", "RNNForecaster", "RNNRegressor", "RNNTagger",
 )  # fmt: skip
 CALLABLES = {name: made for name, made in found() if name not in NOT_CALLED}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bptt.equations.optimizers import Optimizer, Rule, Schedule
     from bptt.equations.outputs import Output
     from bptt.errors import BpttError
-    from bptt.estimators import RNNClassifier, RNNRegressor, RNNTagger
+    from bptt.estimators import RNNClassifier, RNNForecaster, RNNRegressor, RNNTagger
     from bptt.exchange.doors import export, from_torch, read, read_file, to_torch
     from bptt.experiments import experiment
     from bptt.fitting import Model, fit, load_model
@@ -61,6 +61,7 @@ _HOMES = {
     "Parameter": "equations.cells",
     "Parity": "tasks",
     "RNNClassifier": "estimators",
+    "RNNForecaster": "estimators",
     "RNNRegressor": "estimators",
     "RNNTagger": "estimators",
     "Rule": "equations.optimizers",
@@ -122,6 +123,7 @@ __all__ = [
     "Parity",
     "Proof",
     "RNNClassifier",
+    "RNNForecaster",
     "RNNRegressor",
     "RNNTagger",
     "Rule",

@@ -31,6 +31,7 @@ DATA = {
     "data": ("data.make", "Say what would be learned from a file of sequences."),
     "score": ("using.score", "Say how good a run's model is on a file with answers."),
     "predict": ("using.predict", "Write what a run's model says of a file of sequences."),
+    "forecast": ("forecasts.forecast", "Say what comes next in the series of a run."),
 }
 AFTER = {
     "check": (

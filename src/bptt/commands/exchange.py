@@ -14,7 +14,7 @@ from bptt.exchange.model import Model, model_of, network_of
 from bptt.exchange.torch_files import About, about, surroundings
 from bptt.exchange.verification import Checked
 from bptt.files import new_folder, write_file
-from bptt.fitting import load_model
+from bptt.fitting.folder import load_model
 from bptt.network.network import Network
 from bptt.training import runs
 

@@ -2,19 +2,21 @@
 interval, and figures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bptt.commands.data import advice
 from bptt.files import write_file
-from bptt.fitting import Fit, folder
+from bptt.fitting import Fit, Model, folder
 from bptt.fitting.figures import figure_of
 from bptt.fitting.scores import Report, report
 from bptt.training import runs
 from bptt.training.figures import png
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bptt.fitting.folder import Source
 
 RESAMPLES = 2000
@@ -86,13 +88,36 @@ def plain(found: Report) -> dict[str, Any]:
     return values
 
 
-def ended(work: Fit, place: Path, source: "Source") -> tuple[dict[str, Any], str]:
-    """Save a run that has ended, with its figures; the report as plain values and as text."""
+class Tested(NamedTuple):
+    """What is told of a run that has ended. model: as it is kept; plain: the test; lines: its
+    verdict; advice: in sentences; pictures: figures by the name of their file."""
+
+    model: Model
+    plain: dict[str, Any]
+    lines: list[str]
+    advice: list[str]
+    pictures: dict[str, "Figure"]
+
+
+def tested(work: Fit) -> Tested:
+    """The model on what was held out."""
     model, held = work.model(), work.held
-    found = report(model, held) if held is not None and work.score and work.score.total else None
-    tested = {} if found is None else {"validation": plain(found)}
-    folder.save(place, work, source, tested)
-    values: dict[str, Any] = {"run": str(place), **folder.result_of(work), **tested}
+    if held is None or not work.score or not work.score.total:
+        nothing = "nothing was held out: 'bptt score' with other data says how good it is"
+        return Tested(model, {}, [nothing], advice(work.train), {})
+    found = report(model, held)
+    name = "confusion.png" if found.classes else "predicted.png"
+    return Tested(
+        model, {"validation": plain(found)}, [verdict(found, "in validation")], advice(work.train),
+        {name: figure_of(found, "in validation")},
+    )  # fmt: skip
+
+
+def ended(work: Fit, place: Path, source: "Source", told: Tested) -> tuple[dict[str, Any], str]:
+    """Save a run that has ended, with its figures; the report as plain values and as text. told:
+    how it was tested."""
+    folder.save(place, work, source, told.plain, told.model)
+    values: dict[str, Any] = {"run": str(place), **folder.result_of(work), **told.plain}
     now = work.progress
     lines = []
     if work.reason == "diverged":
@@ -101,20 +126,15 @@ def ended(work: Fit, place: Path, source: "Source") -> tuple[dict[str, Any], str
         lines.append(f"interrupted in epoch {now.epoch + 1}")
     else:
         why = {"epochs": "all epochs done", "patience": "no longer better", "time": "time is up"}
-        best = "" if held is None else f", the weights of epoch {now.best_epoch}"
+        best = "" if work.held is None else f", the weights of epoch {now.best_epoch}"
         lines.append(f"{why[work.reason]} after {now.epoch} epochs, {now.seconds:.1f} s{best}")
-    if found is None:
-        lines.append("nothing was held out: 'bptt score' with other data says how good it is")
-    else:
-        lines.append(verdict(found, "in validation"))
-    values["advice"] = advice(work.train)
-    lines += values["advice"]
+    values["advice"] = told.advice
+    lines += [*told.lines, *told.advice]
+    pictures = dict(told.pictures)
     if now.history:
-        write_file(place / runs.FIGURE, model._repr_png_())
-        lines.append(f"figure  {place / runs.FIGURE}")
-    if found is not None:
-        name = "confusion.png" if found.classes else "predicted.png"
-        write_file(place / name, png(figure_of(found, "in validation")))
+        pictures = {runs.FIGURE: told.model.figure(), **pictures}
+    for name, figure in pictures.items():
+        write_file(place / name, png(figure))
         lines.append(f"figure  {place / name}")
     lines.append(f"run     {place}")
     return values, "\n".join(lines)

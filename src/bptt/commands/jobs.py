@@ -1,10 +1,10 @@
-"""`bptt train classify`, `label` and `regress`: train on a file of sequences, and report."""
+"""`bptt train classify`, `label`, `regress` and `forecast`: train on a file, and report."""
 
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,7 +12,9 @@ from bptt.commands.answers import Json
 from bptt.errors import BpttError
 
 if TYPE_CHECKING:
-    from bptt.fitting import Fit
+    from bptt.commands.forecasts import SeriesGiven
+    from bptt.commands.job_reports import Tested
+    from bptt.fitting import Fit, Plan
     from bptt.fitting.folder import Source
     from bptt.sequences import Sequences
 
@@ -23,7 +25,10 @@ JOBS: dict[str, tuple[str, dict[str, str]]] = {
     "label": ("Learn a class for each step of a file's sequences.",
               {"kind": "classes", "per": "step"}),
     "regress": ("Learn numbers for each sequence, or each step, of a file.", {"kind": "numbers"}),
+    "forecast": ("Learn what comes next in the series of a table.", {}),
 }  # fmt: skip
+# Options of a training that a forecast, whose sequences are short windows, has no use for.
+ONE_WINDOW = ("class_weight", "window", "warm_up")
 PANELS = {"structure": "Network", "optimizer": "Optimizer", "plan": "Training"}
 Out = Annotated[
     Path | None,
@@ -47,18 +52,23 @@ def job_command(name: str) -> Any:
     from bptt.commands.data import READING, File, TargetFile
     from bptt.fitting.plan import GROUPS
 
-    words, fixed = JOBS[name]
-    reading = {each: option for each, option in READING.items() if each not in fixed}
+    left_out: tuple[str, ...] = ()
+    if name == "forecast":
+        from bptt.commands.forecasts import parameters as own
+
+        given, left_out = own(), ONE_WINDOW
+    else:
+        reading = {each: option for each, option in READING.items() if each not in JOBS[name][1]}
+        given = [
+            flags.parameter("targets", TargetFile, None),
+            *flags.flags(reading, "Data", {}),
+            flags.parameter("validation_data", Validation, None),
+        ]
+    parameters = [flags.parameter("path", File), *given]
     usual = _usual()
-    parameters = [
-        flags.parameter("context", typer.Context),
-        flags.parameter("path", File),
-        flags.parameter("targets", TargetFile, None),
-        *flags.flags(reading, "Data", {}),
-        flags.parameter("validation_data", Validation, None),
-    ]
     for group, options in GROUPS.items():
-        parameters += flags.flags(options, PANELS[group], usual)
+        kept = {each: option for each, option in options.items() if each not in left_out}
+        parameters += flags.flags(kept, PANELS[group], usual)
     parameters += [
         flags.parameter("out", Out, None),
         flags.parameter("checkpoint_seconds", CheckpointSeconds, 1.0),
@@ -66,18 +76,18 @@ def job_command(name: str) -> Any:
     ]
 
     def run(
-        context: typer.Context, path: Path, targets: Path | None, validation_data: Path | None,
-        out: Path | None, checkpoint_seconds: float, as_json: bool, **values: Any,
-    ) -> int:  # fmt: skip
+        path: Path, out: Path | None, checkpoint_seconds: float, as_json: bool, **values: Any
+    ) -> int:
+        from bptt.fitting.plan import plan_of
+
         options: dict[str, Any] = {}
         for group in GROUPS.values():
             options |= flags.given(group, values)
-        return train_job(
-            name, [each for each in (path, targets) if each], validation_data, values, options,
-            out, checkpoint_seconds, as_json,
-        )  # fmt: skip
+        plan = plan_of(options)
+        source = _source(name, path, values, plan)
+        return train_job(source, plan, out, checkpoint_seconds, as_json)
 
-    return flags.command(name, words, run, parameters)
+    return flags.command(name, JOBS[name][0], run, parameters)
 
 
 def _usual() -> dict[str, Any]:
@@ -93,54 +103,73 @@ def _usual() -> dict[str, Any]:
     return found
 
 
+def _source(name: str, path: Path, values: Mapping[str, Any], plan: "Plan") -> "Source":
+    """Where a job's data come from, and how they are read."""
+    from bptt.commands.data import reading_options
+    from bptt.fitting.folder import Source
+    from bptt.sequences.schema import Reading
+
+    if name == "forecast":
+        from bptt.commands.forecasts import source
+
+        return source(path, values, plan)
+    files = [str(each) for each in (path, values["targets"]) if each]
+    held = values["validation_data"]
+    return Source(
+        files=tuple(files), folder=str(Path.cwd()), validation=None if held is None else str(held),
+        reading=Reading(**(reading_options(values) | JOBS[name][1])), job=name,
+    )  # fmt: skip
+
+
 def train_job(
-    name: str,
-    files: list[Path],
-    validation: Path | None,
-    reading: Mapping[str, Any],
-    options: Mapping[str, Any],
-    out: Path | None,
-    checkpoint_seconds: float,
-    as_json: bool,
+    source: "Source", plan: "Plan", out: Path | None, checkpoint_seconds: float, as_json: bool
 ) -> int:
     """Read, train in a new folder, report; returns the exit code."""
-    from bptt.commands.data import reading_options
     from bptt.files import new_folder
     from bptt.fitting import Fit, folder
-    from bptt.fitting.plan import plan_of
-    from bptt.sequences.schema import Reading
     from bptt.training import runs
 
-    plan = plan_of(options)
-    source = folder.Source(
-        files=tuple(map(str, files)), folder=str(Path.cwd()),
-        validation=None if validation is None else str(validation),
-        reading=Reading(**(reading_options(reading) | JOBS[name][1])), job=name,
-    )  # fmt: skip
-    data, held = read(source)
-    if data.target is None:
+    given = read(source)
+    if given.data.target is None:
         raise BpttError(
-            f"'{files[0]}' has no target: name its column with --target, or give a file of targets"
+            f"'{source.files[0]}' has no target: name its column with --target, or give a file of "
+            "targets"
         )
-    work = Fit(plan, data, held)
-    place = out or new_folder(Path("runs"), name)
+    work = Fit(plan, given.data, given.held)
+    place = out or new_folder(Path("runs"), source.job)
     with runs.held(place):
         if runs.is_run(place):
             raise BpttError(
                 f"'{place}' already holds a run: choose another --out, "
                 f"or go on with it by 'bptt train --resume {place}'"
             )
-        runs.save_config(place, folder.config_of(work, source))
-        return _train(work, place, source, checkpoint_seconds, as_json)
+        runs.save_config(place, folder.config_of(work, given.source))
+        return _train(work, place, given, checkpoint_seconds, as_json)
 
 
-def read(source: "Source") -> "tuple[Sequences, Sequences | None]":
+class Given(NamedTuple):
+    """What a run learns from: the data, those held out (None: a share), and where they come from;
+    series: of a forecast."""
+
+    data: "Sequences"
+    held: "Sequences | None"
+    source: "Source"
+    series: "SeriesGiven | None" = None
+
+
+def read(source: "Source") -> Given:
     """The data of a run's files, and its validation data. Raises BpttError for what is wrong with
     them, and for a target that the job is not for."""
     import msgspec
 
     from bptt.sequences import Sequences
 
+    if source.job == "forecast":
+        from bptt.commands.forecasts import read_series
+
+        series = read_series(source)
+        held = None if series.learned.held is None else series.learned.held.sequences
+        return Given(series.learned.train.sequences, held, series.source, series)
     plain = {
         name: value
         for name, value in msgspec.structs.asdict(source.reading).items()
@@ -150,8 +179,8 @@ def read(source: "Source") -> "tuple[Sequences, Sequences | None]":
     data = Sequences.read(first, *others, **plain)
     _check_job(data, source)
     if source.validation is None:
-        return data, None
-    return data, Sequences.read(source.place(source.validation), like=data)
+        return Given(data, None, source)
+    return Given(data, Sequences.read(source.place(source.validation), like=data), source)
 
 
 def _check_job(data: "Sequences", source: "Source") -> None:
@@ -177,11 +206,12 @@ def resume_job(place: Path, as_json: bool) -> int:
     if not source.files:
         raise BpttError(f"'{place}' was trained from Python: bptt.fit(data, out=..., resume=True)")
     with runs.held(place):
-        work = folder.go_on(place, *read(source))
+        given = read(source)
+        work = folder.go_on(place, given.data, given.held)
         if work.move():
             print(work.move(), file=sys.stderr)
         before = work.progress.epoch
-        code = _train(work, place, source, 1.0, as_json)
+        code = _train(work, place, given, 1.0, as_json)
     if work.progress.epoch == before and not work.progress.diverged:
         print(
             f"nothing was left to do ({work.reason}): to go on, change 'epochs' or 'seconds' in "
@@ -191,9 +221,7 @@ def resume_job(place: Path, as_json: bool) -> int:
     return code
 
 
-def _train(
-    work: "Fit", place: Path, source: "Source", checkpoint_seconds: float, as_json: bool
-) -> int:
+def _train(work: "Fit", place: Path, given: Given, checkpoint_seconds: float, as_json: bool) -> int:
     from bptt.commands.job_reports import ended
     from bptt.files import json_text
     from bptt.fitting import folder
@@ -215,10 +243,21 @@ def _train(
         for record in work.records(asked):
             val = "" if record.val_loss is None else f"  validation {record.val_loss:.4f}"
             progress.show(record.epoch, f"loss {record.loss:.4f}{val}")
-    values, text = ended(work, place, source)
+    values, text = ended(work, place, given.source, _tested(work, given))
     print(json_text(values) if as_json else text)
     if work.reason == "interrupted":
         if not as_json:
             print(f"go on with: bptt train --resume {place}", file=sys.stderr)
         return exit_code(received)
     return 1 if work.reason == "diverged" else 0
+
+
+def _tested(work: "Fit", given: Given) -> "Tested":
+    """What is told of a run that has ended, of what was held out."""
+    if given.series is not None:
+        from bptt.commands.forecasts import tested as of_forecasts
+
+        return of_forecasts(work, given.series)
+    from bptt.commands.job_reports import tested
+
+    return tested(work)

@@ -33,7 +33,7 @@ PICTURES = ("png", "svg", "pdf")
 def plot_run(path: Path, out: Path | None, own: type[Task] | None = None) -> Answer:
     """Draw a run's learning curve into a file."""
     if runs.on_data(path):
-        from bptt.fitting import load_model
+        from bptt.fitting.folder import load_model
 
         run: Any = load_model(path)
     else:

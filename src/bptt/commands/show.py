@@ -1,6 +1,7 @@
 """`bptt show`: what a run is, and how it ended."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bptt.api import load_run
 from bptt.commands.answers import Answer, Json, RunPath, TaskFile, answer
@@ -8,6 +9,9 @@ from bptt.commands.own import class_of
 from bptt.commands.reports import every_length
 from bptt.tasks.task import Task
 from bptt.training import runs
+
+if TYPE_CHECKING:
+    from bptt.fitting import Model
 
 
 def show(run_path: RunPath, task: TaskFile = None, as_json: Json = False) -> None:
@@ -53,7 +57,8 @@ def _arithmetic(found: list[str]) -> list[str]:
 
 def _on_data(path: Path) -> Answer:
     """The same of a run on a data set."""
-    from bptt.fitting import folder, load_model
+    from bptt.fitting import folder
+    from bptt.fitting.folder import load_model
 
     config, source = runs.read_json(path / runs.CONFIG), folder.source_of(path)
     result = runs.read_json(path / runs.RESULT) if (path / runs.RESULT).exists() else {}
@@ -64,7 +69,7 @@ def _on_data(path: Path) -> Answer:
     ]
     if (path / runs.WEIGHTS).exists():
         model = load_model(path)
-        lines += [f"network   {model.network!r}", f"target    {', '.join(model.schema.target)}"]
+        lines += [f"network   {model.network!r}", f"target    {_target(model)}"]
     state = result.get("reason") or f"not finished: bptt train --resume {path}"
     lines.append(f"state     {state}")
     if result.get("epoch"):
@@ -74,5 +79,23 @@ def _on_data(path: Path) -> Answer:
         )
     lines += _arithmetic(result.get("arithmetic") or [])
     if (path / runs.WEIGHTS).exists() and model.score:
-        lines.append(f"score     {model.score}")
+        lines.append(f"score     {_score(model)}")
     return {"run": str(path), **config, **result}, "\n".join(lines)
+
+
+def _target(model: "Model") -> str:
+    """What is learned, in words."""
+    if model.prepared is None:
+        return ", ".join(model.schema.target)
+    plan, names = model.prepared["plan"], model.prepared["names"]
+    return f"{names['target']}, {plan['horizon']} steps ahead"
+
+
+def _score(model: "Model") -> str:
+    """How good it was on what was held out."""
+    if model.prepared is None:
+        return str(model.score)
+    from bptt.fitting.forecasting.forecast import forecast_from
+
+    score = forecast_from(model).score
+    return str(model.score) if score is None else score.line("in validation")

@@ -10,7 +10,8 @@ from bptt.commands.data import File, TargetFile
 from bptt.commands.job_reports import details, plain, verdict
 from bptt.errors import BpttError
 from bptt.files import replacing
-from bptt.fitting import Model, load_model
+from bptt.fitting import Model
+from bptt.fitting.folder import load_model
 from bptt.fitting.scores import report
 from bptt.sequences import Sequences
 
@@ -24,14 +25,22 @@ Predictions = Annotated[
 def score(run_path: RunPath, path: File, targets: TargetFile = None, as_json: Json = False) -> None:
     """Say how good a run's model is on data with answers, beside the baseline."""
     model = load_model(run_path)
+    if model.prepared is not None:
+        from bptt.commands.forecasts import score as of_forecasts
+
+        if targets is not None:
+            raise BpttError(f"'{run_path}' forecasts: what is to be said stands in the file itself")
+        return answer(as_json, *of_forecasts(run_path, path))
     found = report(model, Sequences.read(path, targets, like=model.schema))
     text = "\n".join([verdict(found, f"of '{path}'"), *details(found)])
-    answer(as_json, plain(found), text)
+    return answer(as_json, plain(found), text)
 
 
 def predict(run_path: RunPath, path: File, out: Predictions = None, as_json: Json = False) -> None:
     """Write what a run's model says of new data, read as those in training were."""
     model, target = load_model(run_path), out or Path("predictions.csv")
+    if model.prepared is not None:
+        raise BpttError(f"'{run_path}' says what comes next: bptt forecast {run_path}")
     data = Sequences.read(path, like=model.schema)
     if target.suffix.lower() == ".wav":
         _write_wav(model, data, target)

@@ -7,12 +7,16 @@ from bptt.errors import BpttError
 
 if TYPE_CHECKING:
     from bptt.estimators.classifier import RNNClassifier
+    from bptt.estimators.forecaster import RNNForecaster
     from bptt.estimators.regressor import RNNRegressor
     from bptt.estimators.tagger import RNNTagger
 
-_HOMES = {"RNNClassifier": "classifier", "RNNRegressor": "regressor", "RNNTagger": "tagger"}
+_HOMES = {
+    "RNNClassifier": "classifier", "RNNForecaster": "forecaster", "RNNRegressor": "regressor",
+    "RNNTagger": "tagger",
+}  # fmt: skip
 
-__all__ = ["RNNClassifier", "RNNRegressor", "RNNTagger"]
+__all__ = ["RNNClassifier", "RNNForecaster", "RNNRegressor", "RNNTagger"]
 
 
 def __getattr__(name: str) -> Any:

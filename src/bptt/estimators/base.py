@@ -1,7 +1,7 @@
 """What the estimators have in common: their parameters, reading X, fitting, saving."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 
 from bptt.errors import BpttError
 from bptt.fitting import Fit, Model
-from bptt.fitting.plan import plan_of
+from bptt.fitting.plan import Plan, plan_of
 from bptt.fitting.streaming import AnswerStream
 from bptt.sequences import Sequences
 from bptt.sequences.splits import split
@@ -33,21 +33,25 @@ MOST_SEEDS, FEW = 2**31 - 1, 20
 FLOATS = (np.float64, np.float32)  # the first for what is neither
 
 
-def with_more(**more: Any) -> Callable[[type], type]:
+def with_more(without: Sequence[str] = (), **more: Any) -> Callable[[type], type]:
     """A class decorator: parameters beside those of `Recurrent`, with their defaults, in the
-    signature that scikit-learn reads."""
+    signature that scikit-learn reads; without: those of `Recurrent` that stay as they are."""
 
     def decorate(kind: type) -> type:
         def init(self: Any, **parameters: Any) -> None:
             own = {name: parameters.pop(name, default) for name, default in more.items()}
+            unknown = [name for name in parameters if name in without]
+            if unknown:
+                raise TypeError(f"unexpected keyword argument '{unknown[0]}'")
             Recurrent.__init__(self, **parameters)
             vars(self).update(own)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         base = inspect.signature(Recurrent.__init__)
         added = [inspect.Parameter(name, keyword, default=more[name]) for name in more]
+        kept = [each for name, each in base.parameters.items() if name not in without]
         init.__signature__ = base.replace(  # type: ignore[attr-defined]
-            parameters=[*base.parameters.values(), *added]
+            parameters=[*kept, *added]
         )
         kind.__init__ = init  # type: ignore[misc]
         return kind
@@ -163,21 +167,27 @@ class Recurrent(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     def _learn(self, data: Sequences, held: Any, **plan: Any) -> Self:
         """Train, and keep what came of it. held: (X, y) given for validation, or None."""
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = int(check_random_state(seed).randint(MOST_SEEDS))
+        settings = self._plan(**plan)
         if held is not None:
             held = Sequences(held[0], held[1], like=data)
         elif self.validation and len(data) >= FEW:
-            data, held = self._split(data, int(seed))
-        options = {name: getattr(self, name) for name in PLANNED}
-        work = Fit(plan_of({**options, "validation": 0.0, "seed": int(seed), **plan}), data, held)
+            data, held = self._split(data, settings.seed)
+        work = Fit(settings, data, held)
         for _ in work.records():
             pass
         self.model_: Model = work.model()
         self.network_, self.scaler_ = self.model_.network, self.model_.scaling
         self.n_iter_ = max(1, len(self.model_.records))
         return self
+
+    def _plan(self, **more: Any) -> Plan:
+        """The training that the parameters ask for. What is held out is not its business: who
+        trains hands it over."""
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = int(check_random_state(seed).randint(MOST_SEEDS))
+        options = {name: getattr(self, name) for name in PLANNED}
+        return plan_of({**options, "validation": 0.0, "seed": int(seed), **more})
 
     def _split(self, data: Sequences, seed: int) -> tuple[Sequences, Sequences | None]:
         try:

@@ -108,9 +108,16 @@ def result_of(work: Fit) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def save(folder: Path, work: Fit, source: Source, more: Mapping[str, Any] | None = None) -> None:
-    """Write everything but the figure, see `bptt.training.runs.save_parts`. more: of the result."""
-    model = work.model()
+def save(
+    folder: Path,
+    work: Fit,
+    source: Source,
+    more: Mapping[str, Any] | None = None,
+    model: Model | None = None,
+) -> None:
+    """Write everything but the figure, see `bptt.training.runs.save_parts`. more: of the result;
+    model: where it has more than the training knows of."""
+    model = model or work.model()
     result = {**result_of(work), **(more or {})}
     runs.save_parts(
         folder,

@@ -33,7 +33,8 @@ class Model:
     quantiles that were learned (one for none); warm_up: how many first steps of a sequence are not
     judged. records: one
     an epoch; reason: why training ended; best_epoch: whose weights these are (0: none had ended);
-    score: on what was held out, or None.
+    score: on what was held out, or None. prepared: of a forecast, how series became the data, as
+    plain values (`bptt.fitting.forecasting`).
     """
 
     network: Network
@@ -46,6 +47,7 @@ class Model:
     reason: str = ""
     best_epoch: int = 0
     score: Score | None = None
+    prepared: dict[str, Any] | None = None
 
     @property
     def history(self) -> "pandas.DataFrame":
@@ -170,6 +172,8 @@ class Model:
             "levels": self.levels,
             "warm_up": self.warm_up,
         }
+        if self.prepared is not None:
+            described["prepared"] = self.prepared
         runs.save_network(Path(path), self.network, None, described)
 
 
@@ -181,5 +185,7 @@ def model_of(network: Network, described: Mapping[str, Any], path: Path) -> Mode
         warm_up = msgspec.convert(described["warm_up"], int)
     except msgspec.ValidationError:
         raise BpttError(f"'{path}' is damaged: train again") from None
-    schema = Schema.from_json(described["schema"])
-    return Model(network, schema, scaling, described["baseline"], levels, warm_up, [])
+    schema, prepared = Schema.from_json(described["schema"]), described.get("prepared")
+    return Model(
+        network, schema, scaling, described["baseline"], levels, warm_up, [], prepared=prepared
+    )

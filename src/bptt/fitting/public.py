@@ -11,6 +11,8 @@ from bptt.arguments import path as path_of
 from bptt.errors import BpttError
 from bptt.files import write_file
 from bptt.fitting import folder as folders
+from bptt.fitting.forecasting import Forecast
+from bptt.fitting.forecasting.forecast import forecast_from
 from bptt.fitting.model import Model
 from bptt.fitting.plan import plan_of
 from bptt.fitting.training import Fit
@@ -20,6 +22,14 @@ from bptt.training.interrupts import interrupts
 from bptt.training.keeper import Keeper
 
 CHECKPOINT_SECONDS = 1.0
+
+
+def load_model(path: str | Path, engine: str = "compiled") -> Model | Forecast:
+    """The model of a file that `save` wrote, or of a run's folder, which then has its history and
+    score too: a `Model`, or a `Forecast` of one that was trained to forecast. Raises BpttError for
+    any other file."""
+    model = folders.load_model(path, engine)
+    return model if model.prepared is None else forecast_from(model)
 
 
 def fit(

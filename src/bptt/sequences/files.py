@@ -22,7 +22,8 @@ from bptt.sequences.schema import Reading, Schema
 from bptt.sequences.targets import Target
 from bptt.sequences.ts_format import as_values, read_ts
 
-ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".npz", ".npy", ".ts", ".wav")
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
+ENDINGS = (*TABLES, ".npz", ".npy", ".ts", ".wav")
 # What stands for a missing value in a text file; 'None' may be the name of a class.
 NOTHING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>", "?"]
 
@@ -48,11 +49,24 @@ def read(path: str | Path, y: str | Path | None, reading: Reading, like: Schema 
         return _npz(path, reading, like)
     if ending == ".ts":
         return _ts(path, reading, like)
-    table = _parquet(path) if ending == ".parquet" else _text(path, reading, like)
-    return frames.from_frame(table, reading, like, where)
+    return frames.from_frame(_table(path, reading), reading, like, where)
 
 
-def _text(path: Path, reading: Reading, like: Schema | None) -> Any:
+def read_table(path: str | Path, reading: Reading) -> Any:
+    """A table's file as a data frame. Raises BpttError as `read`, and for a file of no table."""
+    path = Path(path)
+    if path.suffix.lower() not in TABLES:
+        raise BpttError(f"'{path}' ends in '{path.suffix}': {quoted_list(TABLES)} are tables")
+    if not path.is_file():
+        raise BpttError(f"there is no file '{path}'")
+    return _table(path, reading)
+
+
+def _table(path: Path, reading: Reading) -> Any:
+    return _parquet(path) if path.suffix.lower() == ".parquet" else _text(path, reading)
+
+
+def _text(path: Path, reading: Reading) -> Any:
     """A text table; whole numbers stay whole where some are missing."""
     import pandas
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bptt.errors import BpttError
 from bptt.sequences.columns import inputs_of, pick, times_of
+from bptt.sequences.frequency import shown
 from bptt.sequences.parts import Parts, lying_in_turn
 from bptt.sequences.schema import Column, Reading, Schema
 from bptt.sequences.targets import Target, coded
@@ -144,15 +145,10 @@ def _order(
             else "(if there are several sequences, name the column that tells them apart: id=)"
         )
         raise BpttError(
-            f"{where}: time {_shown(times[order[at]])} {of} stands in rows {first} and {second}: "
+            f"{where}: time {shown(times[order[at]])} {of} stands in rows {first} and {second}: "
             "keep one of them"
         )
     return order, np.bincount(codes), ids, times[order]
-
-
-def _shown(time: Any) -> str:
-    text = str(time)
-    return text.removesuffix("T00:00:00.000000000") if "T" in text else text
 
 
 def _long(
