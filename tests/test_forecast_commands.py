@@ -57,7 +57,7 @@ def test_from_a_table_to_what_comes_next(shelf, capsys):
     }  # fmt: skip
     assert len(pd.read_csv(place / "history.csv")) == 4
     result = json.loads((place / "result.json").read_text())
-    assert set(result["validation"]["errors"]) == {"yhat", "naive", "seasonal naive"}
+    assert set(result["validation"]["errors"]) == {"yhat", "naive", "seasonal naive", "mean"}
     text = said(capsys, "forecast", place, "--level", "80", "--out", "f.csv")
     assert text.rstrip().endswith("forecasts  f.csv")
     found = pd.read_csv("f.csv", parse_dates=["month"])

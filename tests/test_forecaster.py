@@ -102,7 +102,8 @@ def test_covariates_and_quantiles_by_parameters():
     found = f.backtest(frame, folds=2)
     assert {"below q0.1", "below q0.9"} == set(found.comparison.coverage)
     assert list(found.table.columns) == [
-        "shop", "month", "cutoff", "sales", "yhat", "q0.1", "q0.9", "naive", "seasonal naive"
+        "shop", "month", "cutoff", "sales", "yhat", "q0.1", "q0.9", "naive",
+        "seasonal naive", "mean",
     ]  # fmt: skip
     with pytest.raises(BpttError, match="covariates are columns of the frame y"):
         f.fit(early, future)

@@ -174,7 +174,7 @@ def test_a_backtest_against_one_made_by_hand(refit):
         folds=3, step=2, refit=refit,
     )  # fmt: skip
     assert len(found.table) == 2 * 3 * 4
-    total = {"yhat": [], "naive": [], "seasonal naive": []}
+    total = {"yhat": [], "naive": [], "seasonal naive": [], "mean": []}
     for (name, cutoff), rows in found.table.groupby(["unique_id", "cutoff"]):
         own = frame[frame["unique_id"] == name]
         values, times = own["y"].to_numpy(), own["ds"].to_numpy()
@@ -183,6 +183,11 @@ def test_a_backtest_against_one_made_by_hand(refit):
         naive, seasonal = by_hand(values, at, 4, 3)
         np.testing.assert_array_equal(rows["naive"], naive)
         np.testing.assert_array_equal(rows["seasonal naive"], seasonal)
+        # One lag and half a context come first; of the forecasts the last fifth is held out.
+        end = at if refit else 72 - 8 - 1
+        known = range(4 - 1, end + 1 - 4)
+        first = known[len(known) - round(0.2 * len(known))]
+        np.testing.assert_allclose(rows["mean"], np.mean(values[: first + 1]), rtol=1e-12)
         np.testing.assert_array_equal(rows["y"], values[at + 1 : at + 5])
         np.testing.assert_array_equal(rows["ds"], times[at + 1 : at + 5])
         for column, errors in total.items():
@@ -211,7 +216,7 @@ def test_a_backtest_knows_nothing_of_what_comes_after():
     late = changed.groupby("unique_id").cumcount() >= 69
     changed.loc[late, "y"] *= 3
     second = backtest(series_of(changed), plan, PLAN, folds=2).table
-    for column in ("yhat", "naive", "seasonal naive"):
+    for column in ("yhat", "naive", "seasonal naive", "mean"):
         np.testing.assert_array_equal(first[column], second[column])
 
 

@@ -2,6 +2,7 @@
 
     naive             the last value                      y_t
     seasonal naive    the value of a season before        y_{t + k - s ceil(k / s)}
+    mean              of the series' values that were trained on
 
 mae, rmse    mean absolute, root mean squared error
 smape        mean of 2 |y - p| / (|y| + |p|), in per cent (Makridakis 1993)
@@ -25,7 +26,8 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 # With fewer blocks no interval is told; from fewer windows little can be learned.
 LEAST_BLOCKS, FEW_WINDOWS = 5, 100
-OURS, NAIVE, SEASONAL = "yhat", "naive", "seasonal naive"
+OURS, NAIVE, SEASONAL, MEAN = "yhat", "naive", "seasonal naive", "mean"
+BASELINES = (NAIVE, SEASONAL, MEAN)
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -102,6 +104,18 @@ class Comparison(msgspec.Struct, frozen=True):
         if windows is not None and windows < FEW_WINDOWS:
             found.append(f"few data: {windows} windows to learn from; {other}")
         return found
+
+
+def baselines_of(
+    y: Floats, origins: NDArray[np.intp], horizon: int, season: int, mean: float
+) -> dict[str, Floats]:
+    """The baselines' forecasts of a series (T,) after the steps `origins`, by name, each (n, h)."""
+    k = np.arange(1, horizon + 1)
+    found = {
+        name: y[origins[:, None] + k - lag * -(-k // lag)]
+        for name, lag in ((NAIVE, 1), (SEASONAL, season)) if name == NAIVE or season > 1
+    }  # fmt: skip
+    return {**found, MEAN: np.full((len(origins), horizon), mean)}
 
 
 def errors_of(truth: Floats, said: Floats, scale: Floats) -> dict[str, float]:

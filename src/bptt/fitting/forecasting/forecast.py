@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from bptt.arguments import whole
 from bptt.errors import BpttError, not_there, quoted_list
 from bptt.fitting.forecasting.comparison import (
-    NAIVE,
+    BASELINES,
     OURS,
-    SEASONAL,
     Comparison,
+    baselines_of,
     compared,
     coverage_of,
 )
@@ -30,7 +30,6 @@ from bptt.fitting.forecasting.windows import (
     Learning,
     Scale,
     Windows,
-    base_of,
     scale_of,
     transformed,
     windows_of,
@@ -322,23 +321,26 @@ class Forecast:
         """Forecasts of windows whose answers are known beside the baselines, and all of them by
         column, each (n, h)."""
         columns = self.said(windows, scales, levels)
-        for name, lag in ((NAIVE, 1), (SEASONAL, self.plan.season)):
-            if name == NAIVE or lag > 1:
-                columns[name] = np.concatenate([
-                    _baseline(series.y[number], windows.origins[windows.of == number],
-                              self.plan, lag)
-                    for number in np.unique(windows.of)
-                ])  # fmt: skip
+        each = [
+            baselines_of(
+                series.y[number], windows.origins[windows.of == number], self.plan.horizon,
+                self.plan.season, scales[number].level,
+            )
+            for number in np.unique(windows.of)
+        ]  # fmt: skip
+        columns |= {name: np.concatenate([found[name] for found in each]) for name in each[0]}
         truth, coverage = windows.truth, coverage_of(windows.truth, columns, levels)
         scale = np.array([scales[each].naive for each in windows.of])
-        said = {name: columns[name] for name in (OURS, NAIVE, SEASONAL) if name in columns}
+        said = {name: columns[name] for name in (OURS, *BASELINES) if name in columns}
         found = compared(truth, said, windows.of, windows.origins, scale, coverage)
         return found, columns
 
     def test(self, data: Any, level: Any = ()) -> tuple[Comparison, Windows, dict[str, Floats]]:
         """Every forecast of `data` whose steps are all known there: of series trained on those
-        after the training's end, of others all. Raises BpttError where there is none."""
+        after the training's end, of others those of the second half, by the scale of the first.
+        Raises BpttError where there is none."""
         series = self.history_of(data)
+        scales = self.scales(series)
         ends = {each.id: time[-1] for each, time in
                 zip(self.prepared.kept, self._kept().times, strict=True)}  # fmt: skip
         origins = []
@@ -347,13 +349,17 @@ class Forecast:
             first = max(self.plan.needed, self.plan.season) - 1
             if name in ends:
                 first = max(first, int(np.searchsorted(times, ends[name])))
+            else:
+                y = series.y[number]
+                first = max(first, len(y) // 2)
+                z = transformed(y, self.plan, series, number)
+                scales[number] = scale_of(y[: first + 1], z[: first + 1], self.plan)
             origins.append(np.arange(first, len(times) - self.plan.horizon))
         if not any(len(each) for each in origins):
             raise BpttError(
                 f"{series.source} has no {self.plan.horizon} values after what was trained on: a "
                 "test needs them"
             )
-        scales = self.scales(series)
         windows = windows_of(series, self.plan, scales, origins)
         found, columns = self.compared(windows, series, scales, checked_levels(level))
         return found, windows, columns
@@ -362,10 +368,6 @@ class Forecast:
         """Write it as a safetensors file, which `bptt.load_model` reads: no pickle. Raises
         BpttError if that cannot be."""
         self.model.save(path)
-
-
-def _baseline(y: Floats, origins: Any, plan: ForecastPlan, lag: int) -> Floats:
-    return base_of(y, origins, plan, Scale(0.0, 1.0, 1.0, 1.0), lag)
 
 
 def forecast_of(model: Model, series: Series, plan: ForecastPlan, learned: Learning) -> Forecast:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from bptt.arguments import flag, whole
 from bptt.errors import BpttError
 from bptt.fitting.forecasting.comparison import (
+    BASELINES,
     NAIVE,
     OURS,
-    SEASONAL,
     Comparison,
     compared,
     coverage_of,
@@ -123,7 +123,7 @@ def _gathered(
     origins = np.concatenate([windows.origins for windows, _, _ in found])
     truth = np.concatenate([windows.truth for windows, _, _ in found])
     scale = np.concatenate([each for _, _, each in found])
-    said = {name: columns[name] for name in (OURS, NAIVE, SEASONAL) if name in columns}
+    said = {name: columns[name] for name in (OURS, *BASELINES) if name in columns}
     comparison = compared(truth, said, of, origins, scale, coverage_of(truth, columns, levels))
     return Backtest(table_of(series, of, origins, truth, columns), comparison, folds, refit)
 

@@ -38,12 +38,13 @@ Places = NDArray[np.intp]
 
 class Scale(msgspec.Struct, frozen=True):
     """Of a series m, s and d; naive: the mean absolute difference to a season before, in its units,
-    by which its errors are measured (1 where there is none)."""
+    by which its errors are measured (1 where there is none). level: the mean in its units."""
 
     mean: float
     deviation: float
     spread: float
     naive: float
+    level: float
 
 
 def transformed(y: Floats, plan: ForecastPlan, series: Series, number: int) -> Floats:
@@ -74,7 +75,8 @@ def scale_of(y: Floats, z: Floats, plan: ForecastPlan) -> Scale:
     season = plan.season if len(y) > plan.season else 1
     steps = np.abs(y[season:] - y[:-season])
     naive = float(steps.mean()) if steps.size else 0.0
-    return Scale(float(z.mean()), deviation, spread, naive if naive > 0 else 1.0)
+    naive = naive if naive > 0 else 1.0
+    return Scale(float(z.mean()), deviation, spread, naive, float(y.mean()))
 
 
 def base_of(z: Floats, origins: Places, plan: ForecastPlan, scale: Scale, lag: int) -> Floats:
