@@ -216,9 +216,10 @@ def _of_pandas(series: Any, names: Names, freq: Any, source: str) -> Series:
         raise BpttError(
             f"the index of the series holds {index.dtype} values: dates or numbers are needed"
         )
-    table = pandas.DataFrame({names.time: index, names.target: series.to_numpy()})
-    found = _of_frame(table, names, freq, None, source)
-    return replace(found, ids=[names.target if series.name is None else str(series.name)])
+    name = names.target if series.name is None else str(series.name)
+    own = msgspec.structs.replace(names, target=name if name not in (names.id, names.time) else "y")
+    table = pandas.DataFrame({names.id: name, names.time: index, own.target: series.to_numpy()})
+    return replace(_of_frame(table, own, freq, None, source), names=names)
 
 
 def _of_arrays(data: Any, names: Names, freq: Any, source: str) -> Series:

@@ -49,5 +49,5 @@ def forecast_figure(
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         if not number:
-            axes.legend(loc="upper left", frameon=False, ncols=3)
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=3)
     return figure
