@@ -9,10 +9,8 @@ the time.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 from numba._dynfunc import make_function
 from numba.core.codegen import JITCodeLibrary
@@ -21,7 +19,6 @@ from numba.core.registry import cpu_target
 from numba.extending import register_jitable
 
 from bptt.kernels.machine import store
-from bptt.kernels.machine.library import NEAR
 
 # Products and sums may be fused and signed zeros are not kept; nothing is reordered, NaN and
 # infinity keep their meaning, which elementary functions and divergence detection need. The same
@@ -54,18 +51,6 @@ class Piece:
     types: tuple[Any, ...]
 
 
-@cache
-def _target_machine() -> Any:
-    """Numba's for this processor, but for how code refers to its constants (`library.NEAR`)."""
-    codegen = cpu_target.target_context.codegen()
-    options: dict[str, Any] = {"opt": 3}
-    codegen._customize_tm_options(options)
-    if NEAR:
-        options |= {"reloc": "pic", "codemodel": "small"}
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(**options)
-
-
 class _Linked(JITCodeLibrary):
     """A function with all that it calls, as it is: neither optimised nor made machine code of."""
 
@@ -87,7 +72,7 @@ class _Linked(JITCodeLibrary):
                 each.linkage = "internal"
         numba_library: Any = self
         numba_library._optimize_final_module()
-        code: bytes = _target_machine().emit_object(module)
+        code: bytes = self._codegen._tm.emit_object(module)
         return code
 
 

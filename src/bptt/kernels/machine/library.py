@@ -32,10 +32,6 @@ from bptt.processes import after_fork, brief_lock, helper, threads
 # Whether kernels run as plain Python.
 COMPILER_OFF: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
-# Whether code refers to its constants by how far away they are. Else an instruction each puts their
-# address together first: a quarter of the instructions of a tanh. (Tried on Linux alone.)
-NEAR = sys.platform == "linux"
-
 # Told when code is about to be compiled that is not kept from before.
 listeners: list[Callable[[str], None]] = []
 
@@ -64,9 +60,7 @@ def _engine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
-    module = llvm.parse_assembly("")
-    # LLVM's own choice of places may have code far from its constants.
-    return llvm.create_mcjit_compiler(module, machine, use_lmm=True if NEAR else None)
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
 _lock = threading.RLock()  # held as long as kernels are compiled
