@@ -1,6 +1,7 @@
 """A run, a run on a data set and half of a study; and, on another processor, the rest of them.
 
     python tests/going_elsewhere.py begin FOLDER
+    python tests/going_elsewhere.py train FOLDER     a run alone
     python tests/going_elsewhere.py go-on FOLDER     prints what was said, as JSON
 
 What the processor has is what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say.
@@ -33,10 +34,15 @@ def data() -> bptt.Sequences:
     return bptt.Sequences(list(x), ["minus" if each[-1, 0] < 0 else "plus" for each in x])
 
 
+def train(folder: Path) -> None:
+    """A run in a folder."""
+    bptt.train(bptt.Text(**TEXT), **SMALL, exact=False).save(folder)
+
+
 def begin(folder: Path) -> None:
     """What is gone on with elsewhere."""
     for name in ("run", "again"):
-        bptt.train(bptt.Text(**TEXT), **SMALL, exact=False).save(folder / name)
+        train(folder / name)
     bptt.fit(data(), out=folder / "fit", hidden=3, cell="elman", epochs=2, batch=12)
     STUDY.run(folder / "first", workers=1, shard=(1, 2))
 
@@ -82,7 +88,7 @@ def go_on(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     place = Path(sys.argv[2])
-    if sys.argv[1] == "begin":
-        begin(place)
-    else:
+    if sys.argv[1] == "go-on":
         print(json.dumps(go_on(place)))
+    else:
+        {"begin": begin, "train": train}[sys.argv[1]](place)

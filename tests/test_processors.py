@@ -88,7 +88,7 @@ def test_python_warns_in_the_same_words(moved):
 
 def test_the_width_changes_last_digits_and_no_more(moved, tmp_path):
     _, _, narrow = moved
-    elsewhere(WIDE, "begin", tmp_path)
+    elsewhere(WIDE, "train", tmp_path / "run")
     wide = load_file(tmp_path / "run" / "weights.safetensors")["W"]
     assert wide.tobytes() != narrow.tobytes()
     # 6 iterations of Adam, each of which moves a weight by at most about 0.005.
