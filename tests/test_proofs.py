@@ -18,6 +18,7 @@ from bptt.proofs.automaton import Automaton, adder
 from bptt.proofs.extraction import Extracted
 from bptt.proofs.machine import Machine
 from bptt.proofs.prove import Proof, prove
+from bptt.proofs.scout import long_words
 
 CELLS = [("elman", "tanh"), ("elman", "sigmoid"), ("elman", "relu"), ("gru", "tanh"),
          ("lstm", "tanh")]  # fmt: skip
@@ -232,6 +233,18 @@ def test_networks_that_pass_long_random_sums_are_found_wrong(
     right = adder().run(found.word)[:, 0]
     assert (said[:-1] == right[:-1]).all()
     assert said[-1] != right[-1]
+
+
+def test_what_a_short_search_leaves_is_looked_for_among_long_words() -> None:
+    words = long_words(4)
+    runs = (words[:, 1:] == words[:, :-1]).mean(axis=1)
+    assert runs.min() < 0.3
+    assert runs.max() > 0.95
+    network = bptt.train(bptt.Addition(bits=8), cell="elman", hidden=16, seed=1).network
+    found = prove(network, adder(), steps=100)
+    assert found.verdict == "wrong"
+    assert found.counterexample is not None
+    assert len(found.counterexample.word) > 60  # longer than any pattern
 
 
 def _changed(content: bytes, tensors: dict | None = None, about: dict | None = None) -> bytes:

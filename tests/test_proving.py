@@ -164,7 +164,7 @@ def test_what_suits_proofs_is_put_over_the_preset_and_under_what_is_given() -> N
     assert settings_for(task, {"proved": True, "optimizer": "sgd"}).optimizer.kind == "sgd"
     assert settings_for(task, {}).optimizer.kind == "adam"
     gru = settings_for(task, {"proved": True, "cell": "gru", "batch": 2})
-    assert (gru.structure.noise, gru.batch, gru.optimizer.kind) == (0.3, 2, "adam")
+    assert (gru.structure.noise, gru.batch, gru.optimizer.kind) == (0.5, 2, "adamw")
     assert settings_for(task, {"cell": "gru"}).structure.noise == 0
 
 

@@ -15,7 +15,15 @@ from bptt.proofs.automaton import Automaton
 from bptt.proofs.exploring import wrong_word
 from bptt.proofs.machine import Machine
 from bptt.proofs.metric import rate
-from bptt.proofs.scout import OUT_OF_TIME, Counterexample, counterexample, first_wrong, patterns
+from bptt.proofs.scout import (
+    OUT_OF_TIME,
+    Counterexample,
+    Words,
+    counterexample,
+    first_wrong,
+    long_words,
+    patterns,
+)
 
 if TYPE_CHECKING:
     from bptt.proofs.search import Balls, Found, Report
@@ -130,7 +138,7 @@ def proved_quickly(network: Network, task: Any) -> bool:
     """Whether `prove` proves a network in `QUICK` steps: the same answer on every machine that
     gives the network the same numbers. Its kernels are compiled if need be."""
     automaton = stated(task)
-    if _pattern(network, automaton) is not None:
+    if _among(network, automaton, patterns(len(automaton.symbols))) is not None:
         return False
     return _searched(Machine(network, automaton), task.config(), {"steps": QUICK})[1] is not None
 
@@ -172,7 +180,8 @@ def prove(
     if steps is not None:
         whole("steps", steps, 1)
     config = None if isinstance(task, Automaton) else task.config()
-    machine, word = Machine(network, automaton), _pattern(network, automaton)
+    machine, symbols = Machine(network, automaton), len(automaton.symbols)
+    word = _among(network, automaton, patterns(symbols))
     answer = None if word is None else _wrong(network, task, automaton, word, seconds)
     if answer:
         return answer
@@ -184,6 +193,11 @@ def prove(
         if answer:
             return answer
         found.why = "an output is as near to its threshold as rounding reaches"
+    elif made is None and network.structure.readout == "steps":
+        word = _among(network, automaton, long_words(symbols))
+        answer = None if word is None else _wrong(network, task, automaton, word, seconds)
+        if answer:
+            return answer
     return Proof(
         "undecided" if made is None else "proved", automaton.claim, automaton, found.balls, made,
         why=found.why, least=found.least, steps=found.steps,
@@ -191,9 +205,8 @@ def prove(
     )  # fmt: skip
 
 
-def _pattern(network: Network, automaton: Automaton) -> list[int] | None:
-    """A word on which the network is wrong, if there is one among runs and periods."""
-    words = patterns(len(automaton.symbols))
+def _among(network: Network, automaton: Automaton, words: Words) -> list[int] | None:
+    """A word on which the network is wrong, if there is one among these or their beginnings."""
     ends = first_wrong(network, automaton, words)
     worst = int(ends.argmin())
     if ends[worst] == words.shape[1]:

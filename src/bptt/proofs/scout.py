@@ -90,6 +90,17 @@ def patterns(symbols: int) -> Words:
     return np.take_along_axis(words, np.minimum(places, words.shape[1] - 1), axis=1)
 
 
+def long_words(symbols: int, count: int = 1000, length: int = 1000) -> Words:
+    """Random words in which a symbol repeats the one before with a chance that is the word's own,
+    from 0 to 1; the same at every call."""
+    rng, places = np.random.default_rng(11), np.arange(length)
+    words = rng.integers(0, symbols, (count, length))
+    repeats = rng.random((count, length)) < rng.random(count)[:, None]
+    repeats[:, 0] = False
+    first = np.maximum.accumulate(np.where(repeats, 0, places), axis=1)  # of its run
+    return np.take_along_axis(words, first, axis=1)
+
+
 def counterexample(
     network: Network, automaton: Automaton, word: list[int], seconds: float = 2.0
 ) -> Counterexample | None:

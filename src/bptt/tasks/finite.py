@@ -42,6 +42,12 @@ class FiniteMemory(Task, frozen=True, kw_only=True):
         "learning_rate": 0.01, "batch": 8, "iterations": 20_000, "record_every": 100,
     }  # fmt: skip
 
+    # With several states to be told apart, noise and decay that suit two are too much.
+    proving: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **Task.proving,
+        "gru": {"optimizer": "adamw", "noise": 0.3, "batch": 16},
+    }
+
     def __post_init__(self) -> None:
         check_types(self)
         whole("steps", self.steps, 1, MOST_STEPS)

@@ -157,7 +157,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     }  # fmt: skip
     proving: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "elman": {"optimizer": "adamw", "weight_decay": 0.02},
-        "gru": {"noise": 0.3, "batch": 16},
+        "gru": {"optimizer": "adamw", "weight_decay": 0.03, "noise": 0.5, "batch": 16},
         "lstm": {"noise": 0.3, "batch": 16},
     }  # fmt: skip
     until_proved: ClassVar[bool] = False
