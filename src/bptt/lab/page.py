@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.arguments import instance, text, whole
 from bptt.arguments import path as path_of
-from bptt.arguments import text, whole
 from bptt.errors import BpttError
 from bptt.files import write_file
 from bptt.lab.hunting import kept, mistakes
@@ -187,6 +187,8 @@ def look(
     In a notebook the page shows itself; `save` writes it as one HTML file.
     """
     text("words", words)
+    if proof is not None:
+        instance("proof", proof, Proof, "what bptt.prove gives")
     wanted = None if moments is None else whole("moments", moments, 1, MOST_MOMENTS)
     if isinstance(run, Network):
         if task is None:
