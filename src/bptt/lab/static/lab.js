@@ -302,14 +302,18 @@ function nearest(iteration) {
 
 const scrubber = byId("scrubber");
 
+let asked = 0; // for moments: one that comes later than a newer wish is not shown
+
 /** Show moment number n. */
 async function goTo(n) {
+  const mine = ++asked;
   const iteration = app.moments[Math.max(0, Math.min(app.moments.length - 1, n))];
   const frame = await frameAt(iteration);
-  if (frame) show(iteration);
+  if (frame && mine === asked) show(iteration);
 }
 
 function show(iteration) {
+  asked += 1;
   app.iteration = iteration;
   app.frame = frames.get(iteration);
   const n = app.moments.indexOf(iteration);
