@@ -12,9 +12,10 @@ from bptt.commands import DATA_JOBS
 from bptt.commands.cli import run
 from bptt.commands.data import advice
 from bptt.commands.job_reports import interval
-from bptt.commands.jobs import JOBS
+from bptt.commands.jobs import WORDS
 from bptt.fitting.scores import Report, report
 from bptt.sequences.audio import write_wav
+from bptt.sequences.jobs import JOBS
 
 QUICK = ["--engine", "reference", "--hidden", "4", "--cell", "elman", "--epochs", "4"]
 ROLES = ["--id", "trial", "--time", "t"]
@@ -211,7 +212,7 @@ def test_every_bad_input_is_told_in_one_line(shelf, capsys):
 
 
 def test_jobs_are_known_to_who_draws():
-    assert tuple(JOBS) == DATA_JOBS
+    assert tuple(WORDS) == (*JOBS, "forecast") == DATA_JOBS
 
 
 def test_where_another_method_is_better_it_is_said():

@@ -18,15 +18,12 @@ if TYPE_CHECKING:
     from bptt.fitting.folder import Source
     from bptt.sequences import Sequences
 
-JOBS: dict[str, tuple[str, dict[str, str]]] = {
-    "classify": (
-        "Learn a class for each sequence of a file.", {"kind": "classes", "per": "sequence"}
-    ),
-    "label": ("Learn a class for each step of a file's sequences.",
-              {"kind": "classes", "per": "step"}),
-    "regress": ("Learn numbers for each sequence, or each step, of a file.", {"kind": "numbers"}),
-    "forecast": ("Learn what comes next in the series of a table.", {}),
-}  # fmt: skip
+WORDS = {
+    "classify": "Learn a class for each sequence of a file.",
+    "label": "Learn a class for each step of a file's sequences.",
+    "regress": "Learn numbers for each sequence, or each step, of a file.",
+    "forecast": "Learn what comes next in the series of a table.",
+}
 # Options of a training that a forecast, whose sequences are short windows, has no use for.
 ONE_WINDOW = ("class_weight", "window", "warm_up")
 PANELS = {"structure": "Network", "optimizer": "Optimizer", "plan": "Training"}
@@ -42,7 +39,7 @@ CheckpointSeconds = Annotated[float, typer.Option(help="Seconds between checkpoi
 
 def commands() -> Iterator[tuple[str, str, Any]]:
     """The jobs as commands: names, words, makers."""
-    for name, (words, _) in JOBS.items():
+    for name, words in WORDS.items():
         yield name, words, partial(job_command, name)
 
 
@@ -51,6 +48,7 @@ def job_command(name: str) -> Any:
     from bptt.commands import flags
     from bptt.commands.data import READING, File, TargetFile
     from bptt.fitting.plan import GROUPS
+    from bptt.sequences.jobs import said_by
 
     left_out: tuple[str, ...] = ()
     if name == "forecast":
@@ -58,7 +56,8 @@ def job_command(name: str) -> Any:
 
         given, left_out = own(), ONE_WINDOW
     else:
-        reading = {each: option for each, option in READING.items() if each not in JOBS[name][1]}
+        said = said_by(name)
+        reading = {each: option for each, option in READING.items() if each not in said}
         given = [
             flags.parameter("targets", TargetFile, None),
             *flags.flags(reading, "Data", {}),
@@ -87,7 +86,7 @@ def job_command(name: str) -> Any:
         source = _source(name, path, values, plan)
         return train_job(source, plan, out, checkpoint_seconds, as_json)
 
-    return flags.command(name, JOBS[name][0], run, parameters)
+    return flags.command(name, WORDS[name], run, parameters)
 
 
 def _usual() -> dict[str, Any]:
@@ -107,6 +106,7 @@ def _source(name: str, path: Path, values: Mapping[str, Any], plan: "Plan") -> "
     """Where a job's data come from, and how they are read."""
     from bptt.commands.data import reading_options
     from bptt.fitting.folder import Source
+    from bptt.sequences.jobs import said_by
     from bptt.sequences.schema import Reading
 
     if name == "forecast":
@@ -117,7 +117,7 @@ def _source(name: str, path: Path, values: Mapping[str, Any], plan: "Plan") -> "
     held = values["validation_data"]
     return Source(
         files=tuple(files), folder=str(Path.cwd()), validation=None if held is None else str(held),
-        reading=Reading(**(reading_options(values) | JOBS[name][1])), job=name,
+        reading=Reading(**(reading_options(values) | said_by(name))), job=name,
     )  # fmt: skip
 
 
@@ -163,6 +163,7 @@ def read(source: "Source") -> Given:
     import msgspec
 
     from bptt.sequences import Sequences
+    from bptt.sequences.jobs import check_job
 
     if source.job == "forecast":
         from bptt.commands.forecasts import read_series
@@ -177,24 +178,10 @@ def read(source: "Source") -> Given:
     }
     first, *others = map(source.place, source.files)
     data = Sequences.read(first, *others, **plain)
-    _check_job(data, source)
+    check_job(data, source.job, source.files[0])
     if source.validation is None:
         return Given(data, None, source)
     return Given(data, Sequences.read(source.place(source.validation), like=data), source)
-
-
-def _check_job(data: "Sequences", source: "Source") -> None:
-    """A file that says itself what its targets are may not be what the job is for."""
-    wanted, schema = JOBS[source.job][1] if source.job in JOBS else {}, data.schema
-    if data.target is not None and any(getattr(schema, name) != wanted[name] for name in wanted):
-        fitting = next(
-            job for job, (_, each) in JOBS.items()
-            if all(getattr(schema, name) == value for name, value in each.items())
-        )  # fmt: skip
-        raise BpttError(
-            f"'{source.files[0]}' has {schema.kind} a {schema.per}, which are no job for "
-            f"'{source.job}': train {fitting}"
-        )
 
 
 def resume_job(place: Path, as_json: bool) -> int:

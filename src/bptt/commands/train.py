@@ -29,7 +29,7 @@ CheckpointSeconds = Annotated[
     float, typer.Option(help="Seconds between checkpoints.", rich_help_panel="Run")
 ]
 NAMES = ", ".join(f"'{each.command}'" for each in BUILT_IN.values())
-JOBS = ", ".join(f"'{name}'" for name in jobs.JOBS)
+JOBS = ", ".join(f"'{name}'" for name in jobs.WORDS)
 WORDS = (
     f"Train a network: {NAMES} or FILE.py:TASK of your own; {JOBS} a file of sequences; or go on "
     "with a run: --resume RUN."
