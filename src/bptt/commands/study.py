@@ -117,9 +117,9 @@ def connected(address: str | None) -> Any:
 
 def counts(statuses: Mapping[str, int]) -> dict[str, int]:
     """How many runs there are, and how many have ended how."""
-    return {"runs": sum(statuses.values())} | {
-        status: statuses.get(status, 0) for status in ("solved", "not solved", "diverged")
-    }
+    of_data = "trained" in statuses
+    ends = ("trained", "diverged") if of_data else ("solved", "not solved", "diverged")
+    return {"runs": sum(statuses.values())} | {status: statuses.get(status, 0) for status in ends}
 
 
 def summary(values: dict[str, Any], mixed: str = "") -> str:
@@ -127,7 +127,8 @@ def summary(values: dict[str, Any], mixed: str = "") -> str:
     runs = values["runs"]
     shares = ", ".join(
         f"{values[name]:,} {name} ({100 * values[name] / max(runs, 1):.1f} %)"
-        for name in ("solved", "not solved", "diverged")
+        for name in ("trained", "solved", "not solved", "diverged")
+        if name in values
     )
     missing = f"; {values['missing']:,} runs are missing" if values["missing"] else ""
     line = f"{runs:,} runs: {shares}{missing}\nin {values['folder']}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas
 
     from bptt.studies.execution import Results
-    from bptt.studies.page import Section
+    from bptt.studies.page import Page, Section
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A study's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -34,21 +34,19 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Answer with statistics: a table here, and a page with figures in the study's folder."""
-    from bptt.studies.answers import records, summary
-    from bptt.studies.report import study_page, text_table
+    from bptt.studies.answers import records
 
     results, frame = _load(folder)
-    page = study_page(
+    page, table, text = _answers(
         frame, results.curves if results.study.curves else None, results.study.name or folder.name,
         _details(results, frame), _unit(results),
     )  # fmt: skip
     remarks = _remarks(results)
-    table = summary(frame)
     try:
         files = page.write(out or folder)
     except BpttError as error:  # the answer is no less wanted
         if not as_json:
-            print(text_table(table), *remarks, *page.findings, sep="\n")
+            print(text, *remarks, *page.findings, sep="\n")
         raise BpttError(
             f"{error}".replace(REMEDY, "name another folder for the page with --out")
         ) from None
@@ -60,8 +58,21 @@ def report(
         }  # fmt: skip
         print(json_text(values))
         return
-    print(text_table(table), *remarks, *page.findings, sep="\n")
+    print(text, *remarks, *page.findings, sep="\n")
     print(f"page    {files[0]}")
+
+
+def _answers(frame: "pandas.DataFrame", *about: Any) -> "tuple[Page, pandas.DataFrame, str]":
+    """The page of a study's results, the summary and that as text."""
+    from bptt.studies import answers, report, score_page, scores
+    from bptt.studies.page import as_text
+
+    if scores.is_scored(frame):
+        table = scores.summary(frame)
+        text = "\n".join(as_text(score_page.scores_table(scores.ranked(table))))
+        return score_page.score_page(frame, *about), table, text
+    table = answers.summary(frame)
+    return report.study_page(frame, *about), table, report.text_table(table)
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""What is held out for validation: a share of the sequences, whole groups, or the end of a series.
+"""What is held out: a share of the sequences, whole groups, the end of a series; and folds.
 
 A class stays in training whatever the share: at least one sequence of each does, and one with a
 single sequence is not divided. Which sequences are held out depends on the data and the seed alone.
@@ -37,10 +37,7 @@ def split(sequences: Sequences, share: float, seed: int) -> tuple[Sequences, Seq
 def by_class(sequences: Sequences, share: float, seed: int) -> Places:
     """The sequences held out: of each class `share` of its sequences, rounded such that all
     together are `share` of all; without classes a sequence each, of all alike."""
-    rng, target = np.random.default_rng(seed), sequences.target
-    codes = np.zeros(len(sequences), np.intp)
-    if target is not None and target.kind == "classes" and target.per == "sequence":
-        codes = target.values + 1  # those without a label are a class of their own
+    rng, codes = np.random.default_rng(seed), _codes(sequences)
     order = rng.permutation(len(sequences))
     counts = np.bincount(codes)
     wanted = max(1, round(share * len(sequences)))
@@ -68,10 +65,7 @@ def by_group(sequences: Sequences, share: float, seed: int) -> Places:
     names, of = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         raise BpttError(f"there is one group, '{names[0]}': validation by group needs two")
-    target = sequences.target
-    classes = np.zeros(len(sequences), np.intp)
-    if target is not None and target.kind == "classes" and target.per == "sequence":
-        classes = target.values + 1
+    classes = _codes(sequences)
     left = np.bincount(classes)
     held = np.zeros(len(sequences), np.bool_)
     for group in np.random.default_rng(seed).permutation(len(names)):
@@ -140,3 +134,51 @@ def places(sequences: Sequences, count: int, warm_up: int = 0, least: int = 1) -
             groups=None if parts.groups is None else parts.groups[of],
         )
     )
+
+
+def folds(sequences: Sequences, count: int, seed: int, stratified: bool = True) -> list[Places]:
+    """The sequences in `count` folds of about one size, each sequence in one of them.
+
+    With groups, whole groups: in random order, the larger ones first, each goes where the share of
+    each class, and then the number of sequences, stays most even. Else of each class as many
+    sequences in every fold, give or take one. stratified: False looks at no classes; nor where a
+    sequence has no class. Which fold a sequence is in depends on the data and the seed alone.
+    Raises BpttError for fewer sequences, or groups, than folds.
+    """
+    rng = np.random.default_rng(seed)
+    codes = _codes(sequences) if stratified else np.zeros(len(sequences), np.intp)
+    names = of = None
+    if sequences.groups is not None:
+        names, of = np.unique(sequences.groups, return_inverse=True)
+    there = len(sequences) if names is None else len(names)
+    if not 2 <= count <= there:
+        what = "sequences" if names is None else "groups"
+        raise BpttError(f"folds {count} is not allowed: from 2 to the number of {what}, {there}")
+    fold = np.empty(len(sequences), np.intp)
+    if of is None:
+        order = rng.permutation(len(sequences))
+        order = order[np.argsort(codes[order], kind="stable")]
+        # Class after class is dealt out, going on where the one before has ended.
+        fold[order] = rng.permutation(count)[np.arange(len(order)) % count]
+    else:
+        held = np.zeros((count, int(codes.max()) + 1))
+        groups = rng.permutation(there)
+        for group in groups[np.argsort(-np.bincount(of)[groups], kind="stable")]:
+            own = of == group
+            more = np.bincount(codes[own], minlength=held.shape[1])
+            # The fold whose sum of squares grows least: the one with the fewest of these classes.
+            growth = (held * more / np.maximum(np.bincount(codes), 1)).sum(axis=1)
+            at = int(np.lexsort((held.sum(axis=1), growth))[0])
+            fold[own] = at
+            held[at] += more
+    return [np.flatnonzero(fold == at) for at in range(count)]
+
+
+def _codes(sequences: Sequences) -> Places:
+    """The class of each sequence, counted from 1; those without a label are a class of their own,
+    0, and so are all where a sequence has none."""
+    target = sequences.target
+    if target is None or target.kind != "classes" or target.per != "sequence":
+        return np.zeros(len(sequences), np.intp)
+    codes: Places = target.values + 1
+    return codes

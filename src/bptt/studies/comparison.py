@@ -9,6 +9,7 @@ import pandas as pd
 
 from bptt.errors import BpttError
 from bptt.floats import usual
+from bptt.studies import scores
 from bptt.studies.answers import share_of, summary
 from bptt.studies.statistics import Interval, difference
 from bptt.studies.words import median_interval, name_of
@@ -67,12 +68,18 @@ def find_setting(table: pd.DataFrame, wanted: str | int) -> Any:
 
 
 @usual
-def compare(frame: pd.DataFrame, first: str | int, second: str | int) -> Comparison:
-    """Two settings of a study, by number or label, compared as independent samples of seeds."""
-    table = summary(frame)
+def compare(
+    frame: pd.DataFrame, first: str | int, second: str | int
+) -> Comparison | scores.Difference:
+    """Two settings of a study, by number or label, compared as independent samples of seeds; of a
+    study over data fold by fold and seed by seed, see `bptt.studies.scores`."""
+    scored = scores.is_scored(frame)
+    table = scores.summary(frame) if scored else summary(frame)
     a, b = find_setting(table, first), find_setting(table, second)
     if a["setting"] == b["setting"]:
         raise BpttError(f"'{first}' and '{second}' are one setting: give two")
+    if scored:
+        return scores.compare(frame, a, b)
     solved = difference(share_of(a), share_of(b))
     diverged = difference(share_of(a, "diverged"), share_of(b, "diverged"))
     sooner = difference(

@@ -16,7 +16,9 @@ import numpy as np
 
 from bptt.equations.own import Equations, as_text, found_in, put_back
 from bptt.errors import BpttError, one_line, quoted_list
+from bptt.fitting.plan import OPTIONS as PLANNED
 from bptt.options import unknown
+from bptt.studies.data import Data
 from bptt.tasks import BUILT_IN, DEFAULT, kind_of
 from bptt.tasks.task import Task
 from bptt.training.options import OPTIONS, STOP, own_options
@@ -31,6 +33,8 @@ NOT_FIELDS = {
     "seed": "seeds are given by 'seeds'",
     "seconds": "a run that stops by the clock would not be the same twice",
 }
+# What a study has for tasks alone; with data there is nothing to be solved.
+OF_TASKS = ("task", "solved", "stop_when_solved", "verdict", "lengths", "every_length")
 
 
 # More is refused before anything is made of it.
@@ -81,6 +85,7 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
     every_length: bool = False
     curves: bool = False
     seconds: float | None = None
+    data: Any = None
 
     def __post_init__(self) -> None:
         put = msgspec.structs.force_setattr
@@ -94,9 +99,11 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
             put(self, "task", self.task.name)
         if isinstance(self.seeds, range):
             put(self, "seeds", list(self.seeds))
+        if self.data is not None:
+            put(self, "data", Data.of(self.data))
         for field in msgspec.structs.fields(Declaration):
             name = field.name
-            if name != "task":
+            if name not in ("task", "data"):
                 equations = found_in(getattr(self, name))
                 plain = msgspec.to_builtins(getattr(self, name), enc_hook=_plain)
                 try:
@@ -141,8 +148,27 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
         if self.seconds is not None and not self.seconds > 0:
             raise BpttError(f"seconds {self.seconds} must be positive; leave it out for no limit")
         check_solved(self.solved)
+        if self.data is not None:
+            self._check_data()
+        known = self._options()
         for panel in self.all_panels():
-            check_panel(panel, self.kind, self.base)
+            check_panel(panel, known, self.base)
+
+    def _check_data(self) -> None:
+        """Raises BpttError for what is said of a task where data are learned from."""
+        usual = {field.name: field.default for field in msgspec.structs.fields(Declaration)}
+        for name in OF_TASKS:
+            value = getattr(self, name)
+            if value != usual[name] and not (name == "lengths" and not value):
+                raise BpttError(f"{name} {value!r:.40} is of tasks, but this study has data")
+        for panel in self.all_panels():
+            if panel.solved is not None or any("solved" in each for each in panel.settings):
+                raise BpttError("solved is of tasks, but this study has data: leave it out")
+
+    def _options(self) -> set[str]:
+        """The names of options that settings may have."""
+        options = PLANNED if self.data is not None else {**own_options(self.kind), **OPTIONS}
+        return set(options) - set(NOT_FIELDS)
 
     def _check_size(self) -> None:
         """Raises BpttError for more than can be done; before anything is made of so many."""
@@ -150,8 +176,14 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
         if settings > MOST_SETTINGS:
             raise BpttError(f"{settings:,} settings are too many: at most {MOST_SETTINGS:,}")
         runs = settings * (self.seeds if isinstance(self.seeds, int) else len(self.seeds))
+        runs *= self.folds
         if runs > MOST_RUNS:
             raise BpttError(f"{runs:,} runs are too many: at most {MOST_RUNS:,}")
+
+    @property
+    def folds(self) -> int:
+        """How many runs a setting has of each seed."""
+        return max(1, self.data.folds) if self.data is not None else 1
 
     def seed_list(self) -> list[int]:
         """The seeds, one by one."""
@@ -164,12 +196,15 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {
-            name: self.kind.name
-            if name == "task"
-            else msgspec.to_builtins(getattr(self, name), enc_hook=as_text)
+        found = {
+            name: msgspec.to_builtins(getattr(self, name), enc_hook=as_text)
             for name in self.__struct_fields__
+            if name not in ("task", "data")
         }
+        if self.data is None:
+            return {"task": self.kind.name, **found}
+        own = {name: value for name, value in found.items() if name not in OF_TASKS}
+        return {"data": self.data.plain(), **own}
 
     @property
     def equations(self) -> list[Equations]:
@@ -186,6 +221,8 @@ class Declaration(Points, frozen=True, kw_only=True, forbid_unknown_fields=True,
             if name not in cls.__struct_fields__:
                 raise unknown("study field", name, cls.__struct_fields__)
         task = values.get("task", DEFAULT)
+        if "task" in values and values.get("data") is not None:
+            raise BpttError("a study has a task or data: leave one of them out")
         try:
             return cls(**{**values, "task": kind_of(task, own)})
         except msgspec.ValidationError as error:
@@ -229,7 +266,10 @@ def _fields_of(task: Task) -> dict[str, Any]:
 
 
 def with_files(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A declaration with what its task reads from files of `folder` in it: see `Task.files`."""
+    """A declaration with what its task reads from files of `folder` in it: see `Task.files`; and
+    with the data of its files there."""
+    if isinstance(values.get("data"), Mapping):
+        return {**values, "data": Data.of(values["data"], folder)}
     kind = kind_of(values.get("task", DEFAULT))
     return _read(values, kind, folder) if kind.files else dict(values)
 
@@ -271,22 +311,21 @@ def check_solved(solved: str | Mapping[str, float]) -> None:
         raise BpttError(f"solved {name} {limit} is a share: at most 1 is possible")
 
 
-def check_field(name: str, kind: type[Task]) -> None:
-    """Raises BpttError unless options of that name may be given for that kind of task."""
+def check_field(name: str, known: set[str]) -> None:
+    """Raises BpttError unless options of that name may be given."""
     if name in NOT_FIELDS:
         raise BpttError(f"'{name}' cannot be set for single settings: {NOT_FIELDS[name]}")
-    known = {*own_options(kind), *OPTIONS} - set(NOT_FIELDS)
     head, dot, tail = name.partition(".")
-    if name not in known and not (dot and tail and head in TABLES):
+    if name not in known and not (dot and tail and head in TABLES and head in known):
         raise unknown("field", name, known)
 
 
-def check_panel(panel: Panel, kind: type[Task], base: Mapping[str, Any]) -> None:
+def check_panel(panel: Panel, known: set[str], base: Mapping[str, Any]) -> None:
     """Raises BpttError for unknown fields, empty lists, ranges that cannot be read."""
     varied = [*panel.grid, *panel.random, *{name for each in panel.settings for name in each}]
     for name in [*base, *panel.base, *varied]:
         if name not in ("name", "solved") or name not in varied:
-            check_field(name, kind)
+            check_field(name, known)
     for name in panel.grid:
         if name in panel.random:
             raise BpttError(f"field '{name}' is in the grid and among the random ranges")

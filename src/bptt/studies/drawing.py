@@ -356,7 +356,7 @@ def _share_dots(axes: Axes, table: pd.DataFrame, status: str, color: str) -> Non
     axes.set_xticks(range(0, 101, 25))
 
 
-def _rows(axes: Axes, labels: Sequence[str]) -> None:
+def label_rows(axes: Axes, labels: Sequence[str]) -> None:
     """A row for each label, first at the top."""
     bare(axes)
     axes.grid(visible=False, axis="y")
@@ -366,7 +366,7 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _labels(names: Sequence[str], most: int) -> tuple[list[str], float, float]:
+def row_labels(names: Sequence[str], most: int) -> tuple[list[str], float, float]:
     """Labels of rows in lines of at most `most` letters; the width that they need and the height
     of a row."""
     labels = ["\n".join(textwrap.wrap(name, most)) or name for name in names]
@@ -386,7 +386,7 @@ def settings_figure(table: pd.DataFrame, names: Sequence[str], width: float = PA
     measures += ["diverged"] if table["diverged"].any() else []
     times = table[["lower", "median", "upper"]].to_numpy(np.float64)
     measures += ["iterations"] if np.isfinite(times).any() else []
-    labels, left, row = _labels(names, 40 if width > 6 else 28)
+    labels, left, row = row_labels(names, 40 if width > 6 else 28)
     up, below, gap = max(row * len(names), 0.4), 0.8, 0.3
     if width > 6:  # side by side, one column of labels for all
         across = (width - left - 0.15 - gap * (len(measures) - 1)) / len(measures)
@@ -398,7 +398,7 @@ def settings_figure(table: pd.DataFrame, names: Sequence[str], width: float = PA
         ]
         figure, grid = placed(width, 0.1 + len(measures) * (up + below), boxes)
     for k, axes in enumerate(grid):
-        _rows(axes, labels if k == 0 or width <= 6 else [""] * len(labels))
+        label_rows(axes, labels if k == 0 or width <= 6 else [""] * len(labels))
     for measure, axes in zip(measures, grid, strict=True):
         if measure == "iterations":
             _times_row(axes, table, times)
@@ -436,7 +436,7 @@ def values_figure(tables: dict[str, pd.DataFrame], width: float = PAGE) -> Figur
     fields = list(tables)
     for start in range(0, len(fields), columns):
         names = [[str(value) for value in tables[f]["value"]] for f in fields[start:][:columns]]
-        labels = [_labels(each, 16) for each in names]
+        labels = [row_labels(each, 16) for each in names]
         up = max(row * len(each) for (_, _, row), each in zip(labels, names, strict=True))
         left = max(each for _, each, _ in labels)
         for column, (texts, _, _) in enumerate(labels):
@@ -445,7 +445,7 @@ def values_figure(tables: dict[str, pd.DataFrame], width: float = PAGE) -> Figur
         top += up + 0.95
     figure, grid = placed(width, top, boxes)
     for field, texts, axes in zip(fields, shown, grid, strict=True):
-        _rows(axes, texts)
+        label_rows(axes, texts)
         _share_dots(axes, tables[field], "solved", COLORS[0])
         axes.set_title(field, loc="left", fontsize=10, y=1)
         axes.set_xlabel("runs solved (%)", fontsize=9)

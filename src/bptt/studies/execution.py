@@ -19,6 +19,7 @@ from bptt.studies.expansion import Expanded, Setting, groups_of, run_name
 from bptt.studies.planning import seconds_of_a_run
 from bptt.studies.progress import StudyProgress
 from bptt.studies.store import Row, Store, alone
+from bptt.studies.trial import Trial
 from bptt.studies.work import Unit
 from bptt.training.interrupts import interrupts
 
@@ -74,7 +75,9 @@ class Group:
 
     def __init__(self, runs: list[tuple[Setting, int]]) -> None:
         self.waiting = deque(runs)
-        self.seconds, self.learnt = seconds_of_a_run(runs[0][0].settings), False
+        first = runs[0][0].settings
+        self.seconds, self.learnt = seconds_of_a_run(first), False
+        self._lanes = 1 if isinstance(first, Trial) else LANES  # trials are not trained in lockstep
 
     def __len__(self) -> int:
         return len(self.waiting)
@@ -82,13 +85,14 @@ class Group:
     def size(self, workers: int) -> int:
         """How many runs the next unit has."""
         waiting = len(self.waiting)
-        if waiting < LANES * workers:
+        lanes = self._lanes
+        if waiting < lanes * workers:
             return -(-waiting // workers)
-        fair = -(-waiting // (2 * workers * LANES)) * LANES
+        fair = -(-waiting // (2 * workers * lanes)) * lanes
         # The first units find out how long a run takes.
         seconds = UNIT_SECONDS if self.learnt else UNIT_SECONDS / 4
-        wanted = int(seconds / max(self.seconds, 1e-9)) // LANES * LANES
-        return max(LANES, min(wanted, fair, MOST_RUNS_A_UNIT))
+        wanted = int(seconds / max(self.seconds, 1e-9)) // lanes * lanes
+        return max(lanes, min(wanted, fair, MOST_RUNS_A_UNIT))
 
     def take(self, study: Expanded, workers: int) -> Unit:
         """The next unit."""
@@ -172,7 +176,7 @@ def run_study(study: Expanded, folder: Path | None, resume: bool, means: Means) 
         if not total:
             return Results(store)
         team = _workers(groups, means, received)
-        with StudyProgress(total, means.progress) as shown:
+        with StudyProgress(total, means.progress, study.data is None) as shown:
             with team:
                 reason = _drive(store, groups, team, received, shown)
             store.settle(shown.say, lambda: bool(received))
@@ -186,7 +190,8 @@ def _workers(groups: list[Group], means: Means, received: list[int]) -> Any:
     if means.client is not None:
         return ClusterWorkers(means.client)
     count = means.workers or threads()
-    kinds = {type(group.waiting[0][0].settings.task) for group in groups}
+    firsts = [group.waiting[0][0].settings for group in groups]
+    kinds = {type(each.task) for each in firsts if not isinstance(each, Trial)}
     if any(kind.__module__ == "__main__" for kind in kinds):
         count = 1  # a script is not run again in other processes: they would not know its classes
     runs = sum(map(len, groups))

@@ -13,9 +13,11 @@ import msgspec
 import numpy as np
 
 from bptt.errors import BpttError
+from bptt.fitting.plan import GROUPS, plan_of
 from bptt.network import initializers
 from bptt.options import options_of
 from bptt.studies.declaration import TABLES, Declaration, Panel
+from bptt.studies.trial import Trial
 from bptt.tasks.task import Task
 from bptt.training.options import OPTIMIZER, RUN, STRUCTURE, settings_for
 from bptt.training.settings import Settings
@@ -28,20 +30,22 @@ class Setting:
     number: from 0, in the order of the declaration. label: what tells it from the others. panel:
     of which panel ('' without panels). options: the flat options it was made of. settings: all
     that determines a run, with seed 0. digest: of these and of what is done at a run's end; with
-    the seed it names a run.
+    the seed it names a run. Over data a setting stands here once for each fold.
     """
 
     number: int
     label: str
     panel: str
     options: dict[str, Any]
-    settings: Settings
+    settings: Settings | Trial
     digest: str
 
     def value(self, name: str) -> Any:
         """What an option of that name is in this setting, given or not."""
         head, _, tail = name.partition(".")
         settings = self.settings
+        if isinstance(settings, Trial):
+            return _planned(settings, head, tail)
         if name in options_of(type(settings.task)):
             return getattr(settings.task, options_of(type(settings.task))[name].field)
         if name in STRUCTURE:
@@ -54,6 +58,19 @@ class Setting:
         if head == "initializers":
             return settings.initializers.get(tail) if tail else written(settings.initializers)
         return getattr(settings, RUN[name].field) if name in RUN else None
+
+
+def _planned(trial: Trial, head: str, tail: str) -> Any:
+    """An option's value in a plan."""
+    plan = trial.plan
+    parts = {"structure": plan.structure, "optimizer": plan.optimizer, "plan": plan}
+    group = next((each for each, known in GROUPS.items() if head in known), None)
+    if group is None:
+        return None
+    value = getattr(parts[group], GROUPS[group][head].field)
+    if tail:
+        return getattr(value, tail)
+    return written(msgspec.to_builtins(value)) if head in TABLES else value
 
 
 def run_name(digest: str, seed: int) -> str:
@@ -125,6 +142,7 @@ def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
 def expand(study: Declaration) -> list[Setting]:
     """Make and check all settings. Raises BpttError naming the one that is not possible."""
     found: list[Setting] = []
+    number, seen = 0, set[Any]()
     for panel in study.all_panels():
         for point in points(panel):
             given = dict(point)
@@ -136,12 +154,30 @@ def expand(study: Declaration) -> list[Setting]:
             )  # fmt: skip
             options = merged(study.base, panel.base, given)
             try:
-                settings = build(study.kind, options, solved or panel.solved or study.solved)
+                made: list[Settings | Trial] = []
+                if study.data is not None:
+                    made += trials(study, options, seen)
+                else:
+                    made.append(build(study.kind, options, solved or panel.solved or study.solved))
             except BpttError as error:
                 where = ": ".join(part for part in (panel.name, label) if part)
                 raise BpttError(f"setting '{where}': {error}" if where else str(error)) from None
-            digest = digest_of(settings, study)
-            found.append(Setting(len(found), label, panel.name, options, settings, digest))
+            for settings in made:
+                digest = digest_of(settings, study)
+                found.append(Setting(number, label, panel.name, options, settings, digest))
+            number += 1
+    return found
+
+
+def trials(study: Declaration, options: Mapping[str, Any], seen: set[Any]) -> list[Trial]:
+    """The trainings of flat options over the study's data, one for each fold; checked as far as can
+    be told without training."""
+    try:
+        plan = plan_of(options)
+    except BpttError as error:
+        raise with_value(error, options) from None
+    found = [Trial(plan, study.data, fold) for fold in range(study.folds)]
+    found[0].check(seen)
     return found
 
 
@@ -183,8 +219,10 @@ def with_value(error: BpttError, options: Mapping[str, Any]) -> BpttError:
     return BpttError(f"{name} {options.get(name)!r:.60}: {match[1].lower().replace('`', '')}")
 
 
-def digest_of(settings: Settings, study: Declaration) -> str:
+def digest_of(settings: Settings | Trial, study: Declaration) -> str:
     """16 hexadecimal digits of all that determines a run's row but its seed."""
+    if isinstance(settings, Trial):
+        return _digest(settings.as_dict())
     values = settings.as_dict() | {
         "stop_when_solved": study.stop_when_solved, "verdict": study.verdict,
         "lengths": study.lengths,
@@ -195,12 +233,18 @@ def digest_of(settings: Settings, study: Declaration) -> str:
         values["every_length"] = True
     if not settings.stop.proved:
         del values["stop"]["proved"]
+    return _digest(values)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def shape_of(settings: Settings) -> str:
+def shape_of(settings: Settings | Trial) -> str:
     """What settings must have in common to be trained side by side."""
+    if isinstance(settings, Trial):
+        return repr(settings.shape())
     task, optimizer = settings.task, settings.optimizer
     shape = (settings.structure, task.steps, settings.batch, optimizer.kind, optimizer.clips,
              settings.engine, type(task))  # fmt: skip

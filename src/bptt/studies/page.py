@@ -5,6 +5,7 @@ form and in one for narrow screens. Markdown names the figures' PNG files.
 """
 
 import base64
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +29,24 @@ class Table:
     words: int = 1
     caption: str = ""
     kind: str = field(default="table", init=False)
+
+
+def slug(text: str) -> str:
+    """A text as part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def as_text(table: Table) -> list[str]:
+    """A table as lines of text; its second column, words, stands left."""
+    lines = [table.head, *table.rows]
+    widths = [max(len(row[k]) for row in lines) for k in range(len(table.head))]
+    return [
+        "  ".join(
+            cell.ljust(width) if k == 1 else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in lines
+    ]
 
 
 @dataclass(frozen=True)

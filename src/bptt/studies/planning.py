@@ -8,6 +8,7 @@ from bptt.errors import BpttError
 from bptt.floats import usual
 from bptt.processes import threads
 from bptt.studies.expansion import Expanded, Setting, groups_of
+from bptt.studies.trial import Trial
 from bptt.training.settings import Settings
 
 # The stated model: so much for each iteration, and for each number that a weight takes part in,
@@ -20,24 +21,30 @@ SECONDS_A_REFERENCE_STEP = 1e-4
 MOST_MEASURED = 12
 
 
-def seconds_of_a_run(settings: Settings) -> float:
+def seconds_of_a_run(settings: Settings | Trial) -> float:
     """What a run takes by the stated model, on one core: all iterations, and its task's test."""
+    if isinstance(settings, Trial):
+        return seconds_of_training(settings)
     test = SECONDS_A_PRODUCT * settings.task.test_steps * _weights(settings)
     return seconds_of_training(settings) + test
 
 
-def seconds_of_training(settings: Settings) -> float:
+def seconds_of_training(settings: Settings | Trial) -> float:
     """What all iterations of a run take by the stated model, on one core."""
     structure = settings.structure
-    steps = settings.task.steps
-    products = 3 * settings.batch * steps * _weights(settings)
+    if isinstance(settings, Trial):
+        known, batch = settings.data.about, settings.plan.batch
+        steps = settings.plan.window or round(known.steps / known.sequences)
+    else:
+        steps, batch = settings.task.steps, settings.batch
+    products = 3 * batch * steps * _weights(settings)
     seconds = SECONDS_AN_ITERATION + SECONDS_A_PRODUCT * products
     if settings.engine == "reference":
         seconds += SECONDS_A_REFERENCE_STEP * steps * structure.layers
     return settings.iterations * seconds
 
 
-def _weights(settings: Settings) -> float:
+def _weights(settings: Settings | Trial) -> float:
     """How many weights a step has."""
     structure = settings.structure
     return structure.layout().size / (1 if structure.tied else structure.steps)
@@ -58,10 +65,11 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study amounts to. seconds: an upper estimate on `workers` cores, for runs that solve
-    their task or diverge end early."""
+    """What a study amounts to. folds: of its data, or 1. seconds: an upper estimate on `workers`
+    cores, for runs that solve their task, diverge or learn no more end early."""
 
     settings: int
+    folds: int
     seeds: int
     runs: int
     groups: list[GroupPlan]
@@ -84,15 +92,16 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
-            "settings": self.settings, "seeds": self.seeds, "runs": self.runs,
+            "settings": self.settings, "folds": self.folds, "seeds": self.seeds, "runs": self.runs,
             "groups": [vars(group) for group in self.groups], "workers": self.workers,
             "seconds": self.seconds, "source": self.source,
         }  # fmt: skip
 
     def __str__(self) -> str:
         lines = [
-            f"{self.runs:,} runs: {self.settings:,} settings x {self.seeds:,} seeds, "
-            f"in {len(self.groups):,} groups of equal shapes"
+            f"{self.runs:,} runs: {self.settings:,} settings x "
+            + (f"{self.folds:,} folds x " if self.folds > 1 else "")
+            + f"{self.seeds:,} seeds, in {len(self.groups):,} groups of equal shapes"
         ]
         lines += [
             f"  {group.runs:,} runs of {group.what}: {group.iterations:,} iterations in all, "
@@ -103,7 +112,7 @@ class Plan:
             lines.append(f"  and {len(self.groups) - MOST_MEASURED:,} groups more")
         lines.append(
             f"at most {duration(self.seconds)} on {self.workers} cores, {self.source}; "
-            "less where runs solve their task or diverge early"
+            "less where runs end early"
         )
         return "\n".join(lines)
 
@@ -136,10 +145,11 @@ def plan(study: Expanded, workers: int | None = None, measure: bool = True) -> P
             seconds *= sum(factors) / len(factors)
         iterations = sum(each.settings.iterations for each in group) * len(seeds)
         what = _described(group[0].settings)
-        plans.append(GroupPlan(what, len(group), runs, iterations, seconds, measured))
+        count = len({each.number for each in group})
+        plans.append(GroupPlan(what, count, runs, iterations, seconds, measured))
     return Plan(
-        len(settings), len(seeds), sum(each.runs for each in plans), plans,
-        workers or threads(),
+        len({each.number for each in settings}), study.folds, len(seeds),
+        sum(each.runs for each in plans), plans, workers or threads(),
     )  # fmt: skip
 
 
@@ -155,19 +165,24 @@ def _factor(study: Expanded, group: list[Setting], runs: int) -> float:
     from bptt.studies.cohort import Cohort, Member, width_for
 
     first = group[0].settings
+    if isinstance(first, Trial):
+        return first.seconds_of_an_epoch() * first.plan.epochs / seconds_of_training(first)
     engine = engine_of(first.engine)
     waiting = chain.from_iterable(repeat(group))
     members = (
         Member(each.digest, each.settings.with_seed(seed), engine, engine)
         for seed, each in enumerate(waiting)
+        if isinstance(each.settings, Settings)
     )
     width = min(runs, width_for(first, first.record_every))
     seconds = Cohort(members, width, first.record_every).seconds_an_iteration(3)
     return seconds * first.iterations / seconds_of_training(first)
 
 
-def _described(settings: Settings) -> str:
+def _described(settings: Settings | Trial) -> str:
     """A shape in words."""
+    if isinstance(settings, Trial):
+        return settings.described()
     s = settings.structure
     layers = "" if s.layers == 1 else f"{s.layers} layers of "
     return (

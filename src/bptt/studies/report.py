@@ -1,7 +1,6 @@
 """A study's results as a page: what was found, the settings, the figures, how to get it again."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -34,7 +33,7 @@ from bptt.studies.drawing import (
     split,
     values_figure,
 )
-from bptt.studies.page import Block, Page, Picture, Section, Table, Text
+from bptt.studies.page import Block, Page, Picture, Section, Table, Text, as_text, slug
 from bptt.studies.statistics import Interval
 from bptt.studies.words import (
     count,
@@ -107,7 +106,7 @@ def _sections(
         ]
     if not panel:
         return [Section(title, each) for title, each in blocks.items()]
-    name = re.sub(r"[^a-z0-9]+", "-", panel.lower()).strip("-")
+    name = slug(panel)
     return [
         Section(
             f"{panel}: {title[0].lower()}{title[1:]}",
@@ -326,16 +325,7 @@ def longer_table(longer: pd.DataFrame) -> Table:
 def text_table(table: pd.DataFrame) -> str:
     """A summary's main columns as lines of text."""
     shown = table if len(table) <= ROWS else ranked(table).head(ROWS)
-    block = settings_table(shown)
-    lines = [block.head, *block.rows]
-    widths = [max(len(row[k]) for row in lines) for k in range(len(block.head))]
-    text = [
-        "  ".join(
-            cell.ljust(width) if k == 1 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in lines
-    ]
+    lines = as_text(settings_table(shown))
     if len(shown) < len(table):
-        text.append(f"... the best {len(shown)} of {len(table):,} settings")
-    return "\n".join(text)
+        lines.append(f"... the best {len(shown)} of {len(table):,} settings")
+    return "\n".join(lines)

@@ -29,6 +29,7 @@ from bptt.equations.own import handed_in
 from bptt.errors import BpttError
 from bptt.files import json_text, write_file
 from bptt.studies.expansion import Expanded, Setting, run_name, varied_fields
+from bptt.studies.trial import EPOCHS, SCORED, Trial
 from bptt.training.runs import read_json
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ CURVE = ("iteration", "loss", "loss_per_step", "wrong", "exact", "smooth_loss")
 
 
 class Row(NamedTuple):
-    """A finished run. values: those of `columns_of`; curve: those of CURVE, a tuple a record."""
+    """A finished run. values: those of `columns_of`; curve: those of `curve_of`, a tuple a
+    record."""
 
     digest: str
     seed: int
@@ -60,9 +62,16 @@ class Row(NamedTuple):
 
 def columns_of(study: Expanded) -> dict[str, str]:
     """Names and types of a run's columns in the database."""
+    if study.data is not None:
+        return SCORED
     asked = {"every_length": "TEXT"} if study.every_length else {}
     lengths = {f"exact_{each}x": "REAL" for each in study.lengths}
     return {**COLUMNS, **lengths, **asked, ARITHMETIC: "TEXT"}
+
+
+def curve_of(study: Expanded) -> tuple[str, ...]:
+    """The columns of a run's records, the iteration first."""
+    return CURVE if study.data is None else EPOCHS
 
 
 @contextmanager
@@ -98,7 +107,7 @@ class Store:
 
     def _open(self) -> None:
         self.settings = self.study.expanded
-        self.columns = columns_of(self.study)
+        self.columns, self._curve = columns_of(self.study), curve_of(self.study)
         self._try_at = 0.0
         self._connect()
 
@@ -115,7 +124,7 @@ class Store:
             path.touch()  # with the rights that the user gives new files; SQLite has its own
         base = sqlite3.connect(path or ":memory:", READING_SECONDS, check_same_thread=False)
         described = ", ".join(f'"{name}" {kind}' for name, kind in self.columns.items())
-        numbers = ", ".join(f"{name} REAL" for name in CURVE[1:])
+        numbers = ", ".join(f"{name} REAL" for name in self._curve[1:])
         base.executescript(
             "BEGIN; CREATE TABLE IF NOT EXISTS settings (id INTEGER PRIMARY KEY, digest TEXT "
             "UNIQUE);"
@@ -160,6 +169,8 @@ class Store:
         """Accept a declaration that has all runs of the one before, and perhaps more."""
         settings = {each.digest for each in before.expanded}
         missing = settings - {each.digest for each in self.study.expanded}
+        if before.data is not None and self.study.data is not None:
+            before.data.check_same(self.study.data, path.parent)
         fewer = set(before.seed_list()) - set(self.study.seed_list())
         if missing or fewer or before.curves != self.study.curves:
             raise BpttError(
@@ -289,8 +300,10 @@ class Store:
             run_name(digest, seed)
             for digest, seed in zip(table["digest"], table["seed"], strict=True)
         ])  # fmt: skip
-        order = table.sort_values(["setting", "seed"], ignore_index=True).drop(columns="digest")
-        types = dict.fromkeys(("solved_at", "right", "total"), "Int64")
+        by = [name for name in ("setting", "fold", "seed") if name in table]
+        order = table.sort_values(by, ignore_index=True).drop(columns="digest")
+        whole = [name for name in ("solved_at", "right", "total") if name in table]
+        types = dict.fromkeys(whole, "Int64")
         # A column without any number would else be one of objects.
         types |= {name: "float64" for name, kind in self.columns.items() if kind == "REAL"}
         return order.astype(types)
@@ -304,10 +317,13 @@ class Store:
                 "SELECT digest, curves.* FROM curves JOIN settings ON setting = id",
                 self._base,
             ).drop(columns="setting")
-        table = self._settings_frame()[["digest", "setting"]].merge(found, on="digest")
+        table = self._settings_frame()
+        names = [name for name in ("digest", "setting", "fold") if name in table]
+        table = table[names].merge(found, on="digest")
         table.insert(0, "run", table["digest"] + "-" + table["seed"].astype(str))
-        table = table.sort_values(["setting", "seed", "iteration"], ignore_index=True)
-        return table[["run", "setting", "seed", *CURVE]]
+        by = [name for name in ("setting", "fold", "seed", "iteration") if name in table]
+        table = table.sort_values(by, ignore_index=True)
+        return table[["run", *by[:-1], *self._curve]]
 
     def _settings_frame(self) -> "pandas.DataFrame":
         """One row a setting: digest, number, panel, label and the varied fields."""
@@ -318,21 +334,26 @@ class Store:
             {"digest": each.digest, "setting": each.number}
             | ({"panel": each.panel} if self.study.panels else {})
             | {"label": each.label}
+            | (
+                {"fold": each.settings.fold, "folds": self.study.folds}
+                if isinstance(each.settings, Trial)
+                else {}
+            )
             | {column_of(name): _cell(each, name) for name in fields}
             for each in self.settings
         ]
         return pandas.DataFrame(rows)
 
 
-def _columns_in(base: sqlite3.Connection) -> set[str]:
-    """The columns of a database's runs."""
-    return {row[1] for row in base.execute("PRAGMA table_info(runs)")}
+def _columns_in(base: sqlite3.Connection, table: str = "runs") -> set[str]:
+    """The columns of a database's table."""
+    return {row[1] for row in base.execute(f"PRAGMA table_info({table})")}
 
 
 def _insert(base: sqlite3.Connection, rows: Sequence[Row], columns: Collection[str]) -> bool:
     """Commit rows, all of them or none: none, and False, where another program is reading."""
     marks = ", ".join("?" * (2 + len(columns)))
-    points = ", ".join("?" * (2 + len(CURVE)))
+    points = ", ".join("?" * len(_columns_in(base, "curves")))
     digests = {row.digest for row in rows}
     base.execute(f"PRAGMA busy_timeout = {1000 * WRITING_SECONDS:.0f}")
     try:
@@ -376,7 +397,7 @@ def _rows(base: sqlite3.Connection) -> list[Row]:
 def column_of(field: str) -> str:
     """The column of a varied field: its name, or, where a result has that name, as the limit of
     'iterations' and the kind of 'loss' do, 'setting_iterations'."""
-    return f"setting_{field}" if field in COLUMNS else field
+    return f"setting_{field}" if field in COLUMNS or field in SCORED else field
 
 
 def _cell(setting: Setting, name: str) -> Any:

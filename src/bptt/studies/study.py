@@ -41,6 +41,9 @@ class Study(Expanded, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     proved, wrong or undecided. The kernels of proofs are compiled if need be.
     curves: whether the records on the way are kept.
     seconds: after so many, no more runs are begun (`Study.run` then goes on another time).
+    data: sequences of the user's own to learn from instead of a task: a table as
+    `bptt.studies.data.Data`, `bptt.Sequences`, or two of them, to train and to test on. Options are
+    then those of `bptt.fit`, and each setting is trained on each fold of the data, for each seed.
 
     Raises BpttError, naming field, value and what is allowed, if any setting is not possible.
     """

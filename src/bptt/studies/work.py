@@ -13,6 +13,7 @@ from bptt.network.network import engine_of
 from bptt.proofs.prove import QUICK, prove
 from bptt.studies.cohort import SOLVED, Cohort, Member, width_for
 from bptt.studies.store import CURVE, Row
+from bptt.studies.trial import Trial
 from bptt.training.settings import Settings
 
 
@@ -21,7 +22,7 @@ class Unit:
     """Runs of equal shapes: (digest, settings, seeds) for each setting; and what of the study is
     not in the settings. See `bptt.studies.study.Study`."""
 
-    parts: list[tuple[str, Settings, list[int]]]
+    parts: list[tuple[str, Settings | Trial, list[int]]]
     stop_when_solved: bool
     verdict: bool
     lengths: list[int]
@@ -37,23 +38,42 @@ def run_unit(unit: Unit, interrupted: Callable[[], bool] = lambda: False) -> lis
     """Train the runs of a unit; gives those that are finished when it ends or is interrupted."""
     from bptt.version import __version__
 
-    settings = unit.parts[0][1]
+    if isinstance(unit.parts[0][1], Trial):
+        return _run_trials(unit, __version__, interrupted)
+    parts = [(digest, each, seeds) for digest, each, seeds in unit.parts
+             if isinstance(each, Settings)]  # fmt: skip
+    settings = parts[0][1]
     trainer, tester = engine_of(settings.engine), engine_of(settings.engine)
 
     def members() -> Iterator[Member]:
-        for digest, each, seeds in unit.parts:
+        for digest, each, seeds in parts:
             for seed in seeds:
                 yield Member(
                     digest, each.with_seed(seed), trainer, tester,
                     not unit.stop_when_solved, unit.verdict,
                 )  # fmt: skip
 
-    every = max(min(each.record_every, each.iterations) for _, each, _ in unit.parts)
+    every = max(min(each.record_every, each.iterations) for _, each, _ in parts)
     width = min(len(unit), width_for(settings, every))
     return [
         row_of(member, unit, __version__)
         for member in Cohort(members(), width, every).ended(interrupted)
     ]
+
+
+def _run_trials(unit: Unit, version: str, interrupted: Callable[[], bool]) -> list[Row]:
+    """The runs of a unit over data, one after another."""
+    rows: list[Row] = []
+    for digest, trial, seeds in unit.parts:
+        assert isinstance(trial, Trial)
+        for seed in seeds:
+            if (
+                interrupted()
+                or (done := trial.run(seed, unit.curves, version, interrupted)) is None
+            ):
+                return rows
+            rows.append(Row(digest, seed, *done))
+    return rows
 
 
 def _every_length(member: Member) -> str | None:
