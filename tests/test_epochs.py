@@ -27,7 +27,11 @@ def drawn(epochs, count):
     while len(found) < count:
         many = epochs.draw(count - len(found))
         for n in range(len(many)):
-            found.append((many.x[n, :, 0, 0].astype(int), many.x[n], many.y[n], many.lengths[n]))
+            there = many.lengths[n] > 0  # a batch may be filled up with sequences without a step
+            assert not many.weights[n][~there].any()
+            parts = (many.x[n], many.y[n], many.lengths[n])
+            numbers = many.x[n, there, 0, 0].astype(int)
+            found.append((numbers, *(each[there] for each in parts)))
     return found
 
 
@@ -118,16 +122,39 @@ def test_batches_of_every_kind_are_what_padded_gives(tmp_path, monkeypatch):
         epochs = Epochs(s, 2, 5, scaling)
         for places in list(epochs.order(0)):
             many, alone = epochs.draw(1), s.padded(places, scaling)
-            steps_of = alone.x.shape[1]
-            np.testing.assert_array_equal(many.x[0, :, :steps_of], alone.x)
-            np.testing.assert_array_equal(many.lengths[0], alone.lengths)
-            cut = slice(None) if alone.weights.ndim == 1 else (slice(None), slice(steps_of))
+            steps_of, own = alone.x.shape[1], len(places)
+            np.testing.assert_array_equal(many.x[0, :own, :steps_of], alone.x)
+            np.testing.assert_array_equal(many.lengths[0, :own], alone.lengths)
+            assert not many.lengths[0, own:].any()
+            assert not many.weights[0, own:].any()
+            by_step = alone.weights.ndim > 1
+            cut = (slice(own), slice(steps_of)) if by_step else slice(own)
             ours = many.weights[0][cut]
             np.testing.assert_array_equal(ours, alone.weights.astype(np.float32))
             counted = ours > 0
             np.testing.assert_array_equal(many.y[0][cut][counted], alone.y[counted])
             if alone.weights.ndim == 2:
                 assert not many.weights[0][:, steps_of:].any()
+
+
+def test_few_calls_make_an_epoch():
+    """Batches of short sequences are handed over together, the last one filled up."""
+    epochs = Epochs(store(np.random.default_rng(0).integers(7, 30, 270)), 32, 0)
+    many = epochs.draw(100)
+    assert (len(many), many.x.shape[1:], epochs.epoch) == (9, (32, 29, 2), 1)
+    assert (many.lengths > 0).sum() == 270
+    # Where sequences are long what a batch would be padded by costs more than a call.
+    epochs = Epochs(store(np.random.default_rng(0).integers(100, 1001, 640)), 32, 0)
+    shapes = {epochs.steps_of(places) for places in epochs.order(0)}
+    assert len(shapes) == 4
+
+
+def test_validation_that_is_one_batch_is_gathered_once():
+    epochs = Epochs(store([3, 9, 4]), 8, 0, shuffle=False)
+    first = epochs.draw(1)
+    epochs.restore({"epoch": 0, "done": 0})
+    assert epochs.draw(1) is first
+    assert epochs.epoch == 1
 
 
 def test_a_share_of_every_class_is_held_out():

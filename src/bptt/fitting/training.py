@@ -202,6 +202,8 @@ class Fit:
                     self._learn(some, part, weight[part])
                 else:
                     self._warm_up(some, range(first, end))
+        elif counted.all():
+            self._learn(some, slice(None), weight)
         elif counted.any():
             self._learn(some, counted, weight[counted])
         elapsed = time.perf_counter() - started

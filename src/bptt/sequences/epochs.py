@@ -24,9 +24,11 @@ from bptt.sequences.store import Sequences
 
 # Of so many batches sequences are sorted by length.
 POOL = 16
-# Batches are padded to one of so many numbers of steps: their data can be handed over together, and
-# engines keep what they made for a shape. Steps that no sequence has cost next to nothing.
-SHAPES = 4
+NONE = -1  # the place of no sequence
+# Batches are padded to one of so many numbers of steps, but to one alone where sequences are short:
+# their data can be handed over together, and engines keep what they made for a shape. A call costs
+# about as much as so many steps that no sequence of a batch has.
+SHAPES, SHORT = 4, 256
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,10 @@ class Epochs:
         self._scaling, self._dtype = scaling, dtype
         self.window, self.warm_up = window, warm_up
         self.epoch, self.done = 0, 0
+        self._longest = int(sequences.lengths.max())
         self._order: tuple[int, list[Any]] = (-1, [])
         self._rows = None if sequences.mapped else _Rows(sequences, scaling, dtype)
+        self._kept: Minibatches | None = None  # of epochs of one batch that is always the same
 
     @property
     def batches(self) -> int:
@@ -127,15 +131,23 @@ class Epochs:
         if self.window:
             return self.window
         lengths = self.sequences.lengths
-        longest, own = int(lengths.max()), int(lengths[places].max())
+        longest, own = self._longest, int(lengths[places].max())
+        if self.shuffle and longest <= SHORT:
+            return longest
         quarters = -(-own * SHAPES // longest)  # rounded up
         return -(-longest * quarters // SHAPES)
 
     def draw(self, most: int) -> Minibatches:
-        """The next batches, at most so many, of one epoch and one shape: perhaps fewer."""
+        """The next batches, at most so many, of one epoch and one shape: perhaps fewer. A batch of
+        fewer than B sequences is filled up with some that have no step."""
+        if self._kept is not None:
+            self.epoch += 1
+            return self._kept
         windows = self._windows(self.epoch)
         taken = windows[self.done : self.done + most]
-        shapes = [(len(places), self.steps_of(places)) for places, _ in taken]
+        steps = [self.steps_of(places) for places, _ in taken]
+        taken = [(self._filled(places), first) for places, first in taken]
+        shapes = [(len(places), long) for (places, _), long in zip(taken, steps, strict=True)]
         alike = next((n for n, shape in enumerate(shapes) if shape != shapes[0]), len(shapes))
         places = np.stack([places for places, _ in taken[:alike]])
         first = np.array([first for _, first in taken[:alike]])
@@ -143,7 +155,17 @@ class Epochs:
         self.done += alike
         if self.done == len(windows):
             self.epoch, self.done = self.epoch + 1, 0
+            if len(windows) == 1 and not self.shuffle:
+                self._kept = found
         return found
+
+    def _filled(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
+        """A batch of B places, NONE where there is no sequence. In windows, where a state is
+        carried on, in validation and from a file the last batch is as small as it is."""
+        more = self.batch - len(places)
+        if not self.shuffle or self.window or self._rows is None or self.batches == 1:
+            more = 0
+        return np.pad(places, (0, more), constant_values=NONE) if more else places
 
     def _gather(self, places: NDArray[np.intp], first: NDArray[np.intp], steps: int) -> Minibatches:
         """Batches of the sequences `places` (N, B), padded to `steps`, from their steps `first`
@@ -217,6 +239,7 @@ class _Rows:
     def gather(self, places: NDArray[np.intp], first: NDArray[np.intp], steps: int) -> Minibatches:
         """See `Epochs._gather`."""
         whole = self.lengths[places] - first[:, None]  # from the window's first step on
+        whole[places == NONE] = 0
         lengths = np.clip(whole, 0, steps)
         t = np.arange(steps)
         start = (self.starts[places] + first[:, None])[..., None]

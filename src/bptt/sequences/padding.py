@@ -74,7 +74,7 @@ def flat(
     def with_padding(values: Any) -> Anything:
         return np.concatenate([values, np.zeros_like(values[:1])])
 
-    x = with_padding(_inputs(parts.rows, parts.unit, scaling, dtype))
+    x = with_padding(_inputs(_rows_of_sequences(parts), parts.unit, scaling, dtype))
     if target.per == "sequence":
         y, known = _answers(target.values, target, scaling, dtype)
         return x, y, known.astype(np.float64)
@@ -83,6 +83,15 @@ def flat(
     if parts.step_weights is not None:
         counts *= parts.step_weights
     return x, with_padding(y), with_padding(counts)
+
+
+def _rows_of_sequences(parts: Parts) -> Anything:
+    """The rows, 0 where they belong to no sequence: these may hold anything."""
+    steps = np.zeros(len(parts.rows) + 1, np.intp)
+    np.add.at(steps, parts.starts, 1)
+    np.add.at(steps, parts.starts + parts.lengths, -1)
+    inside = np.cumsum(steps)[:-1] > 0
+    return parts.rows if inside.all() else np.where(inside[:, None], parts.rows, 0)
 
 
 def _inputs(rows: Any, unit: float, scaling: Scaling | None, dtype: str) -> Anything:
