@@ -35,6 +35,7 @@ SOURCE = TOP / "src" / "bptt"
 DERIVATION = (TOP / "docs" / "derivation.md").read_text()
 SEQUENCES = (TOP / "docs" / "sequences.md").read_text()
 FORECASTING = (TOP / "docs" / "forecasting.md").read_text()
+DIGITS = (TOP / "docs" / "digits.md").read_text()
 FILES = (TOP / "docs" / "files.md").read_text()
 TRACES = (TOP / "docs" / "traces.md").read_text()
 TEACHING = (TOP / "docs" / "teaching.md").read_text()
@@ -250,7 +251,14 @@ def test_other_numbers_of_the_worked_example() -> None:
 @pytest.mark.usefixtures("reference_only")
 @pytest.mark.parametrize(
     ("document", "count"),
-    [(DERIVATION, 3), (SEQUENCES, 9), (FORECASTING, 4), (TRACES, 2), (TEACHING, 2)],
+    [
+        (DERIVATION, 3),
+        (SEQUENCES, 9),
+        (DIGITS, 3),
+        (FORECASTING, 4),
+        (TRACES, 2),
+        (TEACHING, 2),
+    ],
 )
 def test_python_blocks_print_what_they_say(
     document: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
