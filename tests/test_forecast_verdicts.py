@@ -47,6 +47,16 @@ def test_the_verdict_names_the_baseline_and_says_when_it_is_better():
     np.testing.assert_allclose(several.value, several.errors[OURS]["mae"] / 2)
 
 
+def test_a_baseline_without_an_error():
+    truth = np.full((30, 1), 7.0)
+    for off, ratio, outcome in ((1e-3, None, "worse"), (0.0, 1.0, "unclear")):
+        said = {OURS: truth + off, "naive": truth}
+        found = compared(truth, said, np.zeros(30), np.arange(30), np.ones(30), {})
+        assert np.isfinite([found.ratio, *found.ratio_interval]).all()
+        assert found.outcome == outcome
+        assert ratio in (None, found.ratio)
+
+
 def test_forecasts_in_a_row_are_drawn_together():
     """Errors that are alike for as many forecasts as the horizon has steps give the interval of
     their blocks, wider than that of forecasts one by one."""

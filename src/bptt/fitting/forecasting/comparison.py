@@ -160,6 +160,8 @@ def compared(
     ours, theirs = (np.abs(truth - said[name]) / by for name in (OURS, best))
     block = _blocks(of, origins, truth.shape[1])
     count = int(block.max()) + 1
+    # What is rounding beside the values is no error to divide by.
+    least = 1e-12 * (1 + float(np.abs(truth / by).mean()))
     interval = ratio_interval = None
     if count >= LEAST_BLOCKS:
         sums = [np.bincount(block, each.sum(axis=1), count) for each in (ours, theirs)]
@@ -167,8 +169,8 @@ def compared(
         drawn = np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
         a, b, n = (each[drawn].sum(axis=1) for each in (*sums, sizes))
         interval = _middle(a / n)
-        ratio_interval = _middle(a / np.maximum(b, np.finfo(np.float64).tiny))
-    ratio = float(ours.mean() / max(theirs.mean(), np.finfo(np.float64).tiny))
+        ratio_interval = _middle(np.maximum(a / n, least) / np.maximum(b / n, least))
+    ratio = float(max(ours.mean(), least) / max(theirs.mean(), least))
     return Comparison(
         measure, errors, best, ratio, interval, ratio_interval, coverage, len(truth),
         len(np.unique(of)), count,
