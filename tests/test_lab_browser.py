@@ -192,6 +192,7 @@ def test_the_newest_setting_wins(chromium: Any, server: Server) -> None:
     watched = opened(chromium, server)
     watched.trained()
     page = watched.page
+    page.evaluate("window.seen = bptt.drawn")
     for n in range(30):
         page.evaluate(
             "n => { const s = document.getElementById('hidden'); s.value = n;"
@@ -199,6 +200,7 @@ def test_the_newest_setting_wins(chromium: Any, server: Server) -> None:
         )  # fmt: skip
         page.wait_for_timeout(15)
     watched.wait("bptt.info.hidden === 4")
+    assert page.evaluate("bptt.drawn - seen") >= 4  # while it moves too, not only when it rests
     watched.trained()
     assert page.inner_text("label[for=hidden] output") == "4"
     (watching,) = server.lab._tabs.values()

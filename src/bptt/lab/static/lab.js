@@ -200,9 +200,9 @@ async function train(at = null) {
       const settings = chosen.task ? settingsOf() : null;
       const found = await app.host.ask("start", { settings, input: chosen.input });
       app.host.id = found.id;
-      if (again) continue;
-      begin(found, mine);
+      begin(found, mine); // of a slider that never rests every answer is shown
       follow = at === null;
+      if (again) continue;
       watch(mine, found.id, at);
     } catch (error) { tell(error.message, "bad"); }
   } while (again);
