@@ -2,9 +2,11 @@
 
     python -m benchmarks.sequences [--vowels FOLDER] [--pedal FILE.npz] [--large GB]
         [--seeds N [--italy FOLDER] [--spoken digits.npz] [--only-accuracies]]
+    python -m benchmarks.sequences --only-steps
 
 Always: an epoch of `bptt.fit` on 270 ragged sequences beside PyTorch padded and packed, the LSTM's
-and GRU's training step, lengths spread from 10 to 100 %, and what `fit` takes besides the kernels.
+and GRU's training step, in one direction and in both, lengths spread from 10 to 100 %, and what
+`fit` takes besides the kernels; or the training steps alone.
 --vowels: the folder with JapaneseVowels_TRAIN.ts and _TEST.ts (of the packages aeon or sktime, in
 datasets/data); without it sequences of the same sizes stand in, and no accuracy is told.
 --pedal: arrays x and y (n, T), recordings and what they are to become. --seeds: accuracies over so
@@ -165,22 +167,24 @@ def ragged(folder: Path | None) -> None:
 
 def steps() -> None:
     """A training step: B 32, T 100, D 6, readout last."""
-    for cell, goals in GOALS.items():
-        for hidden, goal in zip(SIZES, goals, strict=True):
-            contenders: dict[str, Callable[[], Any]] = {"bptt": step_ours(cell, hidden)}
-            if has_torch():
-                contenders["PyTorch"] = step_torch(cell, hidden)
-            times = in_turn(contenders)
-            words = ", ".join(f"{name} {1e2 * spent:.2f} ms" for name, spent in times.items())
-            if "PyTorch" in times:
-                words += f", ratio {times['PyTorch'] / times['bptt']:.2f}"
-            row(f"{cell.upper()} {hidden}, training step", words, f"{goal:g} x")
+    for both in (False, True):
+        for cell, goals in GOALS.items():
+            for hidden, goal in zip(SIZES, goals, strict=True):
+                contenders: dict[str, Callable[[], Any]] = {"bptt": step_ours(cell, hidden, both)}
+                if has_torch():
+                    contenders["PyTorch"] = step_torch(cell, hidden, both)
+                times = in_turn(contenders)
+                words = ", ".join(f"{name} {1e2 * spent:.2f} ms" for name, spent in times.items())
+                if "PyTorch" in times:
+                    words += f", ratio {times['PyTorch'] / times['bptt']:.2f}"
+                name = f"{cell.upper()} {hidden}{' in both directions' if both else ''}"
+                row(f"{name}, training step", words, "none" if both else f"{goal:g} x")
 
 
 COUNT = 10
 
 
-def step_ours(cell: str, hidden: int) -> Callable[[], Any]:
+def step_ours(cell: str, hidden: int, both: bool) -> Callable[[], Any]:
     """Ten training steps of ours."""
     import numpy as np
 
@@ -190,7 +194,7 @@ def step_ours(cell: str, hidden: int) -> Callable[[], Any]:
 
     network = bptt.Network(
         inputs=6, outputs=4, hidden=hidden, cell=cell, output="softmax", readout="last",
-        reduction="mean",
+        reduction="mean", bidirectional=both,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     batch = Batch(
@@ -203,13 +207,14 @@ def step_ours(cell: str, hidden: int) -> Callable[[], Any]:
     return lambda: network.engine.train(adam, learner, batch)
 
 
-def step_torch(cell: str, hidden: int) -> Callable[[], Any]:
+def step_torch(cell: str, hidden: int, both: bool) -> Callable[[], Any]:
     """Ten training steps of PyTorch."""
     import torch
 
     torch.set_num_threads(1)
-    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](6, hidden)
-    head = torch.nn.Linear(hidden, 4)
+    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+    module = module(6, hidden, bidirectional=both)
+    head = torch.nn.Linear(2 * hidden if both else hidden, 4)
     parameters = [*module.parameters(), *head.parameters()]
     adam = torch.optim.Adam(parameters, lr=0.001, foreach=True)
     x, y = torch.randn(COUNT, 100, 32, 6), torch.randint(0, 4, (COUNT, 32))
@@ -217,7 +222,10 @@ def step_torch(cell: str, hidden: int) -> Callable[[], Any]:
     def run() -> None:
         for n in range(COUNT):
             states, _ = module(x[n])
-            loss = torch.nn.functional.cross_entropy(head(states[-1]), y[n])
+            h = states[-1]
+            if both:  # what each direction ends with
+                h = torch.cat([h[:, :hidden], states[0, :, hidden:]], 1)
+            loss = torch.nn.functional.cross_entropy(head(h), y[n])
             adam.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -394,10 +402,14 @@ def main() -> None:
     parser.add_argument("--spoken", type=Path)
     parser.add_argument("--only-accuracies", action="store_true")
     parser.add_argument("--large", type=float, default=0.0)
+    parser.add_argument("--only-steps", action="store_true")
     asked = parser.parse_args()
     limit_threads(1)
     print(f"PyTorch {'is' if has_torch() else 'is not'} there; load {os.getloadavg()[0]:.1f}\n")
     print("| case | found | goal |\n|---|---|---|")
+    if asked.only_steps:
+        steps()
+        return
     if not asked.only_accuracies:
         ragged(asked.vowels)
         steps()

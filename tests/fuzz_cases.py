@@ -83,7 +83,7 @@ def engine_case(rng: random.Random) -> Case:
     kinds = ["sgd", "adam"] if rng.random() < 0.1 else ["adam"]
     optimizers = [Optimizer(kind=rng.choice(kinds)) for _ in range(M)]
     learners, carried = [], rng.random() < 0.4
-    shape = (s.layers, len(s.equations.states), lead[-1], s.hidden)
+    shape = (s.recurrences, len(s.equations.states), lead[-1], s.hidden)
     for _ in range(M):
         parts = {"theta": generator(rng).normal(size=sizes).astype(s.dtype)}
         parts |= {name: np.zeros(sizes, s.dtype) for name in ("s0", "s1")}

@@ -39,6 +39,7 @@ def structure_fields(rng: random.Random) -> dict[str, Any]:
         "initial_state": rng.choice(("zeros", "trainable")),
         "reduction": rng.choice(("sum", "sequence", "mean")),
         "dtype": "float32" if SMALL else rng.choice(("float32", "float64")),
+        "bidirectional": rng.random() < 0.1,
     }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def arrays_for(rng: random.Random, s: Any, lead: tuple[int, ...], T: int) -> dic
     draw, (*more, B) = generator(rng), lead
     one_hot = rng.random() < 0.4
     rows = (*lead, T) if s.readout == "steps" else lead
-    shape = (s.layers, len(s.equations.states), B, s.hidden)
+    shape = (s.recurrences, len(s.equations.states), B, s.hidden)
     given: dict[str, Any] = {
         "x": draw.integers(0, s.inputs, (*lead, T))
         if one_hot
@@ -172,6 +173,7 @@ def fitting(rng: random.Random, task: Any) -> tuple[Any, bool]:
         and fields["readout"] == "steps"
         and classes == text
         and (fields["tied"] or (fields["steps"] == task.steps and not text))
+        and not fields["bidirectional"]
     )
     return random_structure(rng, **fields), fits
 

@@ -37,6 +37,7 @@ EVERYWHERE: dict[str, Sequence[Any]] = {
     "one_hot": (True, False),
     "tied": (True, False),
     "layers": (1, 2, 3),
+    "bidirectional": (False, True),
     "initial_state": ("zeros", "trainable"),
     "lengths": (True, False),
     "weights": (True, False),
@@ -66,7 +67,7 @@ COMPILED = (ELMAN, LSTM, GRU)
 PLAIN = {
     "output": ("softmax", "cross_entropy"), "reduction": "mean", "readout": "steps", "bias": True,
     "one_hot": False, "tied": True, "layers": 1, "initial_state": "trainable", "lengths": True,
-    "weights": False, "noise": 0.0, "dropout": {}, "skip": 0,
+    "weights": False, "noise": 0.0, "dropout": {}, "skip": 0, "bidirectional": False,
     "D": 2, "H": 5, "O": 3, "T": 2, "kind": "momentum", "schedule": EVERYWHERE["schedule"][0],
     "clips": {},
 }  # fmt: skip
@@ -181,7 +182,7 @@ def case_of(key: tuple[str, str], row: Options, seed: int, dtype: str = "float64
         output=row["output"][0], loss=row["output"][1], tied=row["tied"],
         steps=0 if row["tied"] else T, layers=row["layers"], readout=row["readout"],
         bias=row["bias"], reduction=row["reduction"], initial_state=row["initial_state"],
-        dtype=dtype, noise=row["noise"], **row["dropout"],
+        dtype=dtype, noise=row["noise"], bidirectional=row["bidirectional"], **row["dropout"],
     )  # fmt: skip
     optimizer = Optimizer(
         kind=row["kind"], learning_rate=0.02, weight_decay=0.1, schedule=row["schedule"],
@@ -189,7 +190,7 @@ def case_of(key: tuple[str, str], row: Options, seed: int, dtype: str = "float64
     )  # fmt: skip
     theta = rng.normal(size=structure.layout().size) / np.sqrt(structure.hidden + 2)
     states = len(structure.equations.states)
-    state = rng.normal(size=(structure.layers, states, B, structure.hidden))
+    state = rng.normal(size=(structure.recurrences, states, B, structure.hidden))
     lengths = lengths_of((count, B), T, rng) if row["lengths"] else np.full((count, B), T)
     x = inputs_of(structure, (count, B, T), row["one_hot"], rng)
     if not row["one_hot"]:
@@ -234,9 +235,10 @@ def assert_same_pass(reference: Engine, compiled: Engine, case: Case) -> None:
 
 
 def learner_of(case: Case, theta: NDArray[Any] | None = None) -> Learner:
-    """A learner at the case's weights, or at others."""
+    """A learner at the case's weights, or at others; it carries a state where that can be."""
     theta = case.theta if theta is None else theta
-    state = None if case.state is None else case.state.copy()
+    carried = case.state is not None and not case.structure.bidirectional
+    state = case.state.copy() if carried and case.state is not None else None
     zeros = np.zeros_like(theta)
     return Learner(theta.copy(), zeros.copy(), zeros, state, seed=case.seed)
 

@@ -260,7 +260,8 @@ def test_a_file_that_fails_its_own_test_is_refused(tmp_path):
     ("tensors", "words"),
     [
         ({"rnn.weight_hr_l0": np.zeros((2, 3))}, "projects"),
-        ({"rnn.weight_ih_l0_reverse": np.zeros((8, 1))}, "backwards"),
+        ({"rnn.weight_ih_l0_reverse": np.zeros((8, 1))}, "no weight_hh of 2 axes"),
+        ({f"rnn.weight_{each}_l1_reverse": np.zeros((8, 2)) for each in ("ih", "hh")}, "or lack"),
         ({"norm.weight": np.zeros(2)}, "norm.weight"),
         ({"one.weight": np.zeros((1, 2)), "two.weight": np.zeros((1, 1))}, "'two.weight'"),
     ],

@@ -30,7 +30,8 @@ REFERENCE = ReferenceEngine()
 BATCHES = {UNITS: (1, 3), SAMPLES: (7, 17)}
 CASE = PLAIN_CASE | {"output": (HUBER, "huber"), "O": 2, "D": 2, "T": 3, "kind": LION}
 ROWS = (
-    {"H": 5}, {"H": 16, "layers": 2}, {"H": 9, "tied": False, "bias": False, "readout": "last"},
+    {"H": 5}, {"H": 16, "layers": 2, "bidirectional": True},
+    {"H": 9, "tied": False, "bias": False, "readout": "last"},
     {"H": 20, "lengths": False, "clips": {"clip_value": 0.02}, "carried": True, "layers": 2},
 )  # fmt: skip
 # Float32 has 24 bits; sums of some hundred terms lose a few of them.

@@ -29,22 +29,23 @@ KINDS = [("elman", "tanh"), ("elman", "relu"), ("lstm", "tanh"), ("gru", "tanh")
 def peer_of(network: Network) -> tuple[Any, Any]:
     """PyTorch's recurrent layers and output layer with the network's weights."""
     s = network.structure
-    options = {"num_layers": s.layers, "bias": s.bias, "batch_first": True, "dtype": torch.float64}
+    options = {"num_layers": s.layers, "bias": s.bias, "batch_first": True, "dtype": torch.float64,
+               "bidirectional": s.bidirectional}  # fmt: skip
     if s.cell == "elman":
         layers = torch.nn.RNN(s.inputs, s.hidden, nonlinearity=s.activation, **options)
     else:
         layers = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[s.cell](s.inputs, s.hidden, **options)
-    head = torch.nn.Linear(s.hidden, s.outputs, bias=s.bias, dtype=torch.float64)
+    head = torch.nn.Linear(s.features, s.outputs, bias=s.bias, dtype=torch.float64)
     with torch.no_grad():
-        for layer in range(s.layers):
-            names = {letter: s.name(letter, layer) for letter in "UWb"}
-            getattr(layers, f"weight_ih_l{layer}").copy_(tensor(network[names["U"]].T))
-            getattr(layers, f"weight_hh_l{layer}").copy_(tensor(network[names["W"]].T))
+        for k in range(s.recurrences):
+            names, their = {letter: s.name(letter, k) for letter in "UWb"}, their_name(network, k)
+            getattr(layers, f"weight_ih_{their}").copy_(tensor(network[names["U"]].T))
+            getattr(layers, f"weight_hh_{their}").copy_(tensor(network[names["W"]].T))
             if s.bias:
                 b, width = network[names["b"]], len(s.equations.gate_names) * s.hidden
                 # all of it on one side, but for the GRU's q, which is the other side's n
-                getattr(layers, f"bias_ih_l{layer}").copy_(tensor(b[:width]))
-                other = getattr(layers, f"bias_hh_l{layer}")
+                getattr(layers, f"bias_ih_{their}").copy_(tensor(b[:width]))
+                other = getattr(layers, f"bias_hh_{their}")
                 other.zero_()
                 if s.cell == "gru":
                     other[2 * s.hidden :].copy_(tensor(b[width:]))
@@ -52,6 +53,12 @@ def peer_of(network: Network) -> tuple[Any, Any]:
         if s.bias:
             head.bias.copy_(tensor(network["c"]))
     return layers, head
+
+
+def their_name(network: Network, recurrence: int) -> str:
+    """The end of PyTorch's names: l0, or l0_reverse."""
+    layer, reverse = divmod(recurrence, network.structure.directions)
+    return f"l{layer}{'_reverse' if reverse else ''}"
 
 
 def tensor(values: Any) -> Any:
@@ -64,16 +71,17 @@ def gradients_of(network: Network, layers: Any, head: Any) -> dict[str, np.ndarr
     found = {"V": head.weight.grad.numpy().T}
     if s.bias:
         found["c"] = head.bias.grad.numpy()
-    for layer in range(s.layers):
-        found[s.name("U", layer)] = getattr(layers, f"weight_ih_l{layer}").grad.numpy().T
-        found[s.name("W", layer)] = getattr(layers, f"weight_hh_l{layer}").grad.numpy().T
+    for k in range(s.recurrences):
+        their = their_name(network, k)
+        found[s.name("U", k)] = getattr(layers, f"weight_ih_{their}").grad.numpy().T
+        found[s.name("W", k)] = getattr(layers, f"weight_hh_{their}").grad.numpy().T
         if s.bias:
-            one = getattr(layers, f"bias_ih_l{layer}").grad.numpy()
-            other = getattr(layers, f"bias_hh_l{layer}").grad.numpy()
+            one = getattr(layers, f"bias_ih_{their}").grad.numpy()
+            other = getattr(layers, f"bias_hh_{their}").grad.numpy()
             # r and z (and all of Elman's and the LSTM's) have one sum of two biases: one gradient
             shared = 2 * s.hidden if s.cell == "gru" else one.size
             np.testing.assert_allclose(one[:shared], other[:shared], **CLOSE)
-            found[s.name("b", layer)] = np.concatenate([one, other[shared:]])
+            found[s.name("b", k)] = np.concatenate([one, other[shared:]])
     return found
 
 
@@ -102,7 +110,7 @@ def problem(
     rng = np.random.default_rng(seed)
     rows = (B, T) if s.readout == "steps" else (B,)
     y = rng.integers(0, O, rows) if s.head.classes else rng.uniform(0, 1, (*rows, O))
-    state = rng.normal(size=(s.layers, len(s.equations.states), B, H))
+    state = rng.normal(size=(s.recurrences, len(s.equations.states), B, H))
     return network, rng.normal(size=(B, T, D)), y, state
 
 
@@ -125,7 +133,7 @@ def compare(network: Network, x: Any, y: Any, state: Any, lengths: Any) -> None:
     if lengths is not None:
         counted = torch.arange(T) < torch.tensor(lengths)[:, None]
     if s.readout == "last":
-        h, counted = final[-1, 0], torch.ones(B, dtype=torch.bool)
+        h, counted = torch.cat([*final[-s.directions :, 0]], 1), torch.ones(B, dtype=torch.bool)
     o = head(h)
     loss = loss_of(network, o, y, counted)
     loss.backward()
@@ -147,9 +155,12 @@ def compare(network: Network, x: Any, y: Any, state: Any, lengths: Any) -> None:
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "lengths"])
 @pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("both", [False, True], ids=["forward", "bidirectional"])
 @pytest.mark.parametrize("key", KINDS, ids="-".join)
 @pytest.mark.parametrize("engine", ["reference", "compiled"])
-def test_equals_pytorch(engine: str, key: tuple[str, str], layers: int, lengths: Any) -> None:
+def test_equals_pytorch(
+    engine: str, key: tuple[str, str], both: bool, layers: int, lengths: Any
+) -> None:
     """Two batches in a row, over outputs, readouts and biases."""
     for seed, (output, loss, readout, bias) in enumerate([
         ("linear", "squared", "steps", True),
@@ -159,12 +170,13 @@ def test_equals_pytorch(engine: str, key: tuple[str, str], layers: int, lengths:
         ("softmax", "cross_entropy", "last", False),
     ]):  # fmt: skip
         network, x, y, state = problem(
-            engine, key, seed, layers=layers, output=output, loss=loss, readout=readout, bias=bias
-        )
+            engine, key, seed, layers=layers, output=output, loss=loss, readout=readout, bias=bias,
+            bidirectional=both,
+        )  # fmt: skip
         compare(network, x, y, state, lengths)
         _, x, y, state = problem(
             engine, key, seed + 100, layers=layers, output=output, loss=loss, readout=readout,
-            bias=bias,
+            bias=bias, bidirectional=both,
         )  # fmt: skip
         compare(network, x, y, state, lengths)
 

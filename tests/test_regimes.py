@@ -39,7 +39,7 @@ from regimes import (
 from bptt.equations.cells import CELLS
 from bptt.kernels.engine import CompiledEngine
 from bptt.kernels.machine.vectors import COMPILER_OFF, lanes
-from bptt.kernels.walk import products, program, runner, workspace
+from bptt.kernels.walk import matrices, products, runner, workspace
 from bptt.kernels.walk.products import SAMPLES, UNITS
 from bptt.kernels.walk.workspace import Shape
 from bptt.network.reference_engine import ReferenceEngine
@@ -106,7 +106,7 @@ def test_every_pair_of_options(key: tuple[str, str], regime: str) -> None:
 def test_shards_and_panels(key: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where every batch of more than one vector is split and every matrix is packed."""
     monkeypatch.setattr(runner, "SHARD_WORK", 1)
-    monkeypatch.setattr(program, "PACKED", 1)
+    monkeypatch.setattr(matrices, "PACKED", 1)
     engine, split = CompiledEngine(), 0
     for case in cases(key, SAMPLES, 4, 16):
         shape = Shape(case.structure, SAMPLES, case.x.shape[1], 1, case.x.ndim == 3)

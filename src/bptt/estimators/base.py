@@ -24,9 +24,9 @@ from bptt.sequences.splits import split
 
 # The parameters that are options of `bptt.fit` by the same names.
 PLANNED = (
-    "cell", "hidden", "layers", "initial_state", "dtype", "optimizer", "learning_rate",
-    "weight_decay", "clip_norm", "batch", "window", "warm_up", "epochs", "patience", "plateau",
-    "factor", "engine",
+    "cell", "hidden", "layers", "bidirectional", "initial_state", "dtype", "optimizer",
+    "learning_rate", "weight_decay", "clip_norm", "batch", "window", "warm_up", "epochs",
+    "patience", "plateau", "factor", "engine",
 )  # fmt: skip
 # Seeds are drawn below this. With fewer sequences nothing is held out.
 MOST_SEEDS, FEW = 2**31 - 1, 20
@@ -73,6 +73,7 @@ class Recurrent(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         cell: str = "gru",
         hidden: int = 32,
         layers: int = 1,
+        bidirectional: bool = False,
         initial_state: str = "zeros",
         dtype: str = "float32",
         optimizer: str = "adam",
@@ -94,6 +95,7 @@ class Recurrent(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         self.cell = cell
         self.hidden = hidden
         self.layers = layers
+        self.bidirectional = bidirectional
         self.initial_state = initial_state
         self.dtype = dtype
         self.optimizer = optimizer

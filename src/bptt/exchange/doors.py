@@ -104,6 +104,7 @@ def check(
     model = outgoing(network, **surroundings)
     if model.scaling is not None and "scaling" not in chosen.holds:
         model = _folded(model)
+    _room(model, chosen)
     return _check(model, chosen, content, _data(model, inputs))
 
 
@@ -183,10 +184,10 @@ def from_torch(module_or_state_dict: Any, engine: str = "compiled", **options: A
     tensors = of_module(module_or_state_dict)
     options.setdefault("activation", activation_of(module_or_state_dict))
     model = from_state_dict(tensors, **options)
-    activation, output = options.get("activation"), options.get("output")
-    checked = _light(
-        model, lambda: play_tensors(tensors, None, activation=activation, output=output)
-    )
+    known: dict[str, Any] = {
+        name: options.get(name) for name in ("activation", "output", "readout")
+    }
+    checked = _light(model, lambda: play_tensors(tensors, None, **known))
     insist(checked, "what was read from the module")
     return _network(model, "the module", engine)
 
@@ -245,6 +246,7 @@ def _room(model: Model, chosen: Format) -> None:
         ("scaling", model.scaling is not None, "the scaling of inputs and outputs"),
         ("initial", initial, "a trainable initial state"),
         ("last", s.readout == "last", "an output at the last step only (readout 'last')"),
+        ("both", s.bidirectional, "layers in both directions"),
     ):
         if there and name not in chosen.holds:
             able = [each.name for each in FORMATS.values() if name in each.holds]

@@ -13,7 +13,8 @@ class Format:
     """A format by its functions' names in a module of this room.
 
     holds: what it has room for besides weights: 'skip', 'scaling', 'initial' (state), 'last'
-    (readout). options: what `write` takes besides the model. brief: one line for people.
+    (readout), 'both' (directions). options: what `write` takes besides the model. brief: one line
+    for people.
     """
 
     name: str
@@ -46,7 +47,7 @@ FORMATS: dict[str, Format] = {
         _format("wasm", ".wasm", "wasm", "WebAssembly and its JavaScript", ALL, "name math"),
         _format("numpy", ".py", "numpy_file", "one Python file", ALL),
         _format("torch", ".safetensors", "torch_files", "a PyTorch state dict",
-                "skip initial last"),
+                "skip initial last both"),
         _format("onnx", ".onnx", "onnx_files", "ONNX, opset 17", ALL, "step"),
         _format("keras", ".keras", "keras_files", "a Keras 3 model", "last"),
         _format("keras-weights", ".weights.h5", "keras_files", "a Keras model's weights", "last",

@@ -75,7 +75,8 @@ class Model:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def layer(self, index: int) -> tuple[Array, Array, Array]:
-        """U (D, G*H), W (H, G*H) and b (K*H) of a layer; b is zero where there is none."""
+        """U (D, G*H), W (H, G*H) and b (K*H) of a layer, or of one of its directions, by the number
+        of its recurrence (`Structure.name`); b is zero where there is none."""
         s = self.structure
         U, W = self.weights[s.name("U", index)], self.weights[s.name("W", index)]
         b = self.weights.get(s.name("b", index))
@@ -85,18 +86,18 @@ class Model:
 
     @property
     def head(self) -> tuple[Array, Array]:
-        """V (H, O) and c (O); c is zero where there is none."""
+        """V (H or 2 H, O) and c (O); c is zero where there is none."""
         c = self.weights.get("c")
         return self.weights["V"], np.zeros(self.structure.outputs, np.float32) if c is None else c
 
     def initial(self) -> NDArray[np.float32]:
-        """The states before the first step, (layers, S, H)."""
+        """The states before the first step, (layers, S, H); in both directions (2 layers, S, H)."""
         s = self.structure
-        states = np.zeros((s.layers, len(s.equations.states), s.hidden), np.float32)
+        states = np.zeros((s.recurrences, len(s.equations.states), s.hidden), np.float32)
         if s.initial_state == "trainable":
-            for layer in range(s.layers):
+            for k in range(s.recurrences):
                 for index, letter in enumerate(s.equations.states):
-                    states[layer, index] = self.weights[s.name(f"{letter}0", layer)]
+                    states[k, index] = self.weights[s.name(f"{letter}0", k)]
         return states
 
     @property
@@ -200,14 +201,15 @@ def folded(model: Model) -> Model:
         )
     structure = _with(s, bias=True)
     wide = {name: np.asarray(w, np.float64) for name, w in model.weights.items()}
-    for layer in range(s.layers):
-        b = structure.name("b", layer)
+    for k in range(s.recurrences):
+        b = structure.name("b", k)
         wide.setdefault(b, np.zeros(structure.layout().shapes[b]))
-    first, bias = s.name("U", 0), structure.name("b", 0)
     into = scaling.input_shift * scaling.input_scale
-    wide[bias] = wide[bias].copy()
-    wide[bias][: wide[first].shape[1]] -= into @ wide[first]
-    wide[first] = scaling.input_scale[:, None] * wide[first]
+    for k in range(s.directions):
+        first, bias = s.name("U", k), structure.name("b", k)
+        wide[bias] = wide[bias].copy()
+        wide[bias][: wide[first].shape[1]] -= into @ wide[first]
+        wide[first] = scaling.input_scale[:, None] * wide[first]
     c = wide.get("c", np.zeros(s.outputs))
     wide["c"] = c * scaling.output_scale + scaling.output_shift
     wide["V"] = wide["V"] * scaling.output_scale
@@ -229,11 +231,13 @@ def assembled(
     states: Array | None = None,
     output: str = "linear",
     readout: str = "steps",
+    bidirectional: bool = False,
     **surroundings: Any,
 ) -> Model:
     """A model from the parameters of its layers, (U, W, b or None) each, and of its output.
 
-    states (layers, S, H): the initial ones, or None for zeros. Raises BpttError for layers that do
+    bidirectional: each layer has two, the forward direction's and the reverse one's. states
+    (layers, S, H): the initial ones, or None for zeros. Raises BpttError for layers that do
     not fit each other, or for numbers that are not finite.
     """
     H, V, c = layers[0][1].shape[0], head[0], head[1]
@@ -242,7 +246,8 @@ def assembled(
     if output not in LOSSES:
         raise BpttError(f"output '{output}' is not known: choose 'linear', 'sigmoid' or 'softmax'")
     structure = Structure(
-        inputs=layers[0][0].shape[0], outputs=V.shape[1], hidden=H, layers=len(layers), cell=cell,
+        inputs=layers[0][0].shape[0], outputs=V.shape[1], hidden=H, cell=cell,
+        layers=len(layers) // (2 if bidirectional else 1), bidirectional=bidirectional,
         activation=activation, output=output, loss=LOSSES[output], readout=readout, bias=bias,
         initial_state="trainable" if trainable else "zeros",
     )  # fmt: skip

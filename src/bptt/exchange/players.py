@@ -54,7 +54,9 @@ class Layers:
     """Recurrent layers on top of each other, then a head: how all players in NumPy work.
 
     layers: for each a function (input part, states) -> new states, the first of which is handed
-    on, and a function from inputs (T, D) to their part, done for many steps at once.
+    on, and a function from inputs (T, D) to their part, done for many steps at once. both: a layer
+    has two of each, for the steps from the first to the last and from the last to the first; such a
+    player has no `step`. last: the head then reads what either ends with, alone.
     """
 
     def __init__(
@@ -63,7 +65,10 @@ class Layers:
         steps: Sequence[Callable[[Array, tuple[Array, ...]], tuple[Array, ...]]],
         head: Callable[[Array, Array], Array],
         initial: States,
+        both: bool = False,
+        last: bool = False,
     ) -> None:
+        self.directions, self.last = 2 if both else 1, both and last
         self.parts, self.steps, self.head = parts, steps, head
         self.initial = [tuple(np.asarray(s, np.float64) for s in layer) for layer in initial]
         self.states: States = list(self.initial)
@@ -92,13 +97,21 @@ class Layers:
         """See `Player.run`: layer by layer, the products of all steps' inputs first."""
         x = np.asarray(x, np.float64)
         h: Array = x
-        for index, (part, advance) in enumerate(zip(self.parts, self.steps, strict=True)):
-            seen = []
-            for u in part(h):
-                self.states[index] = advance(u, self.states[index])
-                seen.append(self.states[index][0])
-            h = np.array(seen)
+        for first in range(0, len(self.parts), self.directions):
+            found = [self._walked(first + k, h, k == 1) for k in range(self.directions)]
+            h = np.concatenate(found, axis=1)
+        if self.last:
+            ends = self.states[-self.directions :]
+            h = np.concatenate([states[0] for states in ends])[None]
         return np.asarray(self.head(h, x))
+
+    def _walked(self, index: int, h: Array, reverse: bool) -> Array:
+        """What one of the layers makes of inputs (T, D): (T, H)."""
+        order, seen = -1 if reverse else 1, []
+        for u in self.parts[index](h)[::order]:
+            self.states[index] = self.steps[index](u, self.states[index])
+            seen.append(self.states[index][0])
+        return np.array(seen[::order])
 
 
 class Ours(Layers):
@@ -106,7 +119,7 @@ class Ours(Layers):
 
     def __init__(self, model: Model, output: bool = True) -> None:
         s, cell = model.structure, model.structure.equations
-        layers = [model.layer(index) for index in range(s.layers)]
+        layers = [model.layer(index) for index in range(s.recurrences)]
         U, W, b = ([np.asarray(each[k], np.float64) for each in layers] for k in range(3))
 
         def part(index: int) -> Callable[[Array], Array]:
@@ -132,8 +145,11 @@ class Ours(Layers):
             return scaling.out(p) if scaling else p
 
         initial = [tuple(layer) for layer in model.initial()]
-        numbers = range(s.layers)
-        super().__init__([part(k) for k in numbers], [advance(k) for k in numbers], head, initial)
+        numbers = range(s.recurrences)
+        super().__init__(
+            [part(k) for k in numbers], [advance(k) for k in numbers], head, initial,
+            s.bidirectional, s.readout == "last",
+        )  # fmt: skip
         self.scaling = scaling
 
     def step(self, x: Array) -> Array:
@@ -247,11 +263,14 @@ def dense_head(weight: Array, bias: Array, output: str, skip: int = 0) -> Any:
 
 
 def played(
-    cells: Sequence[Cell], head: Any, kind: str, hidden: Sequence[int], states: Any = None
-) -> Layers:
-    """A player from layers; states: initial ones, layer by layer, or None for zeros."""
+    cells: Sequence[Cell], head: Any, kind: str, hidden: Sequence[int], states: Any = None,
+    both: bool = False, last: bool = False,
+) -> Layers:  # fmt: skip
+    """A player from layers; states: initial ones, layer by layer, or None for zeros. both, last:
+    see `Layers`."""
     count = 2 if kind == "lstm" else 1
     initial: States = [tuple(np.zeros(H) for _ in range(count)) for H in hidden]
     if states is not None:
         initial = [tuple(np.asarray(s) for s in layer) for layer in states]
-    return Layers([part for part, _ in cells], [step for _, step in cells], head, initial)
+    parts, steps = [part for part, _ in cells], [step for _, step in cells]
+    return Layers(parts, steps, head, initial, both, last)

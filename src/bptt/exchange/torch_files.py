@@ -74,10 +74,11 @@ def surroundings(said: About) -> dict[str, Any]:
 
 
 def to_torch(model: Model) -> dict[str, NDArray[np.float32]]:
-    """The state dict: `rnn.weight_ih_l0` (G*H, D) and so on, `head.weight` (O, H), `head.bias`.
+    """The state dict: `rnn.weight_ih_l0` (G*H, D) and so on, of a reverse direction
+    `rnn.weight_ih_l0_reverse`, `head.weight` (O, H), `head.bias`.
 
     The two biases of PyTorch are ours and zero, but for the GRU's n, whose two parts stay apart.
-    A trainable initial state is added as `h0` (layers, H) and, of an LSTM, `c0`.
+    A trainable initial state is added as `h0` (layers or 2 layers, H) and, of an LSTM, `c0`.
     Raises BpttError for a cell that PyTorch does not have.
     """
     s = model.structure
@@ -86,12 +87,14 @@ def to_torch(model: Model) -> dict[str, NDArray[np.float32]]:
             "torch.nn.RNN has tanh and relu, not 'sigmoid': train one of these, or write C or ONNX"
         )
     found: dict[str, Array] = {}
-    for index in range(s.layers):
+    for index in range(s.recurrences):
         theirs = leave(s.cell, "torch", *model.layer(index))
-        found[f"rnn.weight_ih_l{index}"] = theirs.kernel.T
-        found[f"rnn.weight_hh_l{index}"] = theirs.recurrent.T
-        found[f"rnn.bias_ih_l{index}"] = theirs.input_bias
-        found[f"rnn.bias_hh_l{index}"] = theirs.recurrent_bias
+        layer, reverse = divmod(index, s.directions)
+        end = f"l{layer}{'_reverse' if reverse else ''}"
+        found[f"rnn.weight_ih_{end}"] = theirs.kernel.T
+        found[f"rnn.weight_hh_{end}"] = theirs.recurrent.T
+        found[f"rnn.bias_ih_{end}"] = theirs.input_bias
+        found[f"rnn.bias_hh_{end}"] = theirs.recurrent_bias
     V, c = model.head
     found["head.weight"], found["head.bias"] = V.T, c
     if s.initial_state == "trainable":
@@ -105,15 +108,18 @@ def lines(model: Model, path: str) -> str:
     s = model.structure
     name = {"elman": "RNN", "lstm": "LSTM", "gru": "GRU"}[s.cell]
     more = f", nonlinearity={s.activation!r}" if s.cell == "elman" else ""
+    more += ", bidirectional=True" if s.bidirectional else ""
     kind = f"{name}({s.inputs}, {s.hidden}, {s.layers}, batch_first=True{more})"
     of = "h[:, -1]" if s.readout == "last" else "h"
+    if s.readout == "last" and s.bidirectional:  # what each direction ends with
+        of = f"torch.cat([h[:, -1, :{s.hidden}], h[:, 0, {s.hidden}:]], 1)"
     result = f"self.head({of})"
     result = {"linear": result, "sigmoid": f"{result}.sigmoid()",
               "softmax": f"{result}.softmax(-1)"}[s.output]  # fmt: skip
     if model.skip:
         result += f" + x[..., :{model.skip}]"
     return LINES.format(
-        kind=kind, hidden=s.hidden, outputs=s.outputs, inputs=s.inputs, result=result, path=path
+        kind=kind, hidden=s.features, outputs=s.outputs, inputs=s.inputs, result=result, path=path
     )
 
 
@@ -168,17 +174,16 @@ def read(content: bytes, **options: Any) -> Model:
     return from_state_dict(read_pt(content), **options)
 
 
-PART = re.compile(r"(weight|bias)_(ih|hh)(?:_l(\d+))?$")
+PART = re.compile(r"(weight|bias)_(ih|hh)(?:_l(\d+))?(_reverse)?$")
 
 
-def _layers(tensors: Mapping[str, Array]) -> tuple[list[dict[str, Array]], dict[str, Array]]:
-    """Recurrent layers in order, their four arrays each, and what else there is."""
-    groups: dict[tuple[str, int], dict[str, Array]] = {}
+def _layers(tensors: Mapping[str, Array]) -> tuple[list[dict[str, Array]], bool, dict[str, Array]]:
+    """Recurrent layers in order, their four arrays each, whether each of them is two (both
+    directions), and what else there is."""
+    groups: dict[tuple[str, int, bool], dict[str, Array]] = {}
     prefixes: list[str] = []
     rest = {}
     for name, value in tensors.items():
-        if name.endswith("_reverse"):
-            raise BpttError(f"'{name}' is of a layer that goes backwards too: not supported")
         if "weight_hr" in name:
             raise BpttError(
                 f"'{name}' projects the state (proj_size): not supported; train without"
@@ -190,9 +195,16 @@ def _layers(tensors: Mapping[str, Array]) -> tuple[list[dict[str, Array]], dict[
         prefix, layer = name[: match.start()], int(match[3] or 0)
         if prefix not in prefixes:
             prefixes.append(prefix)
-        groups.setdefault((prefix, layer), {})[f"{match[1]}_{match[2]}"] = value
-    order = sorted(groups, key=lambda key: (prefixes.index(key[0]), key[1]))
-    return [groups[key] for key in order], rest
+        key = (prefix, layer, match[4] is not None)
+        groups.setdefault(key, {})[f"{match[1]}_{match[2]}"] = value
+    order = sorted(groups, key=lambda key: (prefixes.index(key[0]), *key[1:]))
+    backwards = [key[:2] for key in order if key[2]]
+    if backwards and backwards != [key[:2] for key in order if not key[2]]:
+        raise BpttError(
+            "some layers of the state dict go backwards too, others do not, or lack the forward "
+            "direction: all or none are read"
+        )
+    return [groups[key] for key in order], bool(backwards), rest
 
 
 def _matrix(arrays: Mapping[str, Array], name: str, axes: int) -> Array:
@@ -217,7 +229,7 @@ def from_state_dict(
     say, the activation of an RNN and what follows the Linear, is asked for (output: 'linear'
     unless said). Raises BpttError for anything else in the dict.
     """
-    parts, rest = _layers(tensors)
+    parts, both, rest = _layers(tensors)
     if not parts:
         raise BpttError("the state dict has no recurrent layer: 'weight_ih_l0' is looked for")
     activation = said.activation if said else activation
@@ -232,11 +244,11 @@ def from_state_dict(
     ((cell, function),) = found
     states = _states(rest, cell, len(layers))
     H = layers[-1][1].shape[0]
-    head = _dense(rest, H)
+    head = _dense(rest, 2 * H if both else H)
     extra = surroundings(said) if said else {}
     extra["output"] = output or extra.get("output", "linear")
     extra["readout"] = readout or extra.get("readout", "steps")
-    return assembled(cell, function, layers, head, states=states, **extra)
+    return assembled(cell, function, layers, head, states=states, bidirectional=both, **extra)
 
 
 def _states(rest: dict[str, Array], cell: str, layers: int) -> Array | None:
@@ -272,11 +284,10 @@ def _dense(rest: Mapping[str, Array], H: int) -> tuple[Array, Array | None]:
 
 
 def of_module(module: Any) -> dict[str, Array]:
-    """The state dict of a module, as arrays. Raises BpttError for what a state dict does not show:
-    layers that go backwards too, projections."""
+    """The state dict of a module, as arrays. Raises BpttError for layers that project."""
     for name, each in module.named_modules() if hasattr(module, "named_modules") else ():
-        if getattr(each, "bidirectional", False) or getattr(each, "proj_size", 0):
-            raise BpttError(f"module '{name}' goes backwards too or projects: not supported")
+        if getattr(each, "proj_size", 0):
+            raise BpttError(f"module '{name}' projects its state (proj_size): not supported")
     tensors = module.state_dict() if hasattr(module, "state_dict") else module
     if not isinstance(tensors, Mapping):
         raise BpttError(f"{type(module).__name__} is neither a module nor a state dict")
@@ -313,7 +324,7 @@ def play_tensors(
 ) -> Layers:
     """The same of any state dict that `from_state_dict` reads; `known`: what it does not say."""
     wide = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-    parts, rest = _layers(wide)
+    parts, both, rest = _layers(wide)
     hidden = parts[0]["weight_hh"].shape[1]
     activation = said.activation if said else known.get("activation")
     cell, function = cell_of_gates(len(parts[0]["weight_hh"]), hidden, activation)
@@ -324,8 +335,9 @@ def play_tensors(
         w_ih, w_hh, b_ih, b_hh = (part.get(name, zero) for name in names)
         cells.append(torch_cell(cell, w_ih, w_hh, b_ih, b_hh, function))
     states = _states(rest, cell, len(parts))
-    V, c = _dense(rest, hidden)
+    V, c = _dense(rest, 2 * hidden if both else hidden)
     output = said.output if said else known.get("output") or "linear"
+    last = (said.readout if said else known.get("readout")) == "last"
     c = np.zeros(V.shape[1]) if c is None else c
     head = dense_head(V, c, output, said.skip if said else skip)
-    return played(cells, head, cell, [hidden] * len(parts), states)
+    return played(cells, head, cell, [hidden] * len(parts), states, both, last)

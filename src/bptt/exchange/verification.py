@@ -2,8 +2,9 @@
 
 Every input is run by two players, one of the network itself in float64 and one of the file:
 from the reset state at once; step by step; split at random places with the state handed over to
-another instance; two instances in turns; and after a reset. Inputs are like the training's,
-zero, and large.
+another instance; two instances in turns; and after a reset. Of networks in both directions, which
+have no step by itself, sequences of several lengths are run instead, after others. Inputs are like
+the training's, zero, and large.
 """
 
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class Checked:
     steps: int
     limit: float
     words: str = ""
+    ways: str = "state carried, restart equal"
 
     @property
     def passed(self) -> bool:
@@ -42,10 +44,7 @@ class Checked:
 
     def __str__(self) -> str:
         line = f"{self.steps:,} steps, worst difference {self.worst:.1e} (limit {self.limit:.0e})"
-        if self.passed:
-            line = f"verified: {line}, state carried, restart equal"
-        else:
-            line = f"FAILED: {line}"
+        line = f"verified: {line}, {self.ways}" if self.passed else f"FAILED: {line}"
         return f"{line}; {self.words}" if self.words else line
 
 
@@ -103,6 +102,16 @@ def _ways(make: Callable[[], Player], x: Array, seed: int) -> list[Array]:
     return found
 
 
+def _whole_ways(make: Callable[[], Player], x: Array, seed: int) -> list[Array]:
+    """The same where there are whole sequences alone: by two instances, one of which has run
+    another before."""
+    one, other = make(), make()
+    one.reset()
+    other.run(x[: 1 + len(x) // 3])
+    other.reset()
+    return [one.run(x), other.run(x)]
+
+
 def compare(
     model: Model,
     make: Callable[[], Player],
@@ -119,16 +128,22 @@ def compare(
     networks that carry small changes on.
     """
     worst, count = 0.0, 0
-    ours = Ours(model)
-    for seed, x in enumerate(inputs_like(model, inputs, steps=steps)):
+    ours, ways = Ours(model), _ways
+    given = inputs_like(model, inputs, steps=steps)
+    both = model.structure.bidirectional
+    if both:
+        ways, given = _whole_ways, [x[:n] for x in given for n in (len(x), len(x) // 2 + 1, 1)]
+    for seed, x in enumerate(given):
         ours.reset()
         wanted = ours.run(x)
         if amplified:
             limit = max(limit, _sensitivity(model, x, wanted, amplified))
-        for found in _ways(make, x, seed):
+        for found in ways(make, x, seed):
             difference = _apart(found, wanted)
             worst = difference if not difference <= worst else worst
             count += len(x)
+    if both:
+        return Checked(worst, count, limit, words, "whole sequences of several lengths")
     return Checked(worst, count, limit, words)
 
 

@@ -95,6 +95,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                     f"{name} '{getattr(self, name)}' is not known: "
                     f"choose one of {quoted_list(each for each in allowed if each)}"
                 )
+        if self.window:
+            self.structure.refuse_both_directions("no state is carried from window to window")
         if self.quantiles and self.loss != "pinball":
             raise BpttError("quantiles go with loss 'pinball'")
 

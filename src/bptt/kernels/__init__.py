@@ -25,10 +25,12 @@ without its overhead.
         builder.py      which functions they are, and their compilation, by a process of its own
         workspace.py    the three regimes: which serves which shapes, and where everything lies
         products.py     how each of them multiplies
+        matrices.py     where the parameters lie, as they are and as copies
         program.py      what is multiplied: all products of a network, worked out once
         noise.py            noise and dropout in the walk, in training
         disturb.py          their random numbers, drawn before it
         regimes.py      what differs between the regimes while a kernel runs; the cell's equations
+        lengths.py      which sequences have a step
         steps.py        forward and backward through time, for any cell and regime
         judge.py        outputs, losses, and counting what is wrong
         loop.py         the training loop: N iterations in one call
@@ -51,6 +53,8 @@ The words, each for one thing (docs/kernels.png shows them at work):
     strip      a row of tiles of a matrix product, described by one row of integers
     product    one matrix product, or its gradient: some strips
     program    all products of a network
+    layer      what is walked through by itself: a layer, or one direction of a bidirectional one
+    stage      layers that go through a segment one after the other, before the next segment
     segment    steps that are walked through together; span: which; version: of how many steps
     shard      samples of a batch that a thread walks by itself, in a workspace of its own
     runner     the workspaces for one shape of batch, and what goes in and out of them
@@ -61,5 +65,6 @@ No equation of a cell, an output or an optimizer is written here: kernels compil
 a user's own as they were traced (`bptt.equations.tracing`).
 Only `engine.py` is imported from outside, and only when a network first computes something. It,
 `store.py`, `library.py`, `processor.py`, `strips.py`, `signature.py`, `workspace.py`,
-`products.py`, `program.py` and `runner.py` do without Numba, which is slow to import.
+`products.py`, `matrices.py`, `program.py` and `runner.py` do without Numba, which is slow to
+import.
 """

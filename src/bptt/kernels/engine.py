@@ -91,7 +91,7 @@ class CompiledEngine:
         check_pass(theta, batch, judged=False)
         batch = batch.starting_from(batch.state)  # not disturbed
         structure, (B, T) = batch.structure, batch.x.shape[:2]
-        values = structure.equations.kept * structure.layers * structure.hidden
+        values = structure.equations.kept * structure.recurrences * structure.hidden
         count = -(-AT_ONCE // (FEWEST_SAMPLES * values * T)) * FEWEST_SAMPLES  # whole vectors
         steps = max(AT_ONCE // (values * min(B, count)), FEWEST_STEPS)
         parts = [
@@ -102,9 +102,9 @@ class CompiledEngine:
 
     def _forward_in_windows(self, theta: Array, batch: Batch, go_on: bool, steps: int) -> Forward:
         """Each window of so many steps from the states that the one before left. Untied weights
-        are walked through from the first."""
+        are walked through from the first, and both directions from both ends."""
         structure, T, state = batch.structure, batch.x.shape[1], batch.state
-        if not structure.tied or steps >= T:
+        if not structure.tied or structure.bidirectional or steps >= T:
             return self._forward(theta, batch, go_on)
         steps = -(-T // -(-T // steps))
         parts = []

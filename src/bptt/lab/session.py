@@ -42,6 +42,7 @@ KEPT_LOOKS = 240
 
 def check_size(settings: Settings) -> None:
     """Raises BpttError for a training that is too large to be watched."""
+    settings.structure.refuse_both_directions("the lab follows one direction of time")
     size = settings.structure.layout().size
     numbers = settings.batch * settings.task.steps * max(settings.structure.hidden, 1)
     for what, found, most in (

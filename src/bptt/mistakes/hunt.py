@@ -58,6 +58,7 @@ class PlantedEngine(ReferenceEngine):
 
 def check_fits(structure: Structure) -> None:
     """Raises BpttError for a network that the programs are not written for."""
+    structure.refuse_both_directions("mistakes are planted in one direction")
     plain = (structure.layers, structure.tied, structure.readout, structure.bias)
     if plain != (1, True, "steps", True) or structure.activation != "tanh":
         raise BpttError(

@@ -29,9 +29,9 @@ class Batch:
     Of one pass (axes 0): x (B, T, D) values, or (B, T) numbers of one-hot inputs; y (B, T, O)
     values, or (B, T) classes, without T for readout 'last', None where nothing is judged;
     lengths (B,), by default T each; weights (B, T), what each step counts in the loss, without T
-    for readout 'last', by default 1; state (layers, S, B, H) that the batch starts from, by default
-    the network's own; chance (seed, iteration): disturbed as training of that seed is in that
-    iteration (`bptt.network.disturbance`), by default not.
+    for readout 'last', by default 1; state (layers, S, B, H) (`state_shape`) that the batch starts
+    from, by default the network's own; chance (seed, iteration): disturbed as training of that seed
+    is in that iteration (`bptt.network.disturbance`), by default not.
     Of training (axes 1): all with a first axis of N iterations; no state, no chance; reset (N,),
     True where the state carried from the iteration before is set back, by default everywhere. Of M
     models trained side by side (axes 2): with a first axis of M.
@@ -146,8 +146,9 @@ def as_disturbed(batch: Batch) -> Batch:
 
 
 def state_shape(structure: Structure, batch: int) -> tuple[int, int, int, int]:
-    """(layers, S, B, H): of the states of a batch."""
-    return structure.layers, len(structure.equations.states), batch, structure.hidden
+    """(layers, S, B, H): of the states of a batch; of a bidirectional network (2 layers, S, B, H),
+    each layer's forward direction and then its reverse one."""
+    return structure.recurrences, len(structure.equations.states), batch, structure.hidden
 
 
 def check_theta(structure: Structure, theta: Any, name: str = "theta") -> None:

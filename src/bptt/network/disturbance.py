@@ -48,10 +48,12 @@ def disturbed(structure: Structure) -> bool:
     return structure.noise > 0 or structure.dropout > 0 or structure.input_dropout > 0
 
 
-def _words(chance: Chance, stream: int, steps: int, batch: int, units: int) -> tuple[Words, ...]:
-    """Four words for each group of steps, sample and unit: (groups, B, units) each."""
+def _words(
+    chance: Chance, stream: int, steps: int, batch: int, units: int, first: int = 0
+) -> tuple[Words, ...]:
+    """Four words for each group of steps, sample and unit from the first: (groups, B, units)."""
     groups = np.arange(-(-steps // GROUP))[:, None, None]
-    samples, unit = np.arange(batch)[:, None], np.arange(units)
+    samples, unit = np.arange(batch)[:, None], first + np.arange(units)
     counter = counter_of(chance.iteration, groups, samples, unit, stream)
     return philox(counter, seed_words(chance.seed))
 
@@ -65,15 +67,17 @@ def _by_step(values: tuple[Array, ...], steps: int, dtype: str) -> Array:
 def noise_of(
     structure: Structure, chance: Chance | None, steps: int, batch: int
 ) -> list[tuple[Array, ...]] | None:
-    """What is added to the states after each step, equation (39): for each layer S arrays
-    (T, B, H); None where there is no noise."""
+    """What is added to the states after each step, equation (39): for each recurrence S arrays
+    (T, B, H); None where there is no noise. Units of a layer's reverse direction are counted from H
+    on."""
     if chance is None or structure.noise == 0:
         return None
-    found = []
-    for layer in range(structure.layers):
+    found, H = [], structure.hidden
+    for recurrence in range(structure.recurrences):
         states = []
+        layer, direction = divmod(recurrence, structure.directions)
         for k in range(len(structure.equations.states)):
-            words = _words(chance, stream_of(layer, k), steps, batch, structure.hidden)
+            words = _words(chance, stream_of(layer, k), steps, batch, H, direction * H)
             values = normal(words, structure.noise)
             states.append(_by_step(values, steps, structure.dtype))
         found.append(tuple(states))
@@ -84,7 +88,7 @@ def masks_of(
     structure: Structure, chance: Chance | None, steps: int, batch: int
 ) -> list[Array | None]:
     """What the inputs of each layer, and last of the output, are multiplied by, equation (40):
-    (T, B, D) or (T, B, H), or None where nothing is dropped."""
+    (T, B, D) or (T, B, features), or None where nothing is dropped."""
     found: list[Array | None] = []
     for layer in range(structure.layers + 1):
         rate = structure.dropout if layer else structure.input_dropout
@@ -94,7 +98,7 @@ def masks_of(
         # Of the last state alone there is one way up, whatever the number of steps.
         last = structure.readout == "last" and layer == structure.layers
         once = structure.dropout_mask == "sequence" or last
-        units = structure.hidden if layer else structure.inputs
+        units = structure.features if layer else structure.inputs
         words = _words(chance, stream_of(layer, MASK), 1 if once else steps, batch, units)
         mask = _by_step(kept(words, rate), 1 if once else steps, structure.dtype)
         found.append(np.broadcast_to(mask, (steps, batch, units)))

@@ -24,7 +24,8 @@ from bptt.network.structure import Structure
 
 @dataclass
 class Forward:
-    """Outputs p and o (B, T, O), or (B, O) with readout 'last'; final states (layers, S, B, H)."""
+    """Outputs p and o (B, T, O), or (B, O) with readout 'last'; final states (layers, S, B, H), see
+    `bptt.network.batch.state_shape`."""
 
     p: Array
     o: Array
@@ -86,6 +87,7 @@ class Learner:
         state = self.state
         if state is None:
             return
+        structure.refuse_both_directions("no state is carried from batch to batch")
         needed = state_shape(structure, batch)
         if not isinstance(state, np.ndarray):
             raise BpttTypeError(f"state is a {type(state).__name__}: an array is needed")
@@ -178,9 +180,9 @@ def initial_states(structure: Structure, theta: Array, state: Array | None, batc
     states = np.zeros(state_shape(structure, batch), structure.dtype)
     if structure.initial_state == "trainable":
         views = structure.layout().views(theta)
-        for layer in range(structure.layers):
+        for k in range(structure.recurrences):
             for index, name in enumerate(structure.equations.states):
-                states[layer, index] = views[structure.name(f"{name}0", layer)]
+                states[k, index] = views[structure.name(f"{name}0", k)]
     return states
 
 

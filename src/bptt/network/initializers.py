@@ -16,7 +16,8 @@ section 4.6; He et al., ICCV 2015, equation 10; Saxe et al., ICLR 2014.
 
 ("Xavier normal" is `glorot_normal` in most libraries, `lecun_normal` in some course reports, so
 the name is left out.) Every gate's block is drawn on its own: for U fan_in is D, for W and V it
-is H; fan_out is H, for V it is O.
+is H; fan_out is H, for V it is O. Where a layer reads both directions of the one below, fan_in of
+U and of V is 2 H.
 """
 
 import math

@@ -31,9 +31,9 @@ class Gradients:
 
     loss: in the network's reduction. parameters: by name, shaped as the parameters. x: shaped as
     the input, None if it was not asked for and for one-hot inputs. state: by the state the batch
-    started from, (layers, S, B, H). flat: `parameters` as one vector, in the order of
-    `Network.theta`. final_state: the states after the last step, to start the next window from
-    (truncated BPTT).
+    started from, (layers, S, B, H), see `Network.forward`. flat: `parameters` as one vector, in the
+    order of `Network.theta`. final_state: the states after the last step, to start the next window
+    from (truncated BPTT).
     """
 
     loss: float
@@ -112,6 +112,7 @@ class Network:
         s = self.structure
         kind = f"{s.cell} ({s.activation})" if s.cell == "elman" else s.equations.name
         layers = "" if s.layers == 1 else f" x {s.layers} layers"
+        layers += ", both directions" if s.bidirectional else ""
         return (
             f"Network({s.inputs} -> {kind} {s.hidden}{layers} -> {s.outputs} {s.output}, "
             f"{self.theta.size} parameters, {s.dtype})"
@@ -130,6 +131,8 @@ class Network:
         x (B, T, D), or (B, T) integers for one-hot inputs; lengths (B,) for sequences of different
         lengths, padded to T; state (layers, S, B, H), as `Forward.state` of the batch before:
         a long sequence can be walked in windows. Outputs past a sequence's end mean nothing.
+        A bidirectional network's states are (2 layers, S, B, H), each layer's forward direction
+        and then its reverse one: what each begins and ends with, not for windows.
         """
         return self._engine.forward(self.theta, self._batch(x, None, lengths, state))
 

@@ -6,6 +6,10 @@ Written to be read beside docs/derivation.md; equation numbers are those of
 
 Variable lengths: sample b takes part in steps t < lengths[b]. From there on its state stays as it
 is, and it adds nothing to loss or gradient.
+
+A layer of a bidirectional network is two recurrences. The reverse one goes through the same steps
+from the last to the first: a sample's state stays what it was in the beginning until the walk comes
+to the sample's own last step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +30,8 @@ Masks = Sequence[Array | None]
 
 @dataclass
 class LayerTrace:
-    """What a layer's backward pass needs of its forward pass."""
+    """What a recurrence's backward pass needs of its forward pass. Lists are in the order of the
+    walk, which for a reverse direction begins with the last step."""
 
     x: NDArray[Any]  # (T, B, D) values, or (T, B) numbers of one-hot inputs
     gates: list[tuple[Array, ...]]  # T times K of (B, H)
@@ -36,9 +41,9 @@ class LayerTrace:
 
 @dataclass
 class Trace:
-    """The forward pass of a batch: every layer's, and the output preactivations o."""
+    """The forward pass of a batch: every recurrence's, and the output preactivations o."""
 
-    layers: list[LayerTrace]
+    layers: list[LayerTrace]  # in a bidirectional network two a layer
     alive: NDArray[np.bool_]  # (T, B): sample b takes part in step t
     o: Array  # (T, B, O), or (1, B, O) with readout 'last'
     masks: Masks = ()  # of each layer's inputs, and of the output's; none where nothing is dropped
@@ -46,7 +51,8 @@ class Trace:
 
 @dataclass
 class Flow:
-    """What a layer's way back finds at every step: derivatives of the loss, before any sum."""
+    """What a recurrence's way back finds at every step: derivatives of the loss, before any sum;
+    lists in the order of its walk."""
 
     above: Array  # (T, B, H): by h after each step, what comes from the layer above or the output
     states: list[tuple[Array, ...]]  # T + 1 times S of (B, H): by the states
@@ -56,6 +62,22 @@ class Flow:
 def at_step(parameter: Array, structure: Structure, t: int) -> Array:
     """The set of weights that step t uses."""
     return parameter if structure.tied else parameter[t]
+
+
+def is_reverse(structure: Structure, recurrence: int) -> bool:
+    """Whether a recurrence goes from the last step to the first."""
+    return recurrence % structure.directions == 1
+
+
+def order_of(structure: Structure, recurrence: int, steps: int) -> range:
+    """The steps in the order in which a recurrence walks through them."""
+    return range(steps)[:: -1 if is_reverse(structure, recurrence) else 1]
+
+
+def of_layer(structure: Structure, layer: int) -> range:
+    """The recurrences of a layer: one, or the forward and the reverse one."""
+    first = layer * structure.directions
+    return range(first, first + structure.directions)
 
 
 def input_product(x: NDArray[Any], U: Array) -> Array:
@@ -87,38 +109,75 @@ def forward(
 ) -> Trace:
     """Walk a batch through time.
 
-    x (T, B, D), or (T, B) for one-hot inputs; alive (T, B); initial: for each layer its S states
-    (B, H); noise: for each layer S of (T, B, H), which are added to the states after every step
+    x (T, B, D), or (T, B) for one-hot inputs; alive (T, B); initial: for each recurrence its S
+    states (B, H); noise: for each S of (T, B, H), which are added to the states after every step
     (39); masks: what each layer's inputs, and the states that the output reads, are multiplied by
-    (40). Every layer's states after each step are in the trace.
+    (40). Every recurrence's states after each step are in the trace.
     """
-    cell = structure.equations
-    layers, skipped = [], x[..., : structure.skip] if structure.skip else None
+    layers: list[LayerTrace] = []
+    skipped = x[..., : structure.skip] if structure.skip else None
     for layer in range(structure.layers):
         x = masked(x, masks, layer)
-        U, W = weights[structure.name("U", layer)], weights[structure.name("W", layer)]
-        b, own = weights.get(structure.name("b", layer)), own_parameters(structure, weights, layer)
-        trace = LayerTrace(x, [], [initial[layer]], None if noise is None else [])
-        for t in range(len(x)):
-            s = trace.states[-1]
-            bias = None if b is None else at_step(b, structure, t)
-            xu = input_product(x[t], at_step(U, structure, t))
-            hw = s[0] @ at_step(W, structure, t)
-            gates, s_new = cell.forward(preactivations(cell, xu, hw, bias), s, *own)
-            if noise is not None and trace.made is not None:
-                trace.made.append(s_new)
-                s_new = tuple(new + more[t] for new, more in zip(s_new, noise[layer], strict=True))
-            keep = alive[t][:, None]  # (B, 1)
-            trace.gates.append(gates)
-            trace.states.append(
-                tuple(np.where(keep, new, old) for new, old in zip(s_new, s, strict=True))
-            )
-        layers.append(trace)
-        x = np.stack([s[0] for s in trace.states[1:]])  # (T, B, H), the next layer's input
-    o = _output_preactivations(structure, weights, masked(x, masks, structure.layers))
+        for k in of_layer(structure, layer):
+            more = None if noise is None else noise[k]
+            layers.append(_walk(structure, weights, k, x, alive, initial[k], more))
+        x = _handed_up(structure, layers)  # (T, B, features), the next layer's input
+    o = _output_preactivations(structure, weights, _read_out(structure, layers, x, masks))
     if skipped is not None:
         o[..., : structure.skip] += skipped
     return Trace(layers, alive, o, masks)
+
+
+def _walk(
+    structure: Structure,
+    weights: Weights,
+    recurrence: int,
+    x: NDArray[Any],
+    alive: NDArray[np.bool_],
+    initial: tuple[Array, ...],
+    noise: tuple[Array, ...] | None,
+) -> LayerTrace:
+    """One recurrence through all steps."""
+    cell, name = structure.equations, structure.name
+    U, W = weights[name("U", recurrence)], weights[name("W", recurrence)]
+    b = weights.get(name("b", recurrence))
+    own = own_parameters(structure, weights, recurrence)
+    trace = LayerTrace(x, [], [initial], None if noise is None else [])
+    for t in order_of(structure, recurrence, len(x)):
+        s = trace.states[-1]
+        bias = None if b is None else at_step(b, structure, t)
+        xu = input_product(x[t], at_step(U, structure, t))
+        hw = s[0] @ at_step(W, structure, t)
+        gates, s_new = cell.forward(preactivations(cell, xu, hw, bias), s, *own)
+        if noise is not None and trace.made is not None:
+            trace.made.append(s_new)
+            s_new = tuple(new + more[t] for new, more in zip(s_new, noise, strict=True))
+        keep = alive[t][:, None]  # (B, 1)
+        trace.gates.append(gates)
+        trace.states.append(
+            tuple(np.where(keep, new, old) for new, old in zip(s_new, s, strict=True))
+        )
+    return trace
+
+
+def _handed_up(structure: Structure, layers: Sequence[LayerTrace]) -> Array:
+    """h of the last layer so far after each step (T, B, H); of both directions side by side, the
+    forward one's first (T, B, 2 H)."""
+    found = []
+    for k in of_layer(structure, len(layers) // structure.directions - 1):
+        h = np.stack([s[0] for s in layers[k].states[1:]])
+        found.append(h[::-1] if is_reverse(structure, k) else h)
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=2)
+
+
+def _read_out(structure: Structure, layers: Sequence[LayerTrace], h: Array, masks: Masks) -> Array:
+    """What the outputs read of the top layer's h (T, B, features): all steps of it, or with readout
+    'last' the state that each direction ends with, (1, B, features); times the mask."""
+    if structure.readout == "last":
+        top = of_layer(structure, structure.layers - 1)
+        h = np.concatenate([layers[k].states[-1][0] for k in top], axis=1)[None]
+    mask = masks[structure.layers] if masks else None
+    return h if mask is None else h * mask[: len(h)]
 
 
 def masked(x: NDArray[Any], masks: Masks, layer: int) -> NDArray[Any]:
@@ -128,20 +187,18 @@ def masked(x: NDArray[Any], masks: Masks, layer: int) -> NDArray[Any]:
 
 
 def own_parameters(
-    structure: Structure, weights: Weights, layer: int
+    structure: Structure, weights: Weights, recurrence: int
 ) -> tuple[tuple[Array, ...], ...]:
-    """A layer's parameters of the cell's own, (H) or (1) each, as its equations take them: a last
-    argument, or, where there are none, nothing."""
+    """A recurrence's parameters of the cell's own, (H) or (1) each, as its equations take them: a
+    last argument, or, where there are none, nothing."""
     parameters = structure.equations.parameters
-    values = tuple(weights[structure.name(each.name, layer)] for each in parameters)
+    values = tuple(weights[structure.name(each.name, recurrence)] for each in parameters)
     return (values,) if values else ()
 
 
 def _output_preactivations(structure: Structure, weights: Weights, h: Array) -> Array:
-    """o of equation (22), from the top layer's h (T, B, H)."""
+    """o of equation (22), from what the outputs read, h (T, B, H), or (1, B, H)."""
     V, c = weights["V"], weights.get("c")
-    if structure.readout == "last":
-        h = h[-1:]
     # (T, B, H) by (H, O), or by (T, H, O) untied: a product a step in either case
     o: Array = h @ (V if V.ndim == 2 else V[: len(h)])
     if c is not None:
@@ -202,26 +259,31 @@ def backward(
     """Backpropagation through time.
 
     Returns the gradient of every parameter, of the input x (None for one-hot inputs), and of each
-    layer's initial states (B, H), before any sum over the batch. flows: is given each layer's, in
-    the layers' order, if a list is handed in.
+    recurrence's initial states (B, H), before any sum over the batch. flows: is given each
+    recurrence's, in their order, if a list is handed in.
     """
     gradients = {name: np.zeros_like(value) for name, value in weights.items()}
-    dh = _output_gradients(structure, weights, gradients, trace, do)  # (T, B, H)
+    dh = _output_gradients(structure, weights, gradients, trace, do)  # (T, B, features)
     initial: list[tuple[Array, ...]] = []
     for layer in reversed(range(structure.layers)):
-        flow = None if flows is None else Flow(dh, [], [])
-        dx, ds = _layer_backward(structure, weights, gradients, trace, layer, dh, flow)
-        if flows is not None and flow is not None:
-            flow.states.append(ds)
-            flow.states.reverse()
-            flow.da.reverse()
-            flows.insert(0, flow)
-        initial.insert(0, ds)
-        if structure.initial_state == "trainable":
-            for state, value in zip(structure.equations.states, ds, strict=True):
-                gradients[structure.name(f"{state}0", layer)] += value.sum(axis=0)
+        dx = None
+        parts = np.split(dh, structure.directions, axis=2)  # (T, B, H) of each direction
+        for k in reversed(of_layer(structure, layer)):
+            above = parts[k % structure.directions]
+            flow = None if flows is None else Flow(above, [], [])
+            more, ds = _layer_backward(structure, weights, gradients, trace, k, above, flow)
+            if flows is not None and flow is not None:
+                flow.states.append(ds)
+                flow.states.reverse()
+                flow.da.reverse()
+                flows.insert(0, flow)
+            initial.insert(0, ds)
+            if structure.initial_state == "trainable":
+                for state, value in zip(structure.equations.states, ds, strict=True):
+                    gradients[structure.name(f"{state}0", k)] += value.sum(axis=0)
+            dx = more if dx is None or more is None else dx + more
         if dx is not None:
-            dh = dx
+            dh = dx = masked(dx, trace.masks, layer)
     if structure.skip and dx is not None:
         dx[..., : structure.skip] += do[..., : structure.skip]
     return gradients, dx, initial
@@ -230,18 +292,22 @@ def backward(
 def _output_gradients(
     structure: Structure, weights: Weights, gradients: dict[str, Array], trace: Trace, do: Array
 ) -> Array:
-    """dV, dc, and dh (T, B, H) of the top layer from do, by equation (22)."""
-    top = np.stack([s[0] for s in trace.layers[-1].states[1:]])
-    states = masked(top, trace.masks, structure.layers)
-    V = weights["V"]
-    dh = np.zeros((len(states), *states[0].shape), do.dtype)
-    first = len(states) - len(do)  # readout 'last': only the last step has an output
+    """dV, dc, and dh (T, B, features) of the top layer from do, by equation (22)."""
+    whole = _handed_up(structure, trace.layers)
+    states = _read_out(structure, trace.layers, whole, trace.masks)
+    V, dh = weights["V"], np.zeros(whole.shape, do.dtype)
     for t, do_t in enumerate(do):  # (B, O)
         untied = V.ndim == 3
-        (gradients["V"][t] if untied else gradients["V"])[...] += states[first + t].T @ do_t
+        (gradients["V"][t] if untied else gradients["V"])[...] += states[t].T @ do_t
         if "c" in gradients:
             (gradients["c"][t] if untied else gradients["c"])[...] += do_t.sum(axis=0)
-        dh[first + t] = do_t @ (V[t] if untied else V).T
+        d = do_t @ (V[t] if untied else V).T
+        if structure.readout == "steps":
+            dh[t] = d
+            continue
+        for k, part in enumerate(np.split(d, structure.directions, axis=1)):
+            final = order_of(structure, k, len(dh))[-1]  # the step that this direction ends with
+            dh[final, :, k * structure.hidden : (k + 1) * structure.hidden] = part
     return masked(dh, trace.masks, structure.layers)
 
 
@@ -250,29 +316,31 @@ def _layer_backward(
     weights: Weights,
     gradients: dict[str, Array],
     trace: Trace,
-    layer: int,
+    recurrence: int,
     dh: Array,
     flow: Flow | None,
 ) -> tuple[Array | None, tuple[Array, ...]]:
-    """One layer back through time, from dh (T, B, H) of its outputs: dx and its ds_0. What it
-    finds on the way is added to `flow`, from the last step to the first."""
+    """One recurrence back through time, from dh (T, B, H) of its outputs: dx, before the mask of
+    the inputs, and its ds_0. What it finds on the way is added to `flow`, from the end of the walk
+    to its beginning."""
     cell = structure.equations
-    names = {letter: structure.name(letter, layer) for letter in ("U", "W", "b")}
+    names = {letter: structure.name(letter, recurrence) for letter in ("U", "W", "b")}
     U, W = weights[names["U"]], weights[names["W"]]
-    steps, own = trace.layers[layer], own_parameters(structure, weights, layer)
+    steps, own = trace.layers[recurrence], own_parameters(structure, weights, recurrence)
     made = steps.made or steps.states[1:]
     one_hot = steps.x.ndim == 2
     dx = np.zeros((0,) if one_hot else steps.x.shape, dh.dtype)
     ds = tuple(np.zeros_like(state) for state in steps.states[0])
-    for t in reversed(range(len(dh))):
+    order = order_of(structure, recurrence, len(dh))
+    for n, t in zip(reversed(range(len(dh))), reversed(order), strict=True):
         keep = trace.alive[t][:, None]
         ds = (ds[0] + dh[t], *ds[1:])
-        s, s_new = steps.states[t], made[t]
-        da, ds_direct, *dp = cell.backward(steps.gates[t], s, s_new, ds, *own)
+        s, s_new = steps.states[n], made[n]
+        da, ds_direct, *dp = cell.backward(steps.gates[n], s, s_new, ds, *own)
         for parameter, each in zip(cell.parameters, dp[0] if dp else (), strict=True):
             if parameter.trained:
                 summed = np.where(keep, each, 0).sum(axis=0)  # (H)
-                total = gradients[structure.name(parameter.name, layer)]
+                total = gradients[structure.name(parameter.name, recurrence)]
                 total += summed.sum() if parameter.shared else summed
         da = tuple(np.where(keep, each, 0) for each in da)  # K of (B, H)
         if flow is not None:
@@ -293,4 +361,4 @@ def _layer_backward(
             db += np.concatenate(da, axis=1).sum(axis=0)
         ds_cell = (ds_direct[0] + da_h @ at_step(W, structure, t).T, *ds_direct[1:])  # (2)
         ds = tuple(np.where(keep, new, old) for new, old in zip(ds_cell, ds, strict=True))
-    return None if one_hot else masked(dx, trace.masks, layer), ds
+    return None if one_hot else dx, ds

@@ -78,6 +78,7 @@ class Stream:
     def __init__(
         self, engine: Engine, structure: Structure, theta: Array, batch: int, one_hot: bool
     ) -> None:
+        structure.refuse_both_directions("a stream has no end")
         if not structure.tied:
             raise BpttError("a stream has no end, untied weights are for so many steps: use tied")
         self._engine, self._structure, self._theta = engine, structure, theta.copy()

@@ -33,7 +33,7 @@ LEAST_NOISE, MOST_NOISE = 1e-12, 1e3
 # and digests of studies, have none of them.
 LATER: dict[str, Any] = {
     "quantiles": (), "noise": 0.0, "dropout": 0.0, "input_dropout": 0.0, "dropout_mask": "step",
-    "skip": 0,
+    "skip": 0, "bidirectional": False,
 }  # fmt: skip
 MASKS = ("step", "sequence")
 
@@ -91,6 +91,9 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         str, Option("What is dropped: others at every step, or the same in a sequence.")
     ] = "step"
     skip: Annotated[int, Option("So many first inputs are added to the outputs, one by one.")] = 0
+    bidirectional: Annotated[
+        bool, Option("Layers walk each sequence forward and in reverse, from its end.")
+    ] = False
 
     def __post_init__(self) -> None:
         check_types(self, "cell", "output")
@@ -178,21 +181,49 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             return quantile_output(levels_of(self.quantiles, self.outputs))
         return output
 
-    def layer_inputs(self, layer: int) -> int:
-        """How many inputs a layer has: D for the first, H for the others."""
-        return self.inputs if whole("layer", layer, 0) == 0 else self.hidden
+    @property
+    def directions(self) -> int:
+        """In how many directions a layer walks: 1, or 2."""
+        return 2 if self.bidirectional else 1
 
-    def name(self, letter: str, layer: int) -> str:
-        """A layer's parameter: 'U', or with several layers 'U.1', 'U.2', ..."""
+    @property
+    def recurrences(self) -> int:
+        """How many recurrences there are: one a layer, or, of a bidirectional network, two. Those
+        of a layer follow each other, the forward one first."""
+        return self.layers * self.directions
+
+    @property
+    def features(self) -> int:
+        """What a layer hands up at each step: H numbers, or, in two directions, 2 H."""
+        return self.hidden * self.directions
+
+    def refuse_both_directions(self, what: str) -> None:
+        """Raises BpttError if the network is bidirectional; what: is asked of it, in words."""
+        if self.bidirectional:
+            raise BpttError(
+                f"a bidirectional network reads each sequence from its end too: {what}; leave "
+                "bidirectional out"
+            )
+
+    def layer_inputs(self, recurrence: int) -> int:
+        """How many inputs a recurrence has: D in the first layer, `features` in the others."""
+        first = whole("recurrence", recurrence, 0) < self.directions
+        return self.inputs if first else self.features
+
+    def name(self, letter: str, recurrence: int) -> str:
+        """A recurrence's parameter: 'U', or with several layers 'U.1', 'U.2', ...; of a reverse
+        direction 'U.reverse', or 'U.1.reverse'."""
         text("letter", letter)
-        layer = whole("layer", layer, 0)
-        return letter if self.layers == 1 else f"{letter}.{layer + 1}"
+        layer, reverse = divmod(whole("recurrence", recurrence, 0), self.directions)
+        name = letter if self.layers == 1 else f"{letter}.{layer + 1}"
+        return f"{name}.reverse" if reverse else name
 
     def layout(self) -> Layout:
         """Names and shapes of all parameters, in their order in the flat vector.
 
-        Per layer U (D, G*H), W (H, G*H), b (K*H), and h0 (H) (and c0 (H) for the LSTM) where the
-        initial state is trainable; then V (H, O) and c (O). Untied, U, W, b, V and c have a
+        Per recurrence U (D, G*H), W (H, G*H), b (K*H), and h0 (H) (and c0 (H) for the LSTM) where
+        the initial state is trainable; then V (H, O) and c (O), where for H and, above the first
+        layer, for D a bidirectional network has 2 H. Untied, U, W, b, V and c have a
         leading axis of `steps`; with readout 'last' there is one V and c all the same. Parameters
         of the cell's own come after h0, (H) or, shared, (1), the same at all steps; last of all
         those that are not trained.
@@ -210,23 +241,23 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 @lru_cache(maxsize=256)
 def layout_of(structure: Structure) -> Layout:
     """See `Structure.layout`."""
-    cell, h = structure.equations, structure.hidden
+    cell, h, name = structure.equations, structure.hidden, structure.name
     lead = () if structure.tied else (structure.steps,)
     shapes: dict[str, tuple[int, ...]] = {}
     fixed: dict[str, tuple[int, ...]] = {}
-    for layer in range(structure.layers):
-        shapes[structure.name("U", layer)] = (*lead, structure.layer_inputs(layer), cell.gates * h)
-        shapes[structure.name("W", layer)] = (*lead, h, cell.gates * h)
+    for k in range(structure.recurrences):
+        shapes[name("U", k)] = (*lead, structure.layer_inputs(k), cell.gates * h)
+        shapes[name("W", k)] = (*lead, h, cell.gates * h)
         if structure.bias:
-            shapes[structure.name("b", layer)] = (*lead, len(cell.preactivations) * h)
+            shapes[name("b", k)] = (*lead, len(cell.preactivations) * h)
         if structure.initial_state == "trainable":
             for state in cell.states:
-                shapes[structure.name(f"{state}0", layer)] = (h,)
+                shapes[name(f"{state}0", k)] = (h,)
         for own in cell.parameters:
             wanted = shapes if own.trained else fixed
-            wanted[structure.name(own.name, layer)] = (1 if own.shared else h,)
+            wanted[name(own.name, k)] = (1 if own.shared else h,)
     head = lead if structure.readout == "steps" else ()
-    shapes["V"] = (*head, h, structure.outputs)
+    shapes["V"] = (*head, structure.features, structure.outputs)
     if structure.bias:
         shapes["c"] = (*head, structure.outputs)
     return Layout({**shapes, **fixed}, len(fixed))

@@ -281,7 +281,8 @@ class _Check:
         self.about, self.shape = about, about["structure"]
         weights = {k[2:]: v for k, v in arrays.items() if k.startswith("w:")}
         types = {str(v.dtype) for v in weights.values()}
-        known = self.shape["tied"] and not self.shape.get("skip")
+        strange = any(self.shape.get(name) for name in ("skip", "bidirectional"))
+        known = self.shape["tied"] and not strange
         if not known or types != {self.shape["dtype"]}:
             raise refuse("its weights are not those of its network")
         self.weights = weights

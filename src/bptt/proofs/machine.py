@@ -35,6 +35,7 @@ def check(network: Network, automaton: Automaton) -> None:
             f"untied weights are made for {s.steps} steps and have no say about other lengths: "
             "prove a network with tied weights"
         )
+    s.refuse_both_directions("proofs follow the state from step to step")
     if s.skip:
         raise BpttError("a network whose inputs are added to its outputs (skip) is not proved")
     ids = automaton.inputs.ndim == 1

@@ -102,6 +102,7 @@ def stated(task: Any) -> Automaton:
 def check_provable(structure: Structure, task: Any) -> None:
     """Raises BpttError where no network of this structure could be proved for a task."""
     stated(task)
+    structure.refuse_both_directions("proofs follow the state from step to step")
     if not structure.tied:
         raise BpttError(
             "untied weights are made for a number of steps and have no say about other lengths: "
@@ -118,7 +119,8 @@ def scout(network: Network, task: Any, seconds: float = 0.5) -> Proof:
     question makes no sense for.
     """
     automaton = stated(task)
-    instance("network", network, Network, "a bptt.Network")
+    structure = instance("network", network, Network, "a bptt.Network").structure
+    structure.refuse_both_directions("words are searched by the states that they lead to")
     positive("seconds", seconds)
     word = wrong_word(network, automaton, seconds)
     answer = None if word is None else _wrong(network, task, automaton, word, seconds)
@@ -129,7 +131,8 @@ def scout(network: Network, task: Any, seconds: float = 0.5) -> Proof:
 def quickly(network: Network, task: Any) -> Proof | None:
     """What can be said in about a second, without compiling anything: the answer of `prove` where
     its kernels are there from before, else that of `scout`; None where there is no question."""
-    if not network.structure.tied or isinstance(task, Automaton) or task.automaton() is None:
+    s = network.structure
+    if not s.tied or s.bidirectional or isinstance(task, Automaton) or task.automaton() is None:
         return None
     return prove(network, task, steps=QUICK) if native.ready() else scout(network, task)
 

@@ -248,6 +248,10 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"output '{structure.output}' does not suit the task '{self.name}', whose answers "
                 f"are {answers}: choose one of {quoted_list(dict.fromkeys(suited))}"
             )
+        if self.carries_state or type(self).automaton is not Task.automaton:
+            structure.refuse_both_directions(
+                f"the task '{self.name}' asks for answers from what came before"
+            )
         if not structure.tied and structure.steps != self.steps:
             raise BpttError(
                 f"untied weights for {structure.steps} steps do not fit the task '{self.name}': "

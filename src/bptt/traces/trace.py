@@ -251,6 +251,7 @@ def trace(
     ((1, 4, 2, 4, 4), ('layer', 'preactivation', 'sample', 'step', 'unit'))
     """
     s = instance("network", network, Network, "a bptt.Network").structure
+    s.refuse_both_directions("a trace follows one direction of time")
     double = msgspec.structs.replace(s, dtype="float64")
     if y is None:
         raise BpttError("y is None: a trace needs targets, for the derivatives of a loss")

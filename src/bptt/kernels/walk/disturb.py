@@ -85,22 +85,27 @@ def masks(kind, plan, m, chances, n, stream, place, t_apart, b_apart, units, rat
 
 def disturb(kind, plan, m, bases, chances, n):
     """The noise of iteration n on all states, the masks of what goes up, and the inputs times
-    theirs (beside the inputs themselves, which a skip hands on)."""
-    for layer in range(plan.layers):
-        after = get(bases, BASES * layer + STATES) + plan.state_t
+    theirs (beside the inputs themselves, which a skip hands on). A reverse direction's states lie
+    from the last step to the first, and its units come after those of the forward one."""
+    for each in range(plan.layers):
+        layer, reverse = each >> plan.both, each & plan.both
+        apart = plan.state_t * (1 - 2 * reverse)
+        after = get(bases, BASES * each + STATES)
+        after += plan.T * plan.state_t if reverse else plan.state_t
         for k in range(plan.S if plan.deviation > 0 else 0):
-            stream, place = k * PURPOSE + layer * LAYER, after + plan.noise + k * plan.plane
+            stream = k * PURPOSE + layer * LAYER + reverse * plan.H
+            place = after + plan.noise + k * plan.plane
             for first in range(0, plan.T, GROUP):
                 fill_noise(
-                    kind, plan, m, chances, n, stream, place + first * plan.state_t, plan.state_t,
+                    kind, plan, m, chances, n, stream, place + first * apart, apart,
                     plan.state_b, plan.H, first // GROUP, plan.T - first, plan.deviation,
                 )  # fmt: skip
         if plan.rate > 0:
             # From the last state alone there is one way up, whatever the number of steps.
-            once = plan.once or (plan.last and layer == plan.layers - 1)
+            once = plan.once or (plan.last and each + plan.both >= plan.layers - 1)
             masks(
-                kind, plan, m, chances, n, INPUTS + (layer + 1) * LAYER, after + plan.mask,
-                plan.state_t, plan.state_b, plan.H, plan.rate, once,
+                kind, plan, m, chances, n, INPUTS + (layer + 1) * LAYER + reverse * plan.H,
+                after + plan.mask, apart, plan.state_b, plan.H, plan.rate, once,
             )  # fmt: skip
     if plan.input_rate > 0:
         masks(

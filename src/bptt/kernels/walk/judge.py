@@ -60,8 +60,12 @@ def weigh_cases(plan, m, lengths, weights, weighted, scale, n, sample, apart):
     and the lengths."""
     lanes_of = 1 if plan.length_b == 0 else width(m)
     for b in range(plan.B):
+        length = get(lengths, sample + b * apart)
         for lane in range(lanes_of):
-            put(m, plan.lengths + b * lanes_of + lane, get(lengths, sample + b * apart))
+            at = plan.lengths + b * lanes_of + lane
+            put(m, at, length)
+            if plan.both:
+                put(m, at + plan.lengths_apart, length - (plan.T - 1))
     for b in range(plan.B):
         length = get(lengths, sample + b * apart)
         factor = get(scale, n + b * apart if plan.lane else n)

@@ -32,8 +32,8 @@ from bptt.kernels.machine.transposes import transpose
 from bptt.kernels.machine.vectors import call_address, operation
 from bptt.kernels.walk.disturb import disturb
 from bptt.kernels.walk.judge import judge, predict, turn_back, turn_outputs, weigh_cases
+from bptt.kernels.walk.matrices import COPY, PADDED, PANELS, ROWS, TURNED
 from bptt.kernels.walk.noise import mask_backward, mask_forward, mask_inputs_backward
-from bptt.kernels.walk.program import COPY, PADDED, PANELS, ROWS, TURNED
 from bptt.kernels.walk.regimes import (
     by_kind,
     coefficient,
@@ -61,6 +61,7 @@ from bptt.kernels.walk.steps import (
     input_backward,
     input_forward,
     layer_gradients,
+    layers_of,
     output_backward,
     output_forward,
     recurrent_backward,
@@ -330,13 +331,53 @@ disturb_walk = by_kind(
 )
 
 
+@part
+def walk_forward(kind, plan, m, program, bases, ids, sample, apart, full, own_state):
+    """All layers and the outputs, stage by stage, through all segments of each."""
+    for stage in range(plan.stages):
+        begin_layer, end_layer = layers_of(plan, stage)
+        for segment in range(plan.segments):
+            span = span_of(plan, segment)
+            for layer in range(begin_layer, end_layer):
+                if own_state and segment == 0:
+                    start_layer(plan, m, program, layer)
+                input_forward(kind, plan, m, program, bases, layer, span, ids, sample, apart)
+                recurrent_forward(kind, plan, m, program, bases, layer, span, full)
+                mask_forward(kind, plan, m, bases, layer, span)
+            if stage == plan.stages - 1:
+                output_forward(plan, m, program, span)
+
+
+@part
+def walk_backward(kind, plan, m, program, bases, ids, sample, apart, full, own_state):
+    """And back, the other way round."""
+    to_start = plan.trainable or plan.to_start
+    for stage in range(plan.stages - 1, -1, -1):
+        begin_layer, end_layer = layers_of(plan, stage)
+        for segment in range(plan.segments - 1, -1, -1):
+            span = span_of(plan, segment)
+            if stage == plan.stages - 1:
+                output_backward(plan, m, program, bases, span)
+            for layer in range(end_layer - 1, begin_layer - 1, -1):
+                mask_backward(kind, plan, m, bases, layer, span)
+                recurrent_backward(kind, plan, m, program, bases, layer, span, full, to_start)
+                layer_gradients(
+                    kind, plan, m, program, bases, layer, span, ids, sample, apart, own_state
+                )
+                if layer > plan.both or plan.want_dx:
+                    input_backward(plan, m, program, layer, span)
+                    mask_inputs_backward(kind, plan, m, layer, span)
+            if plan.want_dx and stage == 0:
+                skip_backward(plan, m, program, span)
+
+
 def train(
     kind, regime, codes, plan, work, m, program, bases, copies, rule, clip_value, clip_norm, k,
     count, x, ids, y, given, classes, lengths, full, weights, weighted, scale, apart, chances,
     reset, carry, results,
 ):  # fmt: skip
     """`count` iterations; see `bptt.kernels.walk.signature`."""
-    layers, before = plan.layers, denormals_to_zero()
+    before = denormals_to_zero()
     for n in range(count):
         sample = n if plan.lane else n * plan.B
         call_routine(
@@ -347,15 +388,7 @@ def train(
         own_state = not carry or get(reset, n) != 0
         if work & FORWARD:
             disturb_walk(kind, regime, codes, plan, m, bases, chances, n)
-            for segment in range(plan.segments):
-                span = span_of(plan, segment)
-                for layer in range(layers):
-                    if own_state and segment == 0:
-                        start_layer(plan, m, program, layer)
-                    input_forward(kind, plan, m, program, bases, layer, span, ids, sample, apart)
-                    recurrent_forward(kind, plan, m, program, bases, layer, span, full)
-                    mask_forward(kind, plan, m, bases, layer, span)
-                output_forward(plan, m, program, span)
+            walk_forward(kind, plan, m, program, bases, ids, sample, apart, full, own_state)
             call_routine(
                 get(codes, ASSESS), ASSESS,
                 (regime, plan, work, m, classes, sample, apart, results, n),
@@ -363,21 +396,7 @@ def train(
         if work & BACKWARD:
             clear(m, plan.clear, plan.cleared)
             clear_own(kind, plan, m)
-            to_start = plan.trainable or plan.to_start
-            for segment in range(plan.segments - 1, -1, -1):
-                span = span_of(plan, segment)
-                output_backward(plan, m, program, bases, span)
-                for layer in range(layers - 1, -1, -1):
-                    mask_backward(kind, plan, m, bases, layer, span)
-                    recurrent_backward(kind, plan, m, program, bases, layer, span, full, to_start)
-                    layer_gradients(
-                        kind, plan, m, program, bases, layer, span, ids, sample, apart, own_state
-                    )
-                    if layer > 0 or plan.want_dx:
-                        input_backward(plan, m, program, layer, span)
-                        mask_inputs_backward(kind, plan, m, layer, span)
-                if plan.want_dx:
-                    skip_backward(plan, m, program, span)
+            walk_backward(kind, plan, m, program, bases, ids, sample, apart, full, own_state)
         if work & UPDATE:
             call_routine(
                 get(codes, UPDATES), UPDATES,

@@ -80,7 +80,8 @@ def _mask_backward(kind, plan, m, bases, layer, span):
         row = get(bases, BASES * layer + STATES) + b * plan.state_b + plan.mask
         above = get(bases, BASES * layer + DH) + b * plan.dh_b
         for t in range(first, end):
-            mask, dh = row + (t + 1) * plan.state_t, above + (t - first) * plan.dh_t
+            mask = row + (t + 1) * plan.state_t
+            dh = above + (t - (0 if plan.whole else first)) * plan.dh_t
             for i in range(0, plan.plane, width(m)):
                 store(m, dh + i, load(m, dh + i) * load(m, mask + i))
 

@@ -39,6 +39,11 @@ class Values(NamedTuple):
         """The same, some places further."""
         return self._replace(place=self.place + further)
 
+    def turned(self, steps: int) -> "Values":
+        """Those of so many steps from the last to the first."""
+        last = self.place + (steps - 1) * self.t
+        return self._replace(place=last, case=-self.case, t=-self.t)
+
 
 class Weights(NamedTuple):
     """Where a matrix lies: its first number, and how far apart its outputs (in blocks and in
@@ -54,6 +59,10 @@ class Weights(NamedTuple):
     def of(self, gate: int, s: int) -> "Weights":
         """Its columns from a gate on, of set s."""
         return self._replace(place=self.place + gate * self.gate + s * self.set)
+
+    def rows(self, first: int) -> "Weights":
+        """From an input on."""
+        return self._replace(place=self.place + first * self.step)
 
 
 class Base(NamedTuple):

@@ -78,11 +78,11 @@ def shards(shape: Shape, vector: int) -> list[tuple[int, int]]:
     """The ranges of samples that are walked apart."""
     structure, B = shape.structure, shape.B
     inputs = 1 if shape.one_hot else structure.inputs
-    work = B * structure.equations.gates * structure.hidden * (structure.hidden + inputs)
+    work = B * structure.equations.gates * structure.features * (structure.hidden + inputs)
     vectors = -(-B // vector)
     if shape.regime == UNITS or work < SHARD_WORK or vectors < 2:
         return [(0, B)]
-    values = B * shape.T * structure.equations.kept * structure.layers * structure.hidden
+    values = B * shape.T * structure.equations.kept * structure.recurrences * structure.hidden
     gradients = max(values, GRADIENT_NUMBERS) // structure.layout().size
     most = min(1 << max(gradients.bit_length() - 1, 1), MOST_SHARDS)  # a power of two, for threads
     count = min(vectors if vectors < 4 else vectors // 2, most)
@@ -239,7 +239,7 @@ class Runner:
     def states(self, t: int) -> Iterator[tuple[int, int, int, Array]]:
         """The states before step t: first and last sample, layer, and a view (S, B, H) of m."""
         for space, (start, end) in zip(self.workspaces, self.ranges, strict=True):
-            for layer in range(self.shape.structure.layers):
+            for layer in range(self.shape.structure.recurrences):
                 yield (
                     start,
                     end,
@@ -278,7 +278,7 @@ class Runner:
         """The states (layers, S, B, H) before step t; of no samples if they are not wanted."""
         structure = self.shape.structure
         S, B = len(structure.equations.states), self.shape.B if wanted else 0
-        state = np.empty((structure.layers, S, B, structure.hidden), self.dtype)
+        state = np.empty((structure.recurrences, S, B, structure.hidden), self.dtype)
         for start, end, layer, view in self.states(t) if wanted else ():
             state[layer, :, start:end] = view
         return state
@@ -288,7 +288,7 @@ class Runner:
         structure = self.shape.structure
         ds = self.read_states(0)
         for space, (start, end) in zip(self.workspaces, self.ranges, strict=True):
-            for layer in range(structure.layers):
+            for layer in range(structure.recurrences):
                 ds[layer, :, start:end] = self._rows(space, int(space.bases[layer, DS]), 0, False)
         return ds
 

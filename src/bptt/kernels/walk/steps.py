@@ -15,8 +15,18 @@ and which version of the products it has.
 from typing import Any
 
 from bptt.kernels.machine.compiler import part
-from bptt.kernels.machine.simd import any_true, constant, get, load, select, store, width, zero
+from bptt.kernels.machine.simd import get, load, store, width, zero
 from bptt.kernels.machine.tile import add_product, loads, multiply, stores
+from bptt.kernels.walk.lengths import (
+    counted,
+    freeze,
+    has_step,
+    hold,
+    is_over,
+    lengths_of,
+    reverse_of,
+    step_of_batch,
+)
 from bptt.kernels.walk.noise import add_noise, take_noise
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS
 from bptt.kernels.walk.program import (
@@ -49,7 +59,6 @@ from bptt.kernels.walk.regimes import (
     add_derivatives,
     add_row,
     by_kind,
-    by_regime,
     copy,
     feed,
     feed_back,
@@ -101,12 +110,6 @@ def cell_backward(kind, plan, m, gates, deltas, states, ds, own, dh):
 
 
 @part
-def with_step(m, lengths, t):
-    """The mask of the lanes whose sequences have a step t."""
-    return load(m, lengths) > constant(zero(m), t)
-
-
-@part
 def clear(m, place, size):
     """Zero for `size` numbers (up to whole vectors)."""
     nothing = zero(m)
@@ -114,69 +117,18 @@ def clear(m, place, size):
         store(m, place + i, nothing)
 
 
-def _row_has(kind, m, lengths, t):
-    return get(m, lengths) > t
-
-
-def _lanes_have(kind, m, lengths, t):
-    return False
-
-
-# Whether all sequences of a row of values are known to have a step t: its one sample, or those in
-# its lanes.
-has_step = by_regime(_row_has, _lanes_have, _lanes_have)
-
-
-def _rows_are_over(kind, plan, m, t):
-    over = True
-    for b in range(plan.outer):
-        over = over and get(m, plan.lengths + b * plan.length_b) <= t
-    return over
-
-
-def _lanes_are_over(kind, plan, m, t):
-    over = True
-    for v in range(plan.VV):
-        over = over and not any_true(with_step(m, plan.lengths + v * plan.length_v, t))
-    return over
-
-
-# Whether no sequence has a step t, which is then passed over.
-is_over = by_regime(_rows_are_over, _lanes_are_over, _lanes_are_over)
-
-
-@part
-def hold(plan, m, lengths, t, ds, dh, held):
-    """Move derivatives by states and dh to `held` where there is no step t, leaving zero."""
-    lanes, nothing = width(m), zero(m)
-    for j in range(0, plan.S * plan.plane, plan.VV * lanes):
-        for v in range(plan.VV):
-            i, alive = j + v * lanes, with_step(m, lengths + v * plan.length_v, t)
-            x = load(m, ds + i)
-            store(m, ds + i, select(alive, x, nothing))
-            if j < plan.plane:
-                d = load(m, dh + i)
-                store(m, dh + i, select(alive, d, nothing))
-                x = x + d
-            store(m, held + i, select(alive, nothing, x))
-
-
-@part
-def freeze(plan, m, lengths, t, before, after):
-    """The state of sequences without a step t stays as it was."""
-    lanes = width(m)
-    for j in range(0, plan.S * plan.plane, plan.VV * lanes):
-        for v in range(plan.VV):
-            i = j + v * lanes
-            alive = with_step(m, lengths + v * plan.length_v, t)
-            store(m, after + i, select(alive, load(m, after + i), load(m, before + i)))
-
-
 @part
 def span_of(plan, segment):
     """The span of a segment; see above."""
     end = plan.T - (plan.segments - 1 - segment) * plan.steps
     return max(end - plan.steps, 0), end, min(segment, plan.versions - 1)
+
+
+@part
+def layers_of(plan, stage):
+    """The first layer of a stage, and the first after it."""
+    first = stage * plan.stage_layers
+    return first, min(first + plan.stage_layers, plan.layers)
 
 
 @part
@@ -194,7 +146,13 @@ def of_head(plan, product, version):
 @part
 def deltas_from(plan, first):
     """The step whose derivatives da lie first: of all that are kept, or of a segment."""
-    return 0 if plan.in_place else first
+    return 0 if plan.all_deltas else first
+
+
+@part
+def above_from(plan, first):
+    """The step whose derivatives dh from above lie first, likewise."""
+    return 0 if plan.whole else first
 
 
 @part
@@ -218,10 +176,13 @@ def input_forward(kind, plan, m, program, bases, layer, span, ids, sample, apart
     first, end, version = span
     for b in range(plan.outer):
         multiply(m, program, of_layer(plan, layer, INPUT, version), first, b)
-        if plan.one_hot and layer == 0:
+        if plan.one_hot and layer <= plan.both:
+            reverse = reverse_of(plan, layer)
             for t in range(first, end):
-                to = base_of(bases, 0, GATES) + b * plan.gate_b + t * plan.gate_t
-                rows, id_ = plan.table + t * plan.table_t, (sample + b) * plan.T + t
+                to = base_of(bases, layer, GATES) + b * plan.gate_b + t * plan.gate_t
+                at = step_of_batch(plan, reverse, t)
+                rows = plan.table + reverse * plan.table_apart + at * plan.table_t
+                id_ = (sample + b) * plan.T + at
                 add_row(kind, plan, m, rows, ids, id_, apart * plan.T, to)
 
 
@@ -378,11 +339,12 @@ def recurrent_forward(kind, plan, m, program, bases, layer, span, full):
     """One layer's walk through a segment."""
     first, end, version = span
     gates, states = base_of(bases, layer, GATES), base_of(bases, layer, STATES)
-    W = base_of(bases, layer, W_FORWARD) + first * plan.W_t
-    own = base_of(bases, layer, OWN)
+    reverse = reverse_of(plan, layer)
+    W = base_of(bases, layer, W_FORWARD) + counted(reverse, first) * plan.W_t
+    own, all_lengths = base_of(bases, layer, OWN), lengths_of(plan, reverse)
     for t in range(first, end):
-        here, before = gates + t * plan.gate_t, states + t * plan.state_t
-        if not full and is_over(kind, plan, m, t):
+        here, before, at = gates + t * plan.gate_t, states + t * plan.state_t, counted(reverse, t)
+        if not full and is_over(kind, plan, m, all_lengths, at):
             for b in range(plan.outer):
                 row = before + b * plan.state_b
                 copy(m, row + plan.state_t, m, row, plan.state_t)
@@ -392,9 +354,9 @@ def recurrent_forward(kind, plan, m, program, bases, layer, span, full):
             feed_step(kind, plan, m, program, number, here, before, W, t)
         rows_forward(kind, plan, m, here, before, own, W)
         for b in range(0 if full else plan.outer):
-            lengths, row = plan.lengths + b * plan.length_b, before + b * plan.state_b
-            if not has_step(kind, m, lengths, t):
-                freeze(plan, m, lengths, t, row, row + plan.state_t)
+            lengths, row = all_lengths + b * plan.length_b, before + b * plan.state_b
+            if not has_step(kind, m, lengths, at):
+                freeze(plan, m, lengths, at, row, row + plan.state_t)
 
 
 @part
@@ -404,31 +366,37 @@ def recurrent_backward(kind, plan, m, program, bases, layer, span, full, to_star
     first, end, version = span
     gates, states = base_of(bases, layer, GATES), base_of(bases, layer, STATES)
     deltas, origin = base_of(bases, layer, DELTAS), deltas_from(plan, first)
+    lowest = above_from(plan, first)
     ds, above = base_of(bases, layer, DS), base_of(bases, layer, DH)
-    W = base_of(bases, layer, W_BACK) + first * plan.W_t
-    own = base_of(bases, layer, OWN)
+    reverse = reverse_of(plan, layer)
+    W = base_of(bases, layer, W_BACK) + counted(reverse, first) * plan.W_t
+    own, all_lengths = base_of(bases, layer, OWN), lengths_of(plan, reverse)
     if end == plan.T:
         clear(m, ds, plan.outer * plan.state_t)
+    # What short products add to ds waits for the step before. Not where that may be one that a
+    # sequence does not have, though it has this one: ds is then put aside whole.
+    waits = plan.short_back and (full or reverse == 0)
     for t in range(end - 1, first - 1, -1):
-        dh, to = above + (t - first) * plan.dh_t, deltas + (t - origin) * plan.gate_t
-        if not full and is_over(kind, plan, m, t):
+        dh = above + (t - lowest) * plan.dh_t
+        to, at = deltas + (t - origin) * plan.gate_t, counted(reverse, t)
+        if not full and is_over(kind, plan, m, all_lengths, at):
             for b in range(plan.outer):
                 add(m, ds + b * plan.state_t, dh + b * plan.dh_b, plan.plane)
                 clear(m, to + b * plan.delta_b, plan.gate_t)
             continue
         for b in range(0 if full else plan.outer):
-            lengths, row = plan.lengths + b * plan.length_b, b * plan.state_t
-            if not has_step(kind, m, lengths, t):
-                hold(plan, m, lengths, t, ds + row, dh + b * plan.dh_b, plan.held + row)
+            lengths, row = all_lengths + b * plan.length_b, b * plan.state_t
+            if not has_step(kind, m, lengths, at):
+                hold(plan, m, lengths, at, ds + row, dh + b * plan.dh_b, plan.held + row)
         here, before = gates + t * plan.gate_t, states + t * plan.state_t
-        fed = plan.short_back and t < end - 1
+        fed = waits and t < end - 1
         rows_backward(kind, plan, m, here, to, before, ds, dh, own, W, fed)
-        if (t > 0 or to_start) and (t == first or not plan.short_back):
+        if (t > 0 or to_start) and (t == first or not waits):
             number = recurrent(plan, layer, RECURRENT_BACK, version, t)
             multiply(m, program, number, t - origin, 0)
         for b in range(0 if full else plan.outer):
             row = b * plan.state_t
-            if not has_step(kind, m, plan.lengths + b * plan.length_b, t):
+            if not has_step(kind, m, all_lengths + b * plan.length_b, at):
                 add(m, ds + row, plan.held + row, plan.state_t)
 
 
@@ -442,12 +410,15 @@ def layer_gradients(kind, plan, m, program, bases, layer, span, ids, sample, apa
         start = START_GRADIENT if own_state else NO_START_GRADIENT
         multiply(m, program, of_layer(plan, layer, start, version), 0, 0)
         own_gradient(kind, plan, m, program, layer, version)
-    if plan.one_hot and layer == 0:
+    if plan.one_hot and layer <= plan.both:
+        reverse = reverse_of(plan, layer)
         for b in range(plan.outer):
             for t in range(first, end):
-                d = base_of(bases, 0, DELTAS) + b * plan.delta_b
+                d = base_of(bases, layer, DELTAS) + b * plan.delta_b
                 d += (t - deltas_from(plan, first)) * plan.gate_t
-                rows, id_ = plan.table_gradient + t * plan.table_t, (sample + b) * plan.T + t
+                at = step_of_batch(plan, reverse, t)
+                rows = plan.table_gradient + reverse * plan.table_apart + at * plan.table_t
+                id_ = (sample + b) * plan.T + at
                 scatter_row(kind, plan, m, rows, ids, id_, apart * plan.T, d)
 
 
@@ -481,7 +452,9 @@ def output_backward(plan, m, program, bases, span):
     """The gradients of V and c, and dh of the top layer."""
     first, end, version = span
     if plan.last:
-        clear(m, base_of(bases, plan.layers - 1, DH), plan.outer * plan.dh_b)
+        if end == plan.T or not plan.whole:
+            for layer in range(plan.layers - 1 - plan.both, plan.layers):
+                clear(m, base_of(bases, layer, DH), plan.outer * plan.dh_b)
         if end < plan.T:
             return
     multiply(m, program, of_head(plan, OUTPUT_GRADIENT, version), first, 0)

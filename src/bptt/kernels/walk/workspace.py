@@ -29,8 +29,18 @@ from numpy.typing import NDArray
 from bptt.equations.optimizers import rule_of
 from bptt.kernels.machine.library import COMPILER_OFF
 from bptt.kernels.machine.processor import PAIRS, lanes
+from bptt.kernels.walk.matrices import COPY
 from bptt.kernels.walk.products import MODELS, SAMPLES, UNITS, Values
-from bptt.kernels.walk.program import BASES, COPY, DELTAS, DH, DS, GATES, STATES, Program
+from bptt.kernels.walk.program import (
+    BASES,
+    DELTAS,
+    DH,
+    DS,
+    GATES,
+    STATES,
+    Inputs,
+    Program,
+)
 from bptt.network.batch import Anything
 from bptt.network.parameters import Array
 from bptt.network.structure import Structure
@@ -156,7 +166,7 @@ class Workspace:
     so these and the first shard's gradient are arrays of their own: then `borrow` tells which.
 
     Attributes: plan (a record of sizes, places and strides), program (the products: see
-    `bptt.kernels.walk.program`), copies (rows of `program.Copy`), bases (layers, `program.BASES`),
+    `bptt.kernels.walk.program`), copies (rows of `matrices.Copy`), bases (layers, `program.BASES`),
     m (the array).
     """
 
@@ -196,6 +206,9 @@ class Workspace:
         for k in range(self.shape.structure.skip):
             place = self.values["unit_matrix"] + k * (row + 1) * w
             self.m[place : place + w] = 1
+        if self.values["both"]:  # lanes without a sample have no steps
+            place = self.values["lengths"] + self.values["lengths_apart"]
+            self.m[place : place + self.values["lengths_apart"]] = -self.shape.T
         levels = self.shape.structure.head.levels
         self.m[self.values["levels"] : self.values["levels"] + len(levels)] = levels
 
@@ -209,7 +222,7 @@ class Workspace:
         R = T if structure.readout == "steps" else 1
         v.update(
             B=B, T=T, D=structure.inputs, H=H, O=structure.outputs,
-            G=cell.gates, K=K, S=S, R=R, layers=structure.layers, one_hot=shape.one_hot,
+            G=cell.gates, K=K, S=S, R=R, layers=structure.recurrences, one_hot=shape.one_hot,
             output=head.code,
             threshold=head.threshold,
             last=structure.readout == "last",
@@ -217,6 +230,14 @@ class Workspace:
             first_sample=self.first_sample, deviation=structure.noise,
             rate=structure.dropout, input_rate=structure.input_dropout,
             once=structure.dropout_mask == "sequence",
+        )  # fmt: skip
+        # Layers go through a segment one after the other, the outputs last: one stage. Where both
+        # directions are joined each goes through all segments first: a stage each, and one for the
+        # outputs.
+        whole = structure.bidirectional
+        v.update(
+            both=1 if whole else 0, whole=whole, stages=v["layers"] + 1 if whole else 1,
+            stage_layers=1 if whole else v["layers"],
         )  # fmt: skip
         # Hw: what a plane of H units spans in a row of weights. weight: how far apart these are.
         Bp = 1 if units else self.room.padded(B)
@@ -246,8 +267,8 @@ class Workspace:
         # Derivatives take the place of the gates; where these are states, which others still need
         # on the way back, they lie apart, of one segment.
         in_place = shape.disturbed or not cell.gates_are_states
-        delta_b = v["gate_b"] if in_place else v["steps"] * v["gate_t"]
-        v.update(in_place=in_place, delta_b=delta_b)
+        delta_b = v["gate_b"] if in_place else (T if whole else v["steps"]) * v["gate_t"]
+        v.update(in_place=in_place, all_deltas=in_place or whole, delta_b=delta_b)
         if not in_place:
             v["gate_b"] = v["state_b"]
 
@@ -261,7 +282,7 @@ class Workspace:
 
         versions: the products of segment s are those of version s, or of the last version."""
         v, structure, T = self.values, self.shape.structure, self.shape.T
-        widest = max(structure.layer_inputs(layer) for layer in range(structure.layers))
+        widest = max(structure.layer_inputs(layer) for layer in range(structure.recurrences))
         cases, summed = int(v["outer"] * v["Bp"]), v["outer"]
         if self.shape.regime != UNITS:
             summed = v["VV"]
@@ -330,8 +351,11 @@ class Workspace:
         self.copies = np.array(program.copies, np.int64).reshape(-1, COPY)
         v["copies"] = len(self.copies)
         v["own_sums"] -= program.own
-        table = self.offsets[shape.structure.name("U", 0)]
+        table, *others = (
+            self.offsets[shape.structure.name("U", k)] for k in range(shape.structure.directions)
+        )
         v["table"], v["table_gradient"] = v["theta"] + table, v["g"] + table
+        v["table_apart"] = sum(others) - table if others else 0  # the reverse direction's
         v["table_row"] = v["G"] * v["H"] * v["weight"]
         tied, rows = shape.structure.tied, v["D"] * v["table_row"]
         v["table_t"] = 0 if tied else rows
@@ -341,7 +365,8 @@ class Workspace:
         v["clear"], v["cleared"] = v["g"], v["size"]
         if not program.add_up:
             v["clear"] = v["table_gradient"]
-            v["cleared"] = (1 if tied else shape.T) * rows if shape.one_hot else 0
+            rows = (1 if tied else shape.T) * rows + v["table_apart"]
+            v["cleared"] = rows if shape.one_hot else 0
 
     def _values_of_steps(self) -> None:
         """The values of all steps, and the inputs of each layer: where, and how many."""
@@ -355,7 +380,8 @@ class Workspace:
         # A row of a parameter of the cell's own, or of the sums of its derivatives.
         parameters = len(structure.equations.parameters)
         v["own_row"] = (v["Hw"] if units else v["H"] * self.L) if parameters else 0
-        v["own_cleared"] = structure.layers * parameters * v["own_row"] if gradient else 0
+        own = structure.recurrences * parameters * v["own_row"]
+        v["own_cleared"] = own if gradient else 0
         v["own_clear"], v["units"] = take(v["own_cleared"]), take(v["own_row"])
         v["own_sums"] = v["own_clear"]  # less the place of the parameters: see `_program`
         # Inputs of whole vectors alone: others are turned many steps at a time.
@@ -364,14 +390,15 @@ class Workspace:
         # Derivatives that lie apart take the place of dh. Those of the layer below are worked out
         # from them: it has another.
         v["dh_t"] = v["plane"] if v["in_place"] else v["gate_t"]
-        v["dh_b"] = v["steps"] * v["dh_t"]
-        places = 1 if v["in_place"] or structure.layers == 1 else 2
+        v["dh_b"] = (T if v["whole"] else v["steps"]) * v["dh_t"]
+        ways, one = structure.directions, structure.layers == 1
+        places = ways * (1 if one or (v["in_place"] and not v["whole"]) else 2)
         dh = [take(outer * v["dh_b"] if gradient else 0) for _ in range(places)]
         wide = self.room.padded(D) if units else D * Bp
         v["dx"], v["dx_t"] = take(outer * T * wide if self.shape.dx else 0), wide
         v["held"] = take(outer * v["state_t"] if gradient else 0)
-        self.bases: NDArray[np.int64] = np.zeros((structure.layers, BASES), np.int64)
-        self.inputs: list[tuple[Values, int]] = []
+        self.bases: NDArray[np.int64] = np.zeros((structure.recurrences, BASES), np.int64)
+        self.inputs: list[Inputs] = []
         source = Values(v["x"], v["x_t"], v["x_t"], T * D if units else 0)
         # Of a disturbed walk: noise, and, where something is dropped on the way up, masks and
         # masked states, each so far behind the states that they belong to.
@@ -385,7 +412,9 @@ class Workspace:
         v["x_mask"], v["x_masked"] = take(numbers), take(numbers)
         if x_dropped:
             source = source._replace(place=v["x_masked"])
-        for layer in range(structure.layers):
+        going_up: list[Values] = []  # of the layers so far
+        for layer in range(structure.recurrences):
+            self.inputs.append(self._inputs_of(layer, source, going_up))
             states, state_t = take(outer * v["state_b"]), v["state_t"]
             take(max(v["noise"], v["masked"]))
             gates = take(outer * v["gate_b"]) if v["in_place"] else states + state_t
@@ -393,8 +422,20 @@ class Workspace:
             deltas = gates if v["in_place"] else dh_here
             ds = take(outer * state_t if gradient else 0)
             self.bases[layer, [GATES, DELTAS, STATES, DS, DH]] = gates, deltas, states, ds, dh_here
-            self.inputs.append((source, structure.layer_inputs(layer)))
-            source = Values(states + v["masked"] + state_t, state_t, state_t, v["state_b"])
+            up = Values(states + v["masked"] + state_t, state_t, state_t, v["state_b"])
+            going_up.append(up)
+
+    def _inputs_of(self, layer: int, x: Values, going_up: list[Values]) -> Inputs:
+        """A layer's inputs: x, or what goes up from the layer below, in all its directions; what is
+        of another direction than the layer from its last step to its first."""
+        structure, T = self.shape.structure, self.shape.T
+        ways, H = structure.directions, structure.hidden
+        reverse = layer % ways == 1
+        if layer < ways:
+            return [(x.turned(T) if reverse else x, structure.inputs, 0)]
+        first = (layer // ways - 1) * ways
+        below = enumerate(going_up[first : first + ways])
+        return [(h.turned(T) if reverse != (k == 1) else h, H, k * H) for k, h in below]
 
     def _cases(self) -> None:
         """Outputs: rows (o), and the same with the cases in the lanes (oc, p, y): [block][O][Cp],
@@ -417,7 +458,10 @@ class Workspace:
         v["case_weights"] = take(blocks * Cp)
         v["wrong"], v["scratch"], v["present"] = take(Cp), take(2 * self.L), take(Cp)
         v["levels"] = take(O)  # of quantiles
-        v["lengths"] = take(B * self.L if units else Bp)  # in vectors; exact up to 2^24 steps
+        count = B * self.L if units else Bp
+        v["lengths"] = take(count)  # in vectors; exact up to 2^24 steps
+        # Of reverse directions: what is above -t where the sequence has the step that comes as t.
+        v["lengths_apart"] = take(count) - v["lengths"] if v["both"] else 0
 
 
 def plan_of_nothing(regime: str, dtype: str) -> Any:
