@@ -74,7 +74,7 @@ class Data(
             return cls.of({"sequences": given[0], "test": given[1]})
         if not isinstance(given, Mapping):
             raise BpttError(
-                f"data {given!r:.40}: a table with 'file', bptt.Sequences, or two of them, to "
+                f"data as a {type(given).__name__}: a table with 'file', bptt.Sequences, or two of them, to "
                 "train and to test on, are needed"
             )
         return cls._of_table(dict(given), folder)
@@ -88,7 +88,7 @@ class Data(
                 raise BpttError("data need bptt.Sequences as 'sequences', or a 'file'")
             held = values.pop("test", None)
             if not isinstance(held, Sequences | None):
-                raise BpttError(f"data test {held!r:.40}: bptt.Sequences are needed")
+                raise BpttError(f"data test as a {type(held).__name__}: bptt.Sequences are needed")
         for name in values:
             if name not in cls.__struct_fields__:
                 raise not_there("field", name, [*cls.__struct_fields__, "sequences"], "data")
