@@ -64,7 +64,7 @@ USUAL: dict[str, Callable[[], Any]] = {
     "folder": lambda: "none",
     "run": lambda: "none", "written": lambda: "o be", "fields": lambda: {"bits": 3},
     "outputs": lambda: 1, "cell": lambda: CELLS["lstm", "tanh"],
-    "output": lambda: OUTPUTS["sigmoid", "squared"], "letter": lambda: "U", "layer": lambda: 0,
+    "output": lambda: OUTPUTS["sigmoid", "squared"], "letter": lambda: "U", "recurrence": lambda: 0,
 }  # fmt: skip
 # Of those whose arguments have other meanings than above, and what needs files or a long time.
 OWN: dict[str, dict[str, Callable[[], Any]]] = {

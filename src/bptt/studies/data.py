@@ -74,8 +74,8 @@ class Data(
             return cls.of({"sequences": given[0], "test": given[1]})
         if not isinstance(given, Mapping):
             raise BpttError(
-                f"data as a {type(given).__name__}: a table with 'file', bptt.Sequences, or two of them, to "
-                "train and to test on, are needed"
+                f"data as a {type(given).__name__}: a table with 'file', bptt.Sequences, or two of "
+                "them, to train and to test on, are needed"
             )
         return cls._of_table(dict(given), folder)
 

@@ -70,6 +70,16 @@ def octets_of(words: Words, steps: int) -> Bits:
     return np.ascontiguousarray(words, "<u4").view(np.uint8)[:, : (steps + 7) // 8]
 
 
+def patterned(rng: np.random.Generator, count: int, width: int, steps: int) -> Words:
+    """Pairs of that many bits as words for so many steps: a third random, a third with long runs of
+    a pair of bits, a third with short periods (`bptt.tasks.words`)."""
+    symbols = draw_words(rng, count, width, 4)
+    bits = np.zeros((count, 2, -(-steps // 32) * 32), np.uint8)
+    bits[:, 0, :width], bits[:, 1, :width] = symbols >> 1, symbols & 1
+    words: Words = np.packbits(bits, axis=-1, bitorder="little").view("<u4").astype(np.uint32)
+    return words
+
+
 class Sums(Task, frozen=True, kw_only=True):
     """The data of `bptt.Addition`, and its options, which are explained there."""
 
@@ -171,15 +181,6 @@ class Sums(Task, frozen=True, kw_only=True):
             words[..., -1] &= np.uint32((1 << (width - 32 * (words.shape[-1] - 1))) - 1)
         return words
 
-    def patterned(self, rng: np.random.Generator, count: int, width: int) -> Words:
-        """Pairs of that many bits as words: a third random, a third with long runs of a pair of
-        bits, a third with short periods (`bptt.tasks.words`)."""
-        symbols, steps = draw_words(rng, count, width, 4), self.steps_for(width)
-        bits = np.zeros((count, 2, -(-steps // 32) * 32), np.uint8)
-        bits[:, 0, :width], bits[:, 1, :width] = symbols >> 1, symbols & 1
-        words: Words = np.packbits(bits, axis=-1, bitorder="little").view("<u4").astype(np.uint32)
-        return words
-
     def sequences(self, operands: Words, bits: int | None = None) -> tuple[Bits, Bits]:
         """Inputs (N, T, 2) and targets (N, T, 1) of pairs as words (N, 2, W)."""
         steps = self.steps_for(self._bits(bits))
@@ -278,7 +279,7 @@ class Sums(Task, frozen=True, kw_only=True):
         runs of a pair of bits, a third with short periods (`bptt.tasks.words`)."""
         width, count = whole("bits", bits, 1, MOST_BITS), whole("count", count, 0, MOST_PAIRS)
         rng = np.random.default_rng(whole("seed", seed, 0))
-        return self.sequences(self.patterned(rng, count, width), width)
+        return self.sequences(patterned(rng, count, width, self.steps_for(width)), width)
 
 
 def _pairs_of(pairs: Any) -> list[tuple[Any, Any]]:
@@ -376,7 +377,7 @@ class AdditionStream:
             block, first = divmod(at, DRAWN_AHEAD)
             if block != self._block:
                 rng = np.random.default_rng([self.seed, block])
-                self._ahead = self.task.patterned(rng, DRAWN_AHEAD, self.task.bits)
+                self._ahead = patterned(rng, DRAWN_AHEAD, self.task.bits, self.task.steps)
                 self._block = block
             parts.append(self._ahead[first : first + count])
             at, count = at + len(parts[-1]), count - len(parts[-1])
