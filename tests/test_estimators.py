@@ -111,6 +111,21 @@ def test_the_same_random_state_gives_the_same_bits_and_copies_predict_alike():
     np.testing.assert_array_equal(permuted, one.predict_proba(X)[order])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"noise": 0.5}, {"dropout": 0.5}, {"input_dropout": 0.5},
+        {"input_dropout": 0.5, "dropout_mask": "sequence"}, {"decay_over": 10},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_training_is_disturbed_by_and_its_decay_are_parameters(options):
+    X, y = ups()
+    plain, one, two = (RNNClassifier(**SMALL | own).fit(X, y) for own in ({}, options, options))
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+    assert (one.predict_proba(X) != plain.predict_proba(X)).any()
+
+
 def test_what_is_fitted(tmp_path):
     X, y = ups()
     clf = RNNClassifier(**SMALL).fit(X, y)

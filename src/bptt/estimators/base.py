@@ -26,7 +26,8 @@ from bptt.sequences.splits import split
 PLANNED = (
     "cell", "hidden", "layers", "bidirectional", "initial_state", "dtype", "optimizer",
     "learning_rate", "weight_decay", "clip_norm", "batch", "window", "warm_up", "epochs",
-    "patience", "plateau", "factor", "engine",
+    "patience", "plateau", "factor", "decay_over", "noise", "dropout", "input_dropout",
+    "dropout_mask", "engine",
 )  # fmt: skip
 # Seeds are drawn below this. With fewer sequences nothing is held out.
 MOST_SEEDS, FEW = 2**31 - 1, 20
@@ -88,6 +89,11 @@ class Recurrent(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         patience: int = 20,
         plateau: int = 0,
         factor: float = 0.5,
+        decay_over: int = 0,
+        noise: float = 0.0,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        dropout_mask: str = "step",
         missing: str = "error",
         engine: str = "compiled",
         random_state: Any = None,
@@ -110,6 +116,11 @@ class Recurrent(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         self.patience = patience
         self.plateau = plateau
         self.factor = factor
+        self.decay_over = decay_over
+        self.noise = noise
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.dropout_mask = dropout_mask
         self.missing = missing
         self.engine = engine
         self.random_state = random_state
