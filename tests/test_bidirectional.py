@@ -326,6 +326,7 @@ def test_what_goes_step_by_step_is_refused(tmp_path: Path) -> None:
             "'text' asks for",
         ),
         (lambda: bptt.fit(data, bidirectional=True, window=3), "from window to window"),
+        (lambda: bptt.fit(data.next_step(), bidirectional=True), "what comes next"),
         (lambda: ReferenceEngine().train(case.optimizer, carrying, case.data), "batch to batch"),
     ):
         with pytest.raises(BpttError, match=f"^a bidirectional network reads .*{why}.*; leave"):

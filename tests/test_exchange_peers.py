@@ -86,8 +86,9 @@ def torch_module(torch, s, **options):
     class Net(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.rnn = kind(s.inputs, s.hidden, s.layers, batch_first=True, **options)
-            self.head = torch.nn.Linear(s.hidden, s.outputs)
+            self.rnn = kind(s.inputs, s.hidden, s.layers, batch_first=True,
+                            bidirectional=s.bidirectional, **options)  # fmt: skip
+            self.head = torch.nn.Linear(s.features, s.outputs)
 
         def forward(self, x, state=None):
             return self.head(self.rnn(x, state)[0])
@@ -106,7 +107,7 @@ def test_torch_runs_what_we_wrote(tmp_path, say):
 
     found = []
     for seed in range(NETWORKS):
-        made, x = random_network(seed)
+        made, x = random_network(seed, bidirectional=seed % 3 == 1)
         module, tensors = torch_module(torch, made.structure), {}
         tensors = load_file(exported(made, "torch", tmp_path, seed % 10 == 0))
         states = [tensors.pop(k)[:, None] for k in ("h0", "c0") if k in tensors]
@@ -125,7 +126,7 @@ def test_we_run_what_torch_wrote(tmp_path, say):
 
     ways, found = cycle([("new.pt", save), ("old.old", save), ("new.safetensors", save_file)]), []
     for seed, (name, write) in zip(range(NETWORKS), ways, strict=False):
-        made, x = random_network(seed)
+        made, x = random_network(seed, bidirectional=seed % 3 == 1)
         torch.manual_seed(seed)  # all their parameters are random
         module = torch_module(torch, made.structure, bias=seed % 4 > 0)
         write(module.state_dict(), tmp_path / name)

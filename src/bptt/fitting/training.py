@@ -89,6 +89,8 @@ class Fit:
     def __init__(self, plan: Plan, data: Sequences, held: Sequences | None = None) -> None:
         if data.target is None:
             raise BpttError("the sequences have no target: nothing can be learned of them")
+        if data.target.ahead:
+            plan.structure.refuse_both_directions("it would find there what comes next")
         if held is None and plan.validation:
             data, held = split(data, plan.validation, plan.seed)
         elif held is not None and held.schema != data.schema:
