@@ -50,12 +50,24 @@ class Frequency(msgspec.Struct, frozen=True):
     def after(self, last: Any, count: int) -> Times:
         """The `count` times that come after `last`."""
         if not self.unit:
-            step = int(self.step) if float(self.step).is_integer() else self.step
-            ahead: Times = np.asarray(last) + step * np.arange(1, count + 1)
-            return ahead
+            return self._from(last, np.arange(1, count + 1))
         import pandas
 
         return np.asarray(pandas.date_range(last, periods=count + 1, freq=self.unit)[1:])
+
+    def until(self, last: Any, count: int) -> Times:
+        """The `count` times that end with `last`."""
+        if not self.unit:
+            return self._from(last, np.arange(1 - count, 1))
+        import pandas
+
+        return np.asarray(pandas.date_range(end=last, periods=count, freq=self.unit))
+
+    def _from(self, time: Any, steps: Times) -> Times:
+        """Whole numbers stay whole where the step is one."""
+        step = int(self.step) if float(self.step).is_integer() else self.step
+        found: Times = np.asarray(time) + step * steps
+        return found
 
     def check(self, times: Times, name: str) -> None:
         """Raises BpttError, which names the series and the time, for a gap and for a time that is

@@ -158,18 +158,7 @@ class Forecast:
     def _kept(self) -> Series:
         """The ends of the series trained on."""
         own = self.prepared
-        times: list[Any] = []
-        for each in own.kept:
-            count = len(each.values)
-            if own.frequency.unit:
-                import pandas
-
-                index = pandas.date_range(
-                    end=pandas.Timestamp(str(each.end)), periods=count, freq=own.frequency.unit
-                )
-                times.append(np.asarray(index))
-            else:
-                times.append(own.frequency.after(each.end, count) - own.frequency.step * count)
+        times = [own.frequency.until(each.end, len(each.values)) for each in own.kept]
         known = [np.array(each.known, np.float64).reshape(len(each.values), -1)
                  for each in own.kept]  # fmt: skip
         return Series(
