@@ -412,7 +412,7 @@ def test_a_text_and_data_of_ones_own(chromium: Any, monkeypatch: pytest.MonkeyPa
         page.fill("#text", "hello, hello")
         page.press("#text", "Tab")
         watched.wait("bptt.info.title === '11 characters'")
-        assert "text=hello" in page.evaluate("location.hash")
+        assert "own_text=hello" in page.evaluate("location.hash")
         assert page.locator(".said .right, .said .wrong").count() == 11
         watched.close()
 

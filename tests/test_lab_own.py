@@ -176,7 +176,7 @@ def asked_alone(settings: dict[str, Any]) -> str:
 
 
 def test_a_text_of_ones_own() -> None:
-    settings = settings_from({"task": "text", "text": "to be or not to be", "options": {}})
+    settings = settings_from({"task": "text", "own_text": "to be or not to be", "options": {}})
     assert settings.task.text == "to be or not to be"  # type: ignore[attr-defined]
     assert settings.task.steps == 17  # no window of 40 fits into it
     looker = Looker(settings.task, settings.structure)
@@ -185,9 +185,9 @@ def test_a_text_of_ones_own() -> None:
         ("", "from 2 to 4,000 characters"), ("x" * 5000, "from 2 to 4,000"), (7, "from 2 to 4,000")
     ):  # fmt: skip
         with pytest.raises(BpttError, match=words):
-            settings_from({"task": "text", "text": text})
+            settings_from({"task": "text", "own_text": text})
     with pytest.raises(BpttError, match="task 'addition' has no text"):
-        settings_from({"text": "abc"})
+        settings_from({"own_text": "abc"})
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.4, 1.7])

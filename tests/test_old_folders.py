@@ -58,14 +58,15 @@ def test_a_run_goes_on_to_the_end_of_one_that_was_not_interrupted(folder):
     settings = runs.settings_from_dict(config)
     gone_on, whole = bptt.resume(folder), bptt.train(settings)
     assert gone_on.training.learner.iteration == config["iterations"]
+    # That version's kernels took sums in another order: their rounding, some steps on.
+    unit = float(np.finfo(whole.network.theta.dtype).eps)
     for name in ("theta", "s0", "s1"):
-        np.testing.assert_array_equal(
-            getattr(gone_on.training.learner, name), getattr(whole.training.learner, name)
-        )
+        found, wanted = (getattr(each.training.learner, name) for each in (gone_on, whole))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=500 * unit * np.abs(wanted).max())
     at = {record.iteration: record for record in whole.records}
     for record in gone_on.records:
         if record.iteration in at:  # the end of the shorter run is a record too
-            assert record.loss == pytest.approx(at[record.iteration].loss, rel=1e-12)
+            assert record.loss == pytest.approx(at[record.iteration].loss, rel=500 * unit)
     gone_on.save(folder)
     assert bptt.load_run(folder).network.theta.tobytes() == gone_on.network.theta.tobytes()
     stop = msgspec.to_builtins(bptt.load_run(folder).settings.stop)

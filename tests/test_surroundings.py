@@ -307,7 +307,7 @@ def test_as_many_workers_as_processors_may_be_used():
 def test_rows_put_aside_are_rows(tmp_path):
     study = Study(seeds=1, base={"bits": 2})
     kept = Store(study, tmp_path / "out")
-    values = ("solved", 10, 10, 0.5, 0.5, 0.0, 1.0, 16, 16, "", 0.1, "0")
+    values = ("solved", 10, 10, 0.5, 0.5, 0.0, 1.0, 16, 16, "", 0.1, "0", "32 bytes, fused")
     row = Row(study.expanded[0].digest, 0, values, [])
     kept.add([row])
     assert list(kept.rows()) == [row]

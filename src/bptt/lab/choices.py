@@ -33,7 +33,7 @@ def tasks() -> list[dict[str, Any]]:
             "name": name, "words": each.words, "options": _numbers(kind),
             "preset": _shown(kind.preset),
             "proving": {cell: _shown(kind.proving.get(cell, {})) for cell in CELLS if provable},
-            "text": kind.example.get("text", ""),
+            "own_text": kind.example.get(_text_option(kind), ""),
         })  # fmt: skip
     return found
 
@@ -51,12 +51,17 @@ def _numbers(kind: type[Task]) -> dict[str, int]:
     }  # fmt: skip
 
 
+def _text_option(kind: type[Task]) -> str:
+    """A task's option that is a text to be learnt, or '' if it has none."""
+    return next((name for name, value in kind.example.items() if isinstance(value, str)), "")
+
+
 def page_choices(settings: Settings | None = None, own: Task | None = None) -> dict[str, Any]:
     """What the page offers: tasks, cells, optimizers, the user's own data, and the settings of a
     run if it shows one."""
     mine = [] if own is None else [{
         "name": own.name, "words": own.describe(), "options": {}, "preset": _shown(own.preset),
-        "proving": {}, "text": "",
+        "proving": {}, "own_text": "",
     }]  # fmt: skip
     return {
         "tasks": [*mine, *tasks()], "cells": list(CELLS), "optimizers": list(RULES),
@@ -126,15 +131,16 @@ def _task_of(given: dict[str, Any], own: Task | None) -> Task:
         if type(value) is not int or not 0 <= value <= MOST_OPTION:
             raise BpttError(f"{key} {value!r:.40} must be a whole number, at most {MOST_OPTION:,}")
         fields[key] = value
-    if "text" in given:
-        if "text" not in fields:
+    if "own_text" in given:
+        option = _text_option(kind)
+        if not option:
             raise BpttError(f"task '{name}' has no text of its own: leave it out")
-        text = given.pop("text")
+        text = given.pop("own_text")
         if not isinstance(text, str) or not 2 <= len(text) <= MOST_TEXT:
             raise BpttError(f"text must have from 2 to {MOST_TEXT:,} characters")
         # A short one is read in shorter windows.
         window = fields.get("window", _numbers(kind)["window"])
-        fields |= {"text": text, "window": min(window, len(text) - 1)}
+        fields |= {option: text, "window": min(window, len(text) - 1)}
     return kind.from_config(fields)
 
 

@@ -47,7 +47,7 @@ const stage = makeStage(app);
 // What is chosen, and the address.
 
 const chosen = {
-  task: start.choices.task, options: {}, text: "", cell: "elman", hidden: 16, learning_rate: 0.01, optimizer: "adam", batch: 1, seed: 1,
+  task: start.choices.task, options: {}, own_text: "", cell: "elman", hidden: 16, learning_rate: 0.01, optimizer: "adam", batch: 1, seed: 1,
   until: "exact", spectral_radius: null, forget_bias: null, input: "",
 };
 app.chosen = chosen;
@@ -59,16 +59,16 @@ const aboutTask = (name = chosen.task) => start.choices.tasks.find((each) => eac
 function preset(task) {
   const found = aboutTask(task);
   if (!found) return;
-  Object.assign(chosen, { options: {}, text: found.text, until: "exact", spectral_radius: null, forget_bias: null }, found.preset);
+  Object.assign(chosen, { options: {}, own_text: found.own_text, until: "exact", spectral_radius: null, forget_bias: null }, found.preset);
   chosen.task = task;
   Object.assign(chosen.options, found.options);
 }
 
 /** Until it is right on the test, or proved at every length; the settings that suit that. */
 function setUntil(until) {
-  const { cell, options, text, seed, hidden } = chosen;
+  const { cell, options, own_text, seed, hidden } = chosen;
   preset(chosen.task);
-  Object.assign(chosen, { cell, options, text, seed, hidden, until });
+  Object.assign(chosen, { cell, options, own_text, seed, hidden, until });
   if (until === "proved") Object.assign(chosen, aboutTask().proving[cell] ?? {});
 }
 
@@ -85,7 +85,7 @@ function readAddress() {
     else if (name in chosen.options && /^\d+$/.test(value)) chosen.options[name] = Number(value);
     else if (name === "input") chosen.input = value.slice(0, 200);
     else if (["cell", "optimizer", "until"].includes(name)) chosen[name] = value;
-    else if (name === "text" && chosen.text) chosen.text = value;
+    else if (name === "own_text" && chosen.own_text) chosen.own_text = value;
     else if (NUMBERS.includes(name) && Number.isFinite(Number(value)) && value) chosen[name] = Number(value);
   }
   return given.has("at") ? Number(given.get("at")) : null;
@@ -94,8 +94,8 @@ function readAddress() {
 function writeAddress() {
   const given = new URLSearchParams();
   if (start.live && chosen.task) {
-    for (const [name, value] of Object.entries(settingsOf())) if (typeof value !== "object" && name !== "text") given.set(name, String(value));
-    if (chosen.text !== aboutTask().text && chosen.text.length <= LONGEST_TEXT) given.set("text", chosen.text);
+    for (const [name, value] of Object.entries(settingsOf())) if (typeof value !== "object" && name !== "own_text") given.set(name, String(value));
+    if (chosen.own_text !== aboutTask().own_text && chosen.own_text.length <= LONGEST_TEXT) given.set("own_text", chosen.own_text);
     for (const [name, value] of Object.entries(chosen.options)) given.set(name, String(value));
   }
   if (chosen.input) given.set("input", chosen.input);
@@ -106,9 +106,9 @@ function writeAddress() {
 
 /** What is asked for: what does not fit the task or the cell, or is as usual, is left out. */
 function settingsOf() {
-  const { task, options: given, text, cell, hidden, learning_rate, optimizer, batch, seed, until, spectral_radius, forget_bias } = chosen;
+  const { task, options: given, own_text, cell, hidden, learning_rate, optimizer, batch, seed, until, spectral_radius, forget_bias } = chosen;
   const found = { task, options: given, cell, hidden, learning_rate, optimizer, batch, seed };
-  if (aboutTask().text) found.text = text;
+  if (aboutTask().own_text) found.own_text = own_text;
   if (until !== "exact" && Object.keys(aboutTask().proving).length) found.until = until;
   if (spectral_radius !== null) found.spectral_radius = spectral_radius;
   if (forget_bias !== null && cell === "lstm") found.forget_bias = forget_bias;
@@ -164,8 +164,8 @@ function makeControls() {
   input.addEventListener("change", () => { chosen.input = input.value; train(); });
   controls.push({ root: element("label", { class: "field", for: "input" }, "Look at ", input), set: () => { input.value = chosen.input; } });
   const text = element("textarea", { id: "text", rows: 4, maxlength: 4000, spellcheck: "false" });
-  text.addEventListener("change", () => { chosen.text = text.value; train(); });
-  controls.push({ root: element("label", { class: "field wide", for: "text" }, "The text to learn ", text), set: () => { text.value = chosen.text; } });
+  text.addEventListener("change", () => { chosen.own_text = text.value; train(); });
+  controls.push({ root: element("label", { class: "field wide", for: "text" }, "The text to learn ", text), set: () => { text.value = chosen.own_text; } });
   byId("controls").replaceChildren(controls[0].root, options, ...controls.slice(1).map((each) => each.root),
     element("button", { type: "button", class: "primary", id: "next-seed", onclick: () => { chosen.seed += 1; fillControls(); train(); } }, "Next seed"));
 }
@@ -178,7 +178,7 @@ function fillControls() {
   controls.slice(1, 8).forEach((each) => { each.root.hidden = !chosen.task; });
   const found = aboutTask();
   controls[7].root.hidden = !found || !Object.keys(found.proving).length;
-  controls.at(-1).root.hidden = !found?.text;
+  controls.at(-1).root.hidden = !found?.own_text;
 }
 
 // Training.
