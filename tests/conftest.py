@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from bptt.kernels.machine import library
 
 # Whoever runs the tests in the background of a shell, or under nohup, has them started with these
@@ -15,3 +17,18 @@ for _name, _handler in _USUAL.items():
 # Kernels are compiled in the processes of the tests, which are as many as there are processors:
 # each process that compiled some for them would begin with Numba, a quarter of the work.
 library.MOST_BUILDERS = 0
+
+# Tests of what is compiled: tracing them costs half as much again and sees little; their lines are
+# seen where Python runs them, with the compiler off (`.ci/run coverage`).
+OF_KERNELS = {
+    "test_benchmarks", "test_bidirectional", "test_denormals", "test_disturbance", "test_engines",
+    "test_gradients", "test_library", "test_long_predictions", "test_own_equations", "test_regimes",
+    "test_side_by_side", "test_simd", "test_skip", "test_unchanged",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not library.COMPILER_OFF:
+        for item in items:
+            if item.path.stem in OF_KERNELS:
+                item.add_marker("no_cover")
