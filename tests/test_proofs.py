@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from own_equations import LEAKY, LEAKY_SHARED, MIXED
 from safetensors.numpy import load, save
 
 import bptt
@@ -76,6 +77,28 @@ def test_the_image_of_a_set_holds_what_the_network_makes_of_its_states(
         assert inside.max() <= 1
         if size == 1e-3 and activation == "tanh":  # and is not much larger than needed
             assert inside.max() > 0.05
+
+
+@pytest.mark.parametrize("cell", [LEAKY, LEAKY_SHARED, MIXED], ids=lambda cell: cell.name)
+def test_a_cells_own_parameters_are_followed(cell: bptt.Cell) -> None:
+    network = Network(
+        inputs=2, outputs=1, hidden=5, cell=cell, seed=1, engine="reference",
+        initializers=dict.fromkeys(("U", "W", "b", "c"), "normal(0.7)"),
+    )  # fmt: skip
+    rng = np.random.default_rng(2)
+    for each in cell.parameters:
+        network[each.name][...] = rng.uniform(0.1, 0.9, network[each.name].shape)
+    machine = Machine(network, adder())
+    n = machine.size
+    c, B = rng.uniform(-0.9, 0.9, n), rng.standard_normal((n, n)) * 1e-3 / np.sqrt(n)
+    directions = rng.standard_normal((200, n))
+    states = (c + directions / np.linalg.norm(directions, axis=1)[:, None] @ B.T).astype("f4")
+    after, Q = image_of(machine, c, B @ B.T * (1 + 1e-4) + 1e-12 * np.eye(n), 1)
+    found = stepped(network, machine.automaton.inputs[1], states) - after
+    assert 0.01 < np.einsum("ni,ij,nj->n", found, np.linalg.inv(Q), found).max() <= 1
+    deep = Network(inputs=2, outputs=1, hidden=3, layers=2, cell=cell, engine="reference")
+    with pytest.raises(BpttError, match="by layer: one layer of it can be followed"):
+        Machine(deep, adder())
 
 
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])

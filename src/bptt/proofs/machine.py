@@ -53,6 +53,11 @@ def check(network: Network, automaton: Automaton) -> None:
                         f"has {s.outputs}")  # fmt: skip
     if not np.isfinite(network.theta).all():
         raise BpttError("the network's weights are not finite: train again")
+    if s.layers > 1 and s.equations.parameters:
+        raise BpttError(
+            f"cell '{s.equations.name}' has parameters of its own, by layer: one layer of it can "
+            f"be followed in a proof, not {s.layers}"
+        )
     n = s.layers * len(s.equations.states) * s.hidden
     if n > MOST_STATES:
         raise BpttError(f"the network's state has {n} numbers: at most {MOST_STATES} can be proved")
@@ -135,9 +140,15 @@ class Machine:
             a = tuple(below @ W + self.bias[layer][symbols, k] for k, W in enumerate(weights))
             first = layer * self.parts * H
             s = tuple(new[:, first + p * H : first + (p + 1) * H] for p in range(self.parts))
-            for p, value in enumerate(self.cell.forward(a, s)[1]):
+            own = [self._own(layer)] if self.cell.parameters else []
+            for p, value in enumerate(self.cell.forward(a, s, *own)[1]):
                 new[:, first + p * H : first + (p + 1) * H] = value
         return new
+
+    def _own(self, layer: int) -> tuple[Array, ...]:
+        """The cell's own parameters."""
+        names = (self.structure.name(each.name, layer) for each in self.cell.parameters)
+        return tuple(self.weights[name] for name in names)
 
     def outputs(self, states: Array) -> Array:
         """The output preactivations o (N, O) at states (N, n)."""
@@ -186,6 +197,8 @@ class Machine:
             work["A"][slot, at] = 1.0
         for number, constant in self.tape.constants.items():
             work["C"][number] = constant
+        for number, place in self.tape.parameters.items():
+            work["C"][number] = self._own(0)[place]
         return work
 
     def _numbers(

@@ -1,8 +1,8 @@
 """A cell's equations as a list of operations, taken down by running them on symbols.
 
 `bptt.equations.cells` and a user's own cell are run as they stand: nothing of a cell is written
-here. Values are numbered: first the K preactivations, then the S states, then constants and
-results, in the order in which they come up.
+here. Values are numbered: first the K preactivations, then the S states, then the cell's own
+parameters, then constants and results, in the order in which they come up.
 """
 
 import operator
@@ -30,11 +30,13 @@ OPERATIONS = {"add": ADD, "subtract": SUBTRACT, "multiply": MULTIPLY}
 @dataclass(frozen=True)
 class Tape:
     """operations: (code, result, first operand, second operand), the last -1 where there is one
-    operand only; constants by their numbers; states: the numbers of the S new states; used: the
-    preactivations and states that matter; size: how many numbers there are."""
+    operand only; constants by their numbers; parameters: places of the cell's own parameters by the
+    numbers of those that matter; states: the numbers of the S new states; used: the preactivations
+    and states that matter; size: how many numbers there are."""
 
     operations: tuple[tuple[int, int, int, int], ...]
     constants: dict[int, float]
+    parameters: dict[int, int]
     states: tuple[int, ...]
     used: tuple[int, ...]
     size: int
@@ -108,8 +110,9 @@ def tape_of(cell: Cell) -> Tape:
     a = tuple(recorder.new() for _ in cell.preactivations)
     s = tuple(recorder.new() for _ in cell.states)
     inputs = recorder.count
+    own = tuple(recorder.new() for _ in cell.parameters)
     try:
-        _, after = cell.forward(a, s)
+        _, after = cell.forward(a, s, own) if own else cell.forward(a, s)
         states = tuple(operator.attrgetter("number")(each) for each in after)
     except (TypeError, AttributeError, UnsupportedError) as error:
         raise BpttError(
@@ -124,4 +127,5 @@ def tape_of(cell: Cell) -> Tape:
             operations.append(operation)
     constants = {k: v for k, v in recorder.constants.items() if k in needed}
     used = tuple(k for k in range(inputs) if k in needed)
-    return Tape(tuple(reversed(operations)), constants, states, used, recorder.count)
+    parameters = {each.number: place for place, each in enumerate(own) if each.number in needed}
+    return Tape(tuple(reversed(operations)), constants, parameters, states, used, recorder.count)
