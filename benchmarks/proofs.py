@@ -182,8 +182,8 @@ def automata(seeds: int, seconds: float) -> Iterator[Line]:
     """The small automata."""
     tasks: list[FiniteMemory] = [bptt.Parity(), bptt.Modulo(k=5)]
     tasks += [bptt.Tomita(language=number) for number in range(1, 8)]
-    for task in tasks:
-        for cell in ("elman", "gru"):
+    for cell in ("elman", "gru"):
+        for task in tasks:
             yield until_proved(
                 f"{task.describe()}, {cell} 8", task, seeds, seconds, cell=cell, hidden=8
             )

@@ -45,8 +45,12 @@ class FiniteMemory(Task, frozen=True, kw_only=True):
     # With several states to be told apart, noise and decay that suit two are too much.
     proving: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **Task.proving,
+        "elman": {
+            "optimizer": "adamw", "learning_rate": 0.02, "weight_decay": 0.005, "noise": 0.1,
+            "iterations": 40_000,
+        },
         "gru": {"optimizer": "adamw", "noise": 0.3, "batch": 16},
-    }
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
         check_types(self)
