@@ -18,17 +18,20 @@ for _name, _handler in _USUAL.items():
 # each process that compiled some for them would begin with Numba, a quarter of the work.
 library.MOST_BUILDERS = 0
 
-# Tests of what is compiled: tracing them costs half as much again and sees little; their lines are
-# seen where Python runs them, with the compiler off (`.ci/run coverage`).
-OF_KERNELS = {
+# Where coverage is measured these are not traced, which would make them half as long again. Tests of
+# what is compiled: their lines are seen where Python runs them, with the compiler off
+# (`.ci/run coverage`); and tests that go long ways which others go too.
+UNTRACED = {
     "test_benchmarks", "test_bidirectional", "test_denormals", "test_disturbance", "test_engines",
     "test_gradients", "test_library", "test_long_predictions", "test_own_equations", "test_regimes",
     "test_side_by_side", "test_simd", "test_skip", "test_unchanged",
+    "test_arguments", "test_docs", "test_door", "test_estimators", "test_experiments",
+    "test_mistakes", "test_study_processes", "test_study_runs",
 }  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not library.COMPILER_OFF:
         for item in items:
-            if item.path.stem in OF_KERNELS:
+            if item.path.stem in UNTRACED:
                 item.add_marker("no_cover")
