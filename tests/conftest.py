@@ -18,8 +18,8 @@ for _name, _handler in _USUAL.items():
 # each process that compiled some for them would begin with Numba, a quarter of the work.
 library.MOST_BUILDERS = 0
 
-# Where coverage is measured these are not traced, which would make them half as long again. Tests of
-# what is compiled: their lines are seen where Python runs them, with the compiler off
+# Where coverage is measured these are not traced, which would make them half as long again: tests
+# of what is compiled, whose lines are seen where Python runs them, with the compiler off
 # (`.ci/run coverage`); and tests that go long ways which others go too.
 UNTRACED = {
     "test_benchmarks", "test_bidirectional", "test_denormals", "test_disturbance", "test_engines",
