@@ -25,8 +25,7 @@ UNTRACED = {
     "test_benchmarks", "test_bidirectional", "test_denormals", "test_disturbance", "test_engines",
     "test_gradients", "test_library", "test_long_predictions", "test_own_equations", "test_regimes",
     "test_side_by_side", "test_simd", "test_skip", "test_unchanged",
-    "test_arguments", "test_docs", "test_door", "test_estimators", "test_experiments",
-    "test_mistakes", "test_study_processes", "test_study_runs",
+    "test_arguments", "test_docs", "test_door", "test_study_processes", "test_study_runs",
 }  # fmt: skip
 
 
