@@ -41,6 +41,16 @@ def varied_fields(frame: pd.DataFrame) -> list[str]:
     return [name for name in map(str, frame) if not (name in COLUMNS or LONGER.fullmatch(name))]
 
 
+def parts_of(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each panel, by its name; of a study without any all, by ''. Raises BpttError if
+    there is no run."""
+    if frame.empty:
+        raise BpttError("the study has no finished run yet: run it first")
+    if "panel" not in frame:
+        return {"": frame}
+    return {panel: frame[frame["panel"] == panel] for panel in frame["panel"].unique()}
+
+
 def _times(frame: pd.DataFrame) -> "tuple[pd.Series[float], pd.Series[bool]]":
     """When each run solved the task or until when it was watched, and which of the two.
 

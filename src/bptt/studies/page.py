@@ -17,6 +17,7 @@ from bptt.files import write_file
 from bptt.studies.drawing import PAGE, PHONE, png, svg
 
 FIGURES = "figures"
+TABLE_ROWS = 200  # settings in a table
 
 
 @dataclass(frozen=True)

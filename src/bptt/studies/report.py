@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from bptt.errors import BpttError
 from bptt.floats import usual
 from bptt.studies.answers import (
     VERDICTS,
     by_value,
     learning_curves,
     longer_sums,
+    parts_of,
     ranked,
     share_of,
     solved_curves,
@@ -33,7 +33,17 @@ from bptt.studies.drawing import (
     split,
     values_figure,
 )
-from bptt.studies.page import Block, Page, Picture, Section, Table, Text, as_text, slug
+from bptt.studies.page import (
+    TABLE_ROWS,
+    Block,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Text,
+    as_text,
+    slug,
+)
 from bptt.studies.statistics import Interval
 from bptt.studies.words import (
     count,
@@ -43,7 +53,6 @@ from bptt.studies.words import (
     verdicts,
 )
 
-TABLE_ROWS = 200
 # The measures of a learning curve that a page shows, with axis label and whether it is a share.
 MEASURES = {"loss": ("loss", False), "wrong": ("wrong outputs (%)", True)}
 
@@ -63,15 +72,12 @@ def study_page(
 
     Raises BpttError if there is no run.
     """
-    if frame.empty:
-        raise BpttError("the study has no finished run yet: run it first")
-    panels = frame["panel"].unique() if "panel" in frame else [""]
+    panels = parts_of(frame)
     if len(panels) == 1:
         sections = _sections(frame, curves, unit)
         return Page(title, verdicts(summary(frame)), [*sections, READING, *details])
     findings, parts = [], []
-    for panel in panels:
-        part = frame[frame["panel"] == panel]
+    for panel, part in panels.items():
         findings.append(f"{panel}: {' '.join(verdicts(summary(part)))}")
         parts += _sections(part, curves, unit, panel)
     findings.insert(0, f"{len(panels)} panels, {len(frame):,} runs.")

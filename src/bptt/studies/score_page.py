@@ -8,17 +8,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bptt.errors import BpttError
 from bptt.fitting.judging import WORDS
 from bptt.floats import usual
 from bptt.studies import drawing
+from bptt.studies.answers import parts_of
 from bptt.studies.drawing import COLORS, GREY, PAGE, Curve, Panel
-from bptt.studies.page import Block, Page, Picture, Section, Table, Text, slug
+from bptt.studies.page import TABLE_ROWS, Block, Page, Picture, Section, Table, Text, slug
 from bptt.studies.scores import number, ranked, score_of, summary, verdicts, with_interval
 from bptt.studies.statistics import band
 from bptt.studies.words import name_of
 
-MOST_ROWS = 200
 READING = Section(
     "How to read this",
     [
@@ -51,12 +50,9 @@ def score_page(
 
     Raises BpttError if there is no run.
     """
-    if frame.empty:
-        raise BpttError("the study has no finished run yet: run it first")
-    panels = frame["panel"].unique() if "panel" in frame else [""]
+    panels = parts_of(frame)
     findings, sections = [], list[Section]()
-    for panel in panels:
-        part = frame[frame["panel"] == panel] if panel else frame
+    for panel, part in panels.items():
         start = f"{panel}: " if len(panels) > 1 else ""
         findings += [f"{start}{sentence}" for sentence in verdicts(part)]
         sections += _sections(part, curves, unit, panel if len(panels) > 1 else "")
@@ -89,7 +85,7 @@ def scores_table(table: pd.DataFrame) -> Table:
             f"{row['best_epoch']:,.0f} of {row['epochs']:,.0f}",
             f"{row['diverged']:,}" if row["diverged"] else "none", f"{row['seconds']:,.0f}",
         ]
-        for _, row in table.head(MOST_ROWS).iterrows()
+        for _, row in table.head(TABLE_ROWS).iterrows()
     ]  # fmt: skip
     what, rule = WORDS[measure]
     head = ("#", "setting", "runs", "% right" if measure == "accuracy" else what, "spread",
@@ -98,8 +94,8 @@ def scores_table(table: pd.DataFrame) -> Table:
         "Means, in brackets 95 % intervals; spread: standard deviation of single runs; epochs: "
         "medians; seconds in total."
     )
-    if len(table) > MOST_ROWS:
-        caption += f" The best {MOST_ROWS} of {len(table):,} settings."
+    if len(table) > TABLE_ROWS:
+        caption += f" The best {TABLE_ROWS} of {len(table):,} settings."
     return Table(head, rows, words=2, caption=caption)
 
 
