@@ -41,11 +41,16 @@ def varied_fields(frame: pd.DataFrame) -> list[str]:
     return [name for name in map(str, frame) if not (name in COLUMNS or LONGER.fullmatch(name))]
 
 
+def check_any(frame: pd.DataFrame) -> None:
+    """Raises BpttError if there is no run."""
+    if frame.empty:
+        raise BpttError("the study has no finished run: run it first")
+
+
 def parts_of(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows of each panel, by its name; of a study without any all, by ''. Raises BpttError if
     there is no run."""
-    if frame.empty:
-        raise BpttError("the study has no finished run yet: run it first")
+    check_any(frame)
     if "panel" not in frame:
         return {"": frame}
     return {panel: frame[frame["panel"] == panel] for panel in frame["panel"].unique()}
@@ -92,8 +97,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Raises BpttError if there is no run.
     """
-    if frame.empty:
-        raise BpttError("the study has no finished run: run it first")
+    check_any(frame)
     codes, _ = _grouped(frame)
     first = frame.groupby(codes).first()
     table = first[["setting", "label", *varied_fields(frame)]].reset_index(drop=True)

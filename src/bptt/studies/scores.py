@@ -28,6 +28,7 @@ from scipy.special import stdtrit
 from bptt.errors import BpttError
 from bptt.fitting.judging import WORDS
 from bptt.floats import usual
+from bptt.studies.answers import check_any
 from bptt.studies.statistics import CONFIDENCE, Interval
 from bptt.studies.trial import SCORED
 from bptt.studies.words import name_of
@@ -76,8 +77,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     Raises BpttError if there is no run.
     """
-    if frame.empty:
-        raise BpttError("the study has no finished run: run it first")
+    check_any(frame)
     rows = []
     for number, part in frame.groupby("setting"):
         first = part.iloc[0]
@@ -208,8 +208,5 @@ def verdicts(frame: pd.DataFrame) -> list[str]:
     if len(table) > 4:
         sentences.append(f"{len(table) - 4:,} more settings are in the table.")
     diverged = int((frame["status"] == "diverged").sum())
-    sentences.append(f"{diverged:,} of {len(frame):,} runs diverged." if diverged else NONE)
-    return sentences
-
-
-NONE = "No run diverged."
+    told = f"{diverged:,} of {len(frame):,} runs" if diverged else "No run"
+    return [*sentences, f"{told} diverged."]
